@@ -1,0 +1,50 @@
+cdef class Aval:
+    cdef readonly tuple shape
+    cdef readonly object dtype
+    cdef readonly bint weak
+    cdef readonly int ndim
+    cdef readonly Py_ssize_t size
+    cdef Aval other                 # the same type with the other weakness, once it was asked for
+
+cdef class Var:
+    cdef readonly Aval aval
+    cdef readonly Py_ssize_t index  # position in its program, in order of creation
+    cdef public bint known          # its value follows from known inputs alone (while it is traced)
+
+cdef class Lit:
+    cdef readonly Aval aval
+    cdef readonly object value
+    cdef Py_hash_t _hash
+
+cdef class Sig:
+    cdef readonly object op
+    cdef readonly dict params
+    cdef readonly tuple in_avals
+    cdef readonly tuple outs
+    cdef readonly Aval out          # of an op with a single result
+    cdef readonly bint multiple
+
+cdef class Eqn:
+    cdef readonly Sig sig
+    cdef readonly tuple inputs
+    cdef readonly tuple outs
+    cdef object code                # where the user's code bound it: code object and instruction
+    cdef int lasti
+
+cdef class Jaxpr:
+    cdef readonly tuple invars
+    cdef readonly tuple eqns
+    cdef readonly tuple outs
+    cdef readonly tuple in_avals
+    cdef readonly tuple out_avals
+    cdef readonly bint retraced     # holds user rules, whose traces must not be cached by structure
+    cdef readonly object names      # names of the first inputs, for printing
+    cdef tuple _key
+    cdef Py_hash_t _hash
+    cdef object __weakref__
+    cpdef tuple key(self)
+
+cpdef Aval aval(object shape, object dtype, bint weak=*)
+cdef Aval aval_of_type(tuple shape, object dtype, bint weak)
+cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=*)
+cpdef Lit lit(object value, Aval a)

@@ -1,0 +1,277 @@
+"""Elementwise ops: one record each, with the C expression that its kernels are generated from.
+
+``x, y, z`` are the operands in type ``T``; the ``ft_`` functions are type-generic and live in
+``kernels/vmath.h`` (float) and ``kernels/scalar.h`` (integers, comparisons, wrapping).
+Derivatives at kinks: abs 0; max and min share ties; x**0 is flat; see docs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ir.op import (ANY, BITS, BOOL, CODE, DTYPE, FLOAT, INT, OPS, REAL, SIGNED, Hooks, Linear,
+                     _elementwise_batch, aval_of, elementwise)
+from ..ir.op import Elementwise as _Elementwise
+
+# ----- arithmetic ---------------------------------------------------------------------------------
+
+neg = elementwise("neg", c={"float": "-x", "signed": "ft_wrap(-(ft_unsigned)x)",
+                            "unsigned": "ft_wrap(-(ft_unsigned)x)"},
+                  dtypes=REAL, through=[lambda t, x: neg(t)], joint=True, reference=np.negative)
+add = elementwise("add", c={"float": "x + y", "int": "ft_wrap((ft_unsigned)x + (ft_unsigned)y)",
+                            "bool": "x | y"},
+                  arity=2, dtypes=ANY, joint=True, reference=np.add,
+                  through=[lambda t, x, y: t, lambda t, x, y: t])
+sub = elementwise("sub", c={"float": "x - y", "int": "ft_wrap((ft_unsigned)x - (ft_unsigned)y)"},
+                  arity=2, dtypes=REAL, joint=True, reference=np.subtract,
+                  through=[lambda t, x, y: t, lambda t, x, y: neg(t)])
+mul = elementwise("mul", c={"float": "x * y", "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
+                            "bool": "x & y"},
+                  arity=2, dtypes=ANY, reference=np.multiply,
+                  through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
+# The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
+zmul = elementwise("zmul", c="(x == 0 || y == 0) ? (T)0 : x * y", arity=2, dtypes=FLOAT,
+                   reference=lambda x, y: np.where((x == 0) | (y == 0), 0, x * y).astype(x.dtype),
+                   through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)])
+div = elementwise("div", c="x / y", arity=2, dtypes=FLOAT, reference=np.divide,
+                  domain=((-3.0, 3.0), (0.5, 3.0)),
+                  jvp=lambda primals, tangents: _div_jvp(primals, tangents),
+                  transpose=lambda cts, operands: [
+                      div(cts[0], operands[1]) if isinstance(operands[0], Linear) else None, None])
+
+
+def _div_jvp(primals, tangents):
+    x, y = primals
+    tx, ty = tangents
+    out = div(x, y)
+    total = Hooks.zero(aval_of(out))
+    if not isinstance(tx, Hooks.zero):       # times 1/y, so that a zero tangent stays zero at y = 0
+        total = Hooks.add_tangents(total, zmul(tx, div(1.0, y)))
+    if not isinstance(ty, Hooks.zero):
+        total = Hooks.add_tangents(total, zmul(ty, neg(div(out, y))))
+    return [out], [total]
+
+
+floordiv = elementwise("floordiv", c={"float": "ft_floordiv(x, y)", "int": "ft_ifloordiv(x, y)"},
+                       arity=2, dtypes=REAL, reference=np.floor_divide,
+                       domain=((-9.0, 9.0), (0.7, 3.0)))
+mod = elementwise("mod", c={"float": "ft_mod(x, y)", "int": "ft_imod(x, y)"}, arity=2, dtypes=REAL,
+                  reference=np.remainder, domain=((-9.0, 9.0), (0.7, 3.0)),
+                  partials=[1, lambda out, x, y: neg(floordiv(x, y))])
+fmod = elementwise("fmod", c={"float": "ft_fmod(x, y)", "int": "ft_ifmod(x, y)"}, arity=2,
+                   dtypes=REAL, reference=np.fmod, domain=((-9.0, 9.0), (0.7, 3.0)),
+                   partials=[1, lambda out, x, y: neg(trunc(div(x, y)))])
+abs = elementwise("abs", c={"float": "ft_abs(x)", "signed": "x < 0 ? ft_wrap(-(ft_unsigned)x) : x",
+                            "unsigned": "x"},
+                  dtypes=REAL, reference=np.abs, partials=[lambda out, x: sign(x)])
+sign = elementwise("sign", c={"float": "x != x ? x : (T)((x > 0) - (x < 0))",
+                              "int": "(T)((x > 0) - (x < 0))"},
+                   dtypes=REAL, reference=np.sign)
+floor = elementwise("floor", c="ft_floor(x)", reference=np.floor)
+ceil = elementwise("ceil", c="ft_ceil(x)", reference=np.ceil)
+trunc = elementwise("trunc", c="ft_trunc(x)", reference=np.trunc)
+rint = elementwise("rint", c="ft_rint(x)", reference=np.rint)
+copysign = elementwise("copysign", c="ft_copysign(x, y)", arity=2, reference=np.copysign,
+                       partials=[lambda out, x, y: mul(sign(x), copysign(1.0, y)), None])
+nextafter = elementwise("nextafter", c="ft_nextafter(x, y)", arity=2, reference=np.nextafter)
+heaviside = elementwise("heaviside", c="x != x ? x : x == 0 ? y : (T)(x > 0)", arity=2,
+                        reference=np.heaviside,
+                        partials=[None, lambda out, x, y: convert(eq(x, 0.0), dtype=aval_of(x).dtype)])
+
+# ----- powers, exponentials, logarithms ---------------------------------------------------------------
+
+sqrt = elementwise("sqrt", c="ft_sqrt(x)", reference=np.sqrt, domain=(0.1, 4.0),
+                   partials=[lambda out, x: div(0.5, out)])
+cbrt = elementwise("cbrt", c="ft_cbrt(x)", reference=np.cbrt, domain=(0.2, 4.0),
+                   partials=[lambda out, x: div(1.0 / 3.0, mul(out, out))])
+exp = elementwise("exp", c="ft_exp(x)", reference=np.exp, partials=[lambda out, x: out])
+exp2 = elementwise("exp2", c="ft_exp2(x)", reference=np.exp2,
+                   partials=[lambda out, x: mul(out, math.log(2.0))])
+expm1 = elementwise("expm1", c="ft_expm1(x)", reference=np.expm1,
+                    partials=[lambda out, x: add(out, 1.0)])
+log = elementwise("log", c="ft_log(x)", reference=np.log, domain=(0.1, 4.0),
+                  partials=[lambda out, x: div(1.0, x)])
+log2 = elementwise("log2", c="ft_log2(x)", reference=np.log2, domain=(0.1, 4.0),
+                   partials=[lambda out, x: div(1.0 / math.log(2.0), x)])
+log10 = elementwise("log10", c="ft_log10(x)", reference=np.log10, domain=(0.1, 4.0),
+                    partials=[lambda out, x: div(1.0 / math.log(10.0), x)])
+log1p = elementwise("log1p", c="ft_log1p(x)", reference=np.log1p, domain=(-0.5, 4.0),
+                    partials=[lambda out, x: div(1.0, add(x, 1.0))])
+logistic = elementwise("logistic", c="ft_logistic(x)",
+                       reference=lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
+                       partials=[lambda out, x: mul(out, logistic(neg(x)))])
+logaddexp = elementwise("logaddexp", c="ft_logaddexp(x, y)", arity=2, reference=np.logaddexp,
+                        partials=[lambda out, x, y: _softmax2(x, y),
+                                  lambda out, x, y: _softmax2(y, x)])
+pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)"}, arity=2, dtypes=REAL,
+                  reference=np.power, domain=((0.2, 3.0), (0.0, 3.0)),
+                  # 0**y and x**0 are flat where the formula would give 0 * inf
+                  partials=[lambda out, x, y: select(eq(y, 0.0), 0.0, mul(y, pow(x, sub(y, 1.0)))),
+                            lambda out, x, y: zmul(out, log(select(eq(x, 0.0), 1.0, x)))])
+
+
+def _softmax2(x, y):
+    """exp(x) / (exp(x) + exp(y)): 1/2 where both are -inf or inf, as at any tie."""
+    return logistic(select(eq(x, y), 0.0, sub(x, y)))
+
+
+def _integer_pow_infer(x, *, y):
+    if CODE.get(x.dtype) not in REAL:
+        raise TypeError(f"integer_pow is not defined for {x.dtype}")
+    if y < 0 and CODE[x.dtype] not in FLOAT:
+        raise ValueError(f"integers to the negative power {y} are not integers; convert to float")
+    return x.shape, x.dtype
+
+
+integer_pow = elementwise(
+    "integer_pow", c={"float": "ft_powi(x, k)", "int": "ft_ipowi(x, k)"}, dtypes=REAL,
+    infer=_integer_pow_infer, reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
+    partials=[lambda out, x, *, y: 0.0 if y == 0 else _scaled_power(x, y)])
+
+
+def _scaled_power(x, y):
+    if y == 1:
+        return Hooks.lit_like(1.0, x)
+    return mul(x if y == 2 else integer_pow(x, y=y - 1), float(y))
+
+
+# ----- trigonometric, hyperbolic, error function ---------------------------------------------------------
+
+sin = elementwise("sin", c="ft_sin(x)", reference=np.sin, partials=[lambda out, x: cos(x)])
+cos = elementwise("cos", c="ft_cos(x)", reference=np.cos, partials=[lambda out, x: neg(sin(x))])
+tan = elementwise("tan", c="ft_tan(x)", reference=np.tan, domain=(-1.2, 1.2),
+                  partials=[lambda out, x: add(mul(out, out), 1.0)])
+asin = elementwise("asin", c="ft_asin(x)", reference=np.arcsin, domain=(-0.9, 0.9),
+                   partials=[lambda out, x: div(1.0, sqrt(_one_minus_square(x)))])
+acos = elementwise("acos", c="ft_acos(x)", reference=np.arccos, domain=(-0.9, 0.9),
+                   partials=[lambda out, x: div(-1.0, sqrt(_one_minus_square(x)))])
+atan = elementwise("atan", c="ft_atan(x)", reference=np.arctan,
+                   partials=[lambda out, x: div(1.0, add(mul(x, x), 1.0))])
+sinh = elementwise("sinh", c="ft_sinh(x)", reference=np.sinh, partials=[lambda out, x: cosh(x)])
+cosh = elementwise("cosh", c="ft_cosh(x)", reference=np.cosh, partials=[lambda out, x: sinh(x)])
+tanh = elementwise("tanh", c="ft_tanh(x)", reference=np.tanh,
+                   partials=[lambda out, x: _one_minus_square(out)])
+asinh = elementwise("asinh", c="ft_asinh(x)", reference=np.arcsinh,
+                    partials=[lambda out, x: div(1.0, sqrt(add(mul(x, x), 1.0)))])
+acosh = elementwise("acosh", c="ft_acosh(x)", reference=np.arccosh, domain=(1.2, 4.0),
+                    partials=[lambda out, x: div(1.0, mul(sqrt(sub(x, 1.0)), sqrt(add(x, 1.0))))])
+atanh = elementwise("atanh", c="ft_atanh(x)", reference=np.arctanh, domain=(-0.9, 0.9),
+                    partials=[lambda out, x: div(1.0, _one_minus_square(x))])
+atan2 = elementwise("atan2", c="ft_atan2(x, y)", arity=2, reference=np.arctan2, domain=(0.3, 3.0),
+                    partials=[lambda out, x, y: _over_square(y, x, y),
+                              lambda out, x, y: neg(_over_square(x, x, y))])
+hypot = elementwise("hypot", c="ft_hypot(x, y)", arity=2, reference=np.hypot, domain=(0.3, 3.0),
+                    partials=[lambda out, x, y: _safe_div(x, out),
+                              lambda out, x, y: _safe_div(y, out)])
+erf = elementwise("erf", c="ft_erf(x)", reference=lambda x: _by_math(math.erf, x),
+                  partials=[lambda out, x: mul(exp(neg(mul(x, x))), 2.0 / math.sqrt(math.pi))])
+erfc = elementwise("erfc", c="ft_erfc(x)", reference=lambda x: _by_math(math.erfc, x),
+                   partials=[lambda out, x: mul(exp(neg(mul(x, x))), -2.0 / math.sqrt(math.pi))])
+
+
+def _one_minus_square(x):
+    return mul(sub(1.0, x), add(x, 1.0))
+
+
+def _safe_div(x, y):
+    """x / y, and 0 where y is 0."""
+    zero = eq(y, 0.0)
+    return select(zero, 0.0, div(x, select(zero, 1.0, y)))
+
+
+def _over_square(v, x, y):
+    return _safe_div(v, add(mul(x, x), mul(y, y)))
+
+
+def _by_math(f, x):
+    return np.array([f(float(v)) for v in np.ravel(x)], x.dtype).reshape(np.shape(x))
+
+
+# ----- maxima, comparisons, bits, selection ---------------------------------------------------------------
+
+
+def _share(op_name):
+    """Local derivative of a maximum or minimum: 1 where taken, 1/2 at a tie."""
+    def partial(out, x, y):
+        number = aval_of(x).dtype
+        taken = OPS[op_name](x, y)
+        return mul(add(convert(taken, dtype=number), convert(or_(taken, eq(x, y)), dtype=number)),
+                   0.5)
+    return partial
+
+
+max = elementwise("max", c={"float": "ft_max(x, y)", "int": "x > y ? x : y", "bool": "x | y"},
+                  arity=2, dtypes=ANY, reference=np.maximum,
+                  partials=[_share("gt"), lambda out, x, y: _share("gt")(out, y, x)])
+min = elementwise("min", c={"float": "ft_min(x, y)", "int": "x < y ? x : y", "bool": "x & y"},
+                  arity=2, dtypes=ANY, reference=np.minimum,
+                  partials=[_share("lt"), lambda out, x, y: _share("lt")(out, y, x)])
+fmax = elementwise("fmax", c="ft_fmax(x, y)", arity=2, reference=np.fmax,
+                   partials=[lambda out, x, y: _nan_share("gt", x, y),
+                             lambda out, x, y: _nan_share("gt", y, x)])
+fmin = elementwise("fmin", c="ft_fmin(x, y)", arity=2, reference=np.fmin,
+                   partials=[lambda out, x, y: _nan_share("lt", x, y),
+                             lambda out, x, y: _nan_share("lt", y, x)])
+
+
+def _nan_share(op_name, x, y):
+    return select(isnan(y), 1.0, _share(op_name)(None, x, y))
+
+
+eq = elementwise("eq", c="x == y", arity=2, dtypes=ANY, out="b1", reference=np.equal)
+ne = elementwise("ne", c="x != y", arity=2, dtypes=ANY, out="b1", reference=np.not_equal)
+lt = elementwise("lt", c="x < y", arity=2, dtypes=ANY, out="b1", reference=np.less)
+le = elementwise("le", c="x <= y", arity=2, dtypes=ANY, out="b1", reference=np.less_equal)
+gt = elementwise("gt", c="x > y", arity=2, dtypes=ANY, out="b1", reference=np.greater)
+ge = elementwise("ge", c="x >= y", arity=2, dtypes=ANY, out="b1", reference=np.greater_equal)
+isnan = elementwise("isnan", c="x != x", out="b1", reference=np.isnan)
+isinf = elementwise("isinf", c="ft_isinf(x)", out="b1", reference=np.isinf)
+isfinite = elementwise("isfinite", c="ft_isfinite(x)", out="b1", reference=np.isfinite)
+signbit = elementwise("signbit", c="ft_signbit(x)", out="b1", reference=np.signbit)
+
+not_ = elementwise("not", c={"bool": "!x", "int": "(T)~x"}, dtypes=BITS, reference=np.invert)
+and_ = elementwise("and", c="(T)(x & y)", arity=2, dtypes=BITS, reference=np.bitwise_and)
+or_ = elementwise("or", c="(T)(x | y)", arity=2, dtypes=BITS, reference=np.bitwise_or)
+xor = elementwise("xor", c="(T)(x ^ y)", arity=2, dtypes=BITS, reference=np.bitwise_xor)
+# NumPy's values for counts beyond the width: 0, and the sign for a right shift of a negative number
+shl = elementwise("shl", c="ft_shl(x, y)", arity=2, dtypes=INT, reference=np.left_shift,
+                  domain=((-9, 9), (0, 5)))
+shr = elementwise("shr", c="ft_shr(x, y)", arity=2, dtypes=INT, reference=np.right_shift,
+                  domain=((-9, 9), (0, 5)))
+
+select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True,
+                     reference=lambda c, a, b: np.where(c, a, b),
+                     through=[None,
+                              lambda t, c, a, b: select(c, t, 0),
+                              lambda t, c, a, b: select(c, 0, t)])
+stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy)
+
+
+# ----- conversion -----------------------------------------------------------------------------------------
+
+
+def _convert_infer(x, *, dtype):
+    if x.dtype not in CODE or dtype not in CODE:
+        raise TypeError(f"cannot convert {x} to {dtype}")
+    return x.shape, dtype
+
+
+def _convert_jvp(primals, tangents, *, dtype):
+    out = convert(primals[0], dtype=dtype)
+    t = tangents[0]
+    if isinstance(t, Hooks.zero) or dtype.kind not in "fc":
+        return [out], [Hooks.zero(aval_of(out))]
+    return [out], [convert(t, dtype=dtype)]
+
+
+# C conversion but for float to integer, which saturates (nan to 0) instead of being undefined.
+convert = _Elementwise(
+    "convert", "elementwise", c="ft_convert(T, U, x)", dtypes=ANY, arity=1, infer=_convert_infer,
+    jvp=_convert_jvp, batch=_elementwise_batch("convert"), lower="elementwise", domain=(-3.0, 3.0),
+    transpose=lambda cts, operands, *, dtype: [convert(cts[0], dtype=operands[0].aval.dtype)],
+    reference=lambda x, *, dtype: x.astype(dtype))
+
+__all__ = [name for name, value in list(globals().items()) if isinstance(value, _Elementwise)]
+_ = (BOOL, DTYPE, SIGNED)

@@ -1,0 +1,41 @@
+from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
+
+cdef class Captured:
+    cdef readonly object value
+    cdef readonly Aval aval
+
+cdef class Builder:
+    cdef readonly Builder parent
+    cdef readonly object name
+    cdef readonly bint is_open
+    cdef readonly bint tangent
+    cdef readonly bint staged
+    cdef public bint retraced
+    cdef public object axes          # named axes of vmap: ((name, size), ...) innermost first
+    cdef readonly list eqns
+    cdef readonly list invars
+    cdef readonly list const_vars
+    cdef readonly list consts        # Tracer of an outer builder, or Captured
+    cdef Py_ssize_t n_vars
+    cdef dict lifted
+    cdef dict values
+    cdef dict outer_of
+    cdef unsigned long thread
+    cdef Var new_var(self, Aval a, bint known)
+    cdef Var lift(self, object outer)
+    cdef object atom(self, object x)
+    cdef void locate(self, Eqn e)
+    cdef object emit(self, Sig sig, tuple atoms)
+    cdef object value(self, Var v)
+    cdef Jaxpr program(self, list atoms)
+    cdef Py_ssize_t producer(self, Var v)
+
+cdef class Tracer:
+    cdef readonly Builder builder
+    cdef readonly Var var
+    cdef object known(self, str what)
+    cdef object without_derivative(self, str what, str fix)
+
+cdef Builder top_builder()
+cpdef object bind(object op, tuple args, dict params, bint weak=*)
+cpdef Aval aval_of(object x)

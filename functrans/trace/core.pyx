@@ -1,0 +1,820 @@
+"""Builder and Tracer: how a Python function becomes a jaxpr.
+
+A builder collects equations while a function runs on tracers. Builders nest (a stack per thread); an
+op is recorded in the innermost one, and tracers of outer builders are lifted to its constants, so a
+jaxpr never has a free variable and tangents of one derivative cannot reach another.
+"""
+cimport cython
+cimport numpy as cnp
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, aval_of_type, lit, signature
+
+import os
+
+import numpy as np
+
+from .. import errors
+from ..ir.op import CODE, Hooks
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    static _Thread_local PyObject *ft_top = NULL;     /* innermost open builder, owned */
+    static _Thread_local PyObject *ft_source = NULL;  /* equation whose source new ones take, owned */
+    """
+    PyObject *ft_top
+    PyObject *ft_source
+
+cdef extern from "Python.h":
+    ctypedef struct PyFrameObject
+    PyFrameObject *PyEval_GetFrame()
+    object PyFrame_GetCode(PyFrameObject *)
+    int PyFrame_GetLasti(PyFrameObject *)
+    PyFrameObject *PyFrame_GetBack(PyFrameObject *)
+    unsigned long PyThread_get_thread_ident()
+
+# A captured array up to this size is copied; a larger one is read-only until the call returns.
+cdef Py_ssize_t COPY_LIMIT = 1 << 18
+
+cdef dict _internal_codes = {}      # id(code) -> (code, is it ours)
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+
+
+class Upward:
+    """What tracing needs of rooms above it; set when they load."""
+    run_op = None          # (op, args, params) -> value or list: an op without traced operands
+    ufunc = None           # (np.ufunc, operands, is_operator) -> value
+    array_ufunc = None     # (np.ufunc, method, operands, kwargs) -> value
+    array_function = None  # (function, args, kwargs) -> value
+    getitem = None         # (tracer, index) -> value
+    methods = {}           # ndarray methods and properties by name
+    namespace = None
+
+
+cdef Builder top_builder():
+    return <Builder>ft_top if ft_top != NULL else None
+
+
+def current_builder():
+    """The innermost open builder of this thread, or None."""
+    return top_builder()
+
+
+cdef PyObject *set_source(PyObject *eqn):
+    """Equations bound from here on take the source of ``eqn`` (borrowed); returns the former, owned."""
+    global ft_source
+    cdef PyObject *old = ft_source
+    ft_source = eqn
+    if eqn != NULL:
+        Py_INCREF(<object>eqn)
+    return old
+
+
+def source_of(Eqn eqn):
+    """Equations bound from here on, in this thread, take the source of ``eqn``; None ends that."""
+    cdef PyObject *old = set_source(NULL if eqn is None else <PyObject *>eqn)
+    Py_XDECREF(old)
+
+
+cdef class Captured:
+    """A value that a traced function captured: an array of ours, or a number."""
+
+    def __repr__(self):
+        return f"Captured({self.aval})"
+
+
+cdef Captured captured(object value, Aval a):
+    cdef Captured c = Captured.__new__(Captured)
+    c.value, c.aval = value, a
+    return c
+
+
+cdef list _protected = []           # arrays made read-only while captured; undone at the outermost close
+
+
+cdef object capture_array(object x, bint by_reference):
+    """The array as of now: a copy when small, else the array itself, protected from writing."""
+    if by_reference:
+        return x
+    if x.nbytes <= COPY_LIMIT:
+        return x.copy()
+    base = x
+    while isinstance(base, np.ndarray):     # a write through the owner would be seen too
+        if base.flags.writeable:
+            base.flags.writeable = False
+            _protected.append((PyThread_get_thread_ident(), base))
+        base = base.base
+    return x
+
+
+cdef void release_protected():
+    global _protected
+    me = PyThread_get_thread_ident()
+    rest = []
+    for thread, x in reversed(_protected):      # owners first: a view needs a writeable base
+        if thread == me:
+            x.flags.writeable = True
+        else:
+            rest.append((thread, x))
+    _protected = rest[::-1]
+
+
+cpdef Aval aval_of(object x):
+    """The aval of anything an op takes: tracer, literal, captured value, ndarray, number."""
+    t = type(x)
+    if t is Tracer:
+        return (<Tracer>x).var.aval
+    if t is Lit:
+        return (<Lit>x).aval
+    if t is Captured:
+        return (<Captured>x).aval
+    if t is cnp.ndarray or isinstance(x, np.generic):
+        if x.dtype not in CODE:
+            return array_type(x)
+        return aval_of_type(x.shape, x.dtype, False)
+    if t is float:
+        return aval_of_type((), _F64, True)
+    if t is int:
+        return aval_of_type((), _I64, True)
+    if t is bool:
+        return aval_of_type((), _BOOL, False)
+    if t is complex:
+        return aval_of_type((), _C128, True)
+    if isinstance(x, cnp.ndarray):
+        raise errors.DtypeError(
+            f"got {t.__module__}.{t.__name__}, a subclass of ndarray whose meaning would be lost.",
+            "Pass a plain ndarray, e.g. np.asarray(x).")
+    found = getattr(x, "aval", None)
+    if isinstance(found, Aval):
+        return found
+    raise errors.DtypeError(f"got {t.__name__!r} where an array or a number is needed.",
+                            "Pass an ndarray, a number, or a pytree of them.")
+
+
+cdef Aval array_type(object x):
+    """Avals of arrays whose dtype is not canonical: byte-swapped or aliases; others are an error."""
+    dtype = x.dtype
+    if dtype.kind in "biufc" and dtype.itemsize <= 16 and dtype.char not in "gG":
+        return aval_of_type(x.shape, np.dtype(f"{dtype.kind}{dtype.itemsize}"), False)
+    raise errors.DtypeError(f"got an array of dtype {dtype}, which functrans cannot trace.",
+                            "Use bool, integer or float arrays; keep objects and strings outside of "
+                            "the differentiated arguments.")
+
+
+_F64, _I64, _BOOL, _C128 = (np.dtype(n) for n in ("float64", "int64", "bool", "complex128"))
+
+
+@cython.final
+@cython.freelist(16)
+cdef class Builder:
+    """One jaxpr in the making.
+
+    Attributes:
+      name: the transform that opened it, for messages.
+      tangent: the tangent half of a linearization: ops without its tracers go to the parent.
+      staged: opened by jit: input values are unknown, numbers become literals, captured arrays are
+        read at every call.
+    """
+
+    cdef Var new_var(self, Aval a, bint known):
+        cdef Var v = Var.__new__(Var)
+        v.aval, v.index, v.known = a, self.n_vars, known
+        self.n_vars += 1
+        return v
+
+    cdef Var lift(self, object outer):
+        """The constant of this builder that stands for an outer tracer or a captured value."""
+        cdef Var v
+        cdef Builder b
+        cdef object key
+        if type(outer) is Tracer:
+            key = (<Tracer>outer).var
+            found = self.lifted.get(key)
+            if found is not None:
+                return <Var>found
+            b = self.parent
+            while b is not None and b is not (<Tracer>outer).builder:
+                b = b.parent
+            if b is None or not b.is_open:
+                raise_leaked(<Tracer>outer)
+            v = self.new_var((<Var>key).aval, (<Var>key).known)
+        else:
+            key = outer
+            found = self.lifted.get(key)
+            if found is not None:
+                return <Var>found
+            v = self.new_var((<Captured>outer).aval, True)
+        self.const_vars.append(v)
+        self.consts.append(outer)
+        self.outer_of[v] = outer
+        self.lifted[key] = v
+        return v
+
+    cdef object atom(self, object x):
+        """The operand as this builder's equations hold it: a Var or a literal."""
+        cdef Aval a
+        t = type(x)
+        if t is Tracer:
+            return (<Tracer>x).var if (<Tracer>x).builder is self else self.lift(x)
+        if t is Lit:
+            return x
+        if t is Captured:
+            return self.lift(x)
+        a = aval_of(x)
+        if t is not cnp.ndarray:
+            x = a.dtype.type(x)
+            if self.staged or a.dtype.kind == "b" or x == 0 or x == 1 or x == -1 or x == 2:
+                return lit(x, a)
+            return self.lift(captured(x, a.strong))
+        return self.lift(captured(capture_array(x, self.staged), a))
+
+    cdef void locate(self, Eqn e):
+        """Notes the user's code that binds e: the innermost frame that is not ours or NumPy's."""
+        cdef PyFrameObject *frame
+        cdef PyFrameObject *back
+        cdef Eqn like
+        if ft_source != NULL:
+            like = <Eqn>ft_source
+            e.code, e.lasti = like.code, like.lasti
+            return
+        frame = PyEval_GetFrame()
+        if frame == NULL:
+            return
+        code = PyFrame_GetCode(frame)
+        if not is_internal(code):
+            e.code, e.lasti = code, PyFrame_GetLasti(frame)
+            return
+        Py_INCREF(<object><PyObject *>frame)
+        while is_internal(code):
+            back = PyFrame_GetBack(frame)
+            Py_DECREF(<object><PyObject *>frame)
+            if back == NULL:
+                return
+            frame = back
+            code = PyFrame_GetCode(frame)
+        e.code, e.lasti = code, PyFrame_GetLasti(frame)
+        Py_DECREF(<object><PyObject *>frame)
+
+    cdef object emit(self, Sig sig, tuple atoms):
+        """Appends an equation; returns its tracer, or a list of tracers."""
+        cdef Eqn e = Eqn.__new__(Eqn)
+        cdef bint known = True
+        cdef Tracer t
+        cdef Var v
+        for x in atoms:
+            if type(x) is Var and not (<Var>x).known:
+                known = False
+                break
+        if sig.op.always:
+            known = False
+        e.sig, e.inputs = sig, atoms
+        self.locate(e)
+        self.eqns.append(e)
+        if not sig.multiple:
+            v = self.new_var(sig.out, known)
+            e.outs = (v,)
+            return tracer(self, v)
+        result = [tracer(self, self.new_var(a, known)) for a in sig.outs]
+        e.outs = tuple([(<Tracer>t).var for t in result])
+        return result
+
+    cdef object value(self, Var v):
+        """Value on demand: runs the part of this open program that v needs; memoised."""
+        cdef Eqn e
+        cdef list todo = [v]
+        cdef set seen = set(), chain = set()
+        while todo:
+            x = todo.pop()
+            if x in seen or x in self.values:
+                continue
+            seen.add(x)
+            outer = self.outer_of.get(x)
+            if outer is not None:
+                self.values[x] = value_of(outer) if type(outer) is Tracer else (<Captured>outer).value
+                continue
+            position = self.producer(<Var>x)
+            chain.add(position)
+            for y in (<Eqn>self.eqns[position]).inputs:
+                if type(y) is Var:
+                    todo.append(y)
+        for position in sorted(chain):
+            e = <Eqn>self.eqns[position]
+            args = tuple([self.values[x] if type(x) is Var else x for x in e.inputs])
+            result = Upward.run_op(e.sig.op, args, e.sig.params)
+            if e.sig.multiple:
+                for out, r in zip(e.outs, result):
+                    self.values[out] = r
+            else:
+                self.values[e.outs[0]] = result
+        return self.values[v]
+
+    cdef Jaxpr program(self, list atoms):
+        """The finished jaxpr: inputs, then constants."""
+        return Jaxpr(self.invars + self.const_vars, self.eqns, atoms, self.retraced)
+
+    cdef Py_ssize_t producer(self, Var v):
+        """Position of the equation that defines v: results are numbered in order, so by bisection."""
+        cdef Py_ssize_t lo = 0, hi = len(self.eqns), mid
+        cdef tuple outs
+        while lo < hi:
+            mid = (lo + hi) // 2
+            outs = (<Eqn>self.eqns[mid]).outs
+            if (<Var>outs[len(outs) - 1]).index < v.index:
+                lo = mid + 1
+            else:
+                hi = mid
+        return lo
+
+
+cdef bint is_internal(object code):
+    """Whether code belongs to functrans or NumPy, and so is not the user's line."""
+    cdef size_t key = <size_t><PyObject *>code
+    found = _internal_codes.get(key)
+    if found is not None and found[0] is code:
+        return found[1]
+    file = code.co_filename
+    ours = (file.startswith(_OURS) or file.startswith(_NUMPY)) and not file.startswith(_OURS + "examples")
+    if len(_internal_codes) > 20_000:
+        _internal_codes.clear()
+    _internal_codes[key] = (code, ours)
+    return ours
+
+
+cdef Tracer tracer(Builder b, Var v):
+    cdef Tracer t = Tracer.__new__(Tracer)
+    t.builder, t.var = b, v
+    return t
+
+
+cdef object raise_leaked(Tracer t):
+    where = "another thread" if t.builder.is_open else f"a {t.builder.name} that has returned"
+    raise errors.LeakedTracerError(
+        f"a traced value {t.var.aval} of {where} was used.",
+        "Return values from the function instead of storing them in globals, attributes or lists "
+        "that outlive it.")
+
+
+cpdef object bind(object op, tuple args, dict params, bint weak=False):
+    """Applies op: records it in the innermost builder, or runs it if nothing is traced."""
+    cdef Builder b = top_builder()
+    cdef Builder own
+    cdef Sig sig
+    cdef bint traced = op.always
+    cdef Py_ssize_t i, n = len(args)
+    cdef tuple atoms
+    for x in args:
+        t = type(x)
+        if t is Tracer or t is Lit or t is Captured:
+            traced = True
+            break
+    if b is None:
+        if op.always:
+            raise errors.UnboundAxisError(f"{op.name} over axis {params.get('axis_name')!r} outside of "
+                                          "a vmap that names it.", "Give vmap(..., axis_name=...).")
+        for x in args:
+            if type(x) is Tracer:
+                raise_leaked(<Tracer>x)
+        return Upward.run_op(op, args, params)
+    if not traced:
+        return Upward.run_op(op, args, params)
+    while b.tangent:
+        own = None
+        for x in args:
+            if type(x) is Tracer and (<Tracer>x).builder is b:
+                own = b
+                break
+        if own is not None:
+            break
+        b = b.parent
+    atoms = tuple([b.atom(x) for x in args])
+    sig = signature(op, tuple([(<Var>x).aval if type(x) is Var else (<Lit>x).aval for x in atoms]),
+                    params, weak)
+    if op.splat and n > 0:
+        for x in atoms:
+            if type(x) is not Lit or (<Lit>x) .value.tobytes() != (<Lit>atoms[0]).value.tobytes():
+                break
+        else:
+            return lit((<Lit>atoms[0]).value, sig.out)
+    if params:
+        for p in params.values():
+            if getattr(p, "retraced", False):
+                b.retraced = True
+    return b.emit(sig, atoms)
+
+
+cpdef object value_of(Tracer t):
+    """The value of a known tracer; ConcretizationError for others."""
+    if not t.builder.is_open:
+        raise_leaked(t)
+    if not t.var.known:
+        raise errors.ConcretizationError(f"the value of {t.var.aval} is not known while {t.builder.name} "
+                                         "traces.", "Use functrans.numpy.where or lax.cond.")
+    return t.builder.value(t.var)
+
+
+def is_known(x):
+    """Whether x has a value now: everything but tracers of unknown inputs."""
+    return type(x) is not Tracer or (<Tracer>x).var.known
+
+
+def trace(fun, avals, values, name, bint staged=False, axes=None):
+    """Runs ``fun(*tracers)`` in a new builder and returns ``(jaxpr, consts, aux)``.
+
+    Args:
+      fun: takes tracers of ``avals``; returns ``(list of outputs, aux)``.
+      values: per input its value for control flow in Python (an array, or a tracer of an outer
+        builder), or None as a whole where values are not to be known.
+      name: of the transform, for messages.
+      staged: the trace of a jit.
+      axes: ``((name, size), ...)`` that this trace adds.
+
+    The jaxpr's inputs are ``avals`` and then the consts: tracers of outer builders and captured
+    values, in the order of their first use.
+    """
+    global ft_top
+    cdef Builder b = Builder.__new__(Builder)
+    cdef Tracer t
+    cdef PyObject *source
+    open_builder(b, name, False, staged, axes)
+    source = set_source(NULL)
+    try:
+        args = []
+        for i, a in enumerate(avals):
+            t = tracer(b, b.new_var(a, False))
+            if values is not None:
+                value = values[i]
+                if type(value) is Tracer:
+                    if (<Tracer>value).var.known:
+                        t.var.known = True
+                        b.outer_of[t.var] = value
+                else:
+                    t.var.known = True
+                    b.values[t.var] = value
+            b.invars.append(t.var)
+            args.append(t)
+        outs, aux = fun(*args)
+        atoms = [b.atom(x) for x in outs]
+    finally:
+        Py_XDECREF(set_source(source))
+        close_builder(b)
+    return b.program(atoms), b.consts, aux
+
+
+cdef void open_builder(Builder b, object name, bint tangent, bint staged, object axes):
+    global ft_top
+    b.parent = top_builder()
+    b.name, b.is_open, b.tangent = name, True, tangent
+    b.staged = staged or (b.parent is not None and b.parent.staged)
+    b.axes = b.parent.axes if b.parent is not None else ()
+    if axes:
+        b.axes = tuple(axes) + b.axes
+    b.eqns, b.invars, b.const_vars, b.consts = [], [], [], []
+    b.lifted, b.values, b.outer_of = {}, {}, {}
+    b.thread = PyThread_get_thread_ident()
+    Py_INCREF(b)
+    ft_top = <PyObject *>b
+
+
+cdef void close_builder(Builder b):
+    """Takes b off the stack, and with it whatever a broken generator may have left above."""
+    global ft_top
+    cdef PyObject *old = ft_top
+    b.is_open = False
+    if b.parent is None:
+        ft_top = NULL
+        if _protected:
+            release_protected()
+    else:
+        Py_INCREF(b.parent)
+        ft_top = <PyObject *>b.parent
+    Py_XDECREF(old)
+    b.values, b.outer_of, b.lifted = {}, {}, {}
+
+
+class Tangents:
+    """The tangent half of a linearization, open next to its parent builder.
+
+    ``with Tangents(avals) as t: ...`` then ``t.close(outs)`` gives ``(jaxpr, residuals)``, the
+    residuals being values of the parent.
+    """
+
+    def __init__(self, avals):
+        self.avals = avals
+
+    def __enter__(self):
+        cdef Builder b = Builder.__new__(Builder)
+        open_builder(b, "linearize", True, False, None)
+        self.builder = b
+        self.tracers = []
+        for a in self.avals:
+            t = tracer(b, b.new_var(a, False))
+            b.invars.append(t.var)
+            self.tracers.append(t)
+        return self
+
+    def close(self, outs):
+        cdef Builder b = self.builder
+        self.result = b.program([b.atom(x) for x in outs]), b.consts
+
+    def __exit__(self, *exc):
+        close_builder(self.builder)
+        return False
+
+
+cdef class Tracer:
+    """A value that is being computed: what a traced function sees instead of an array.
+
+    It behaves like an ndarray of its shape and dtype in NumPy functions, operators and methods.
+    """
+    __array_priority__ = 1000
+
+    def __init__(self):
+        raise TypeError("tracers are made by tracing a function, e.g. with functrans.grad")
+
+    # ----- type -----
+
+    @property
+    def aval(self):
+        return self.var.aval
+
+    @property
+    def shape(self):
+        """Shape, a tuple of ints."""
+        return self.var.aval.shape
+
+    @property
+    def dtype(self):
+        """NumPy dtype."""
+        return self.var.aval.dtype
+
+    @property
+    def ndim(self):
+        """Number of axes."""
+        return self.var.aval.ndim
+
+    @property
+    def size(self):
+        """Number of elements."""
+        return self.var.aval.size
+
+    @property
+    def itemsize(self):
+        return self.var.aval.dtype.itemsize
+
+    @property
+    def nbytes(self):
+        return self.var.aval.nbytes
+
+    def __getattr__(self, name):
+        method = Upward.methods.get(name)
+        if method is None:
+            raise AttributeError(f"traced arrays have no attribute {name!r}")
+        return method(self)
+
+    def __repr__(self):
+        return f"Tracer({self.var.aval}, {self.builder.name})"
+
+    def __format__(self, spec):
+        if spec and self.var.known and self.builder.is_open:
+            return format(value_of(self), spec)
+        return repr(self)
+
+    def __hash__(self):
+        return <Py_hash_t>(<size_t><PyObject *>self >> 4)
+
+    def __reduce__(self):
+        raise TypeError("traced values cannot be pickled; return them from the function instead")
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    # ----- values on demand -----
+
+    def __bool__(self):
+        if self.var.aval.size != 1:
+            raise ValueError(f"the truth value of an array with more than one element ({self.var.aval}) "
+                             "is ambiguous. Use np.any(x) or np.all(x)")
+        if not self.var.known:
+            raise errors.TracerBoolError(
+                f"the truth value of a traced {self.var.aval} is not known while {self.builder.name} "
+                "traces.",
+                "Write np.where(condition, a, b) for a choice of values, functrans.lax.cond(condition, "
+                "f, g, *args) for a choice of computations, functrans.lax.while_loop for a loop; or "
+                "mark the argument static in jit (static_argnums).")
+        return bool(value_of(self))
+
+    def __index__(self):
+        if self.var.aval.dtype.kind not in "iu" or self.var.aval.ndim != 0:
+            raise TypeError(f"only integer scalars can be an index or a size, got {self.var.aval}")
+        return int(self.known("an index or a size"))
+
+    def __int__(self):
+        return int(self.known("int()"))
+
+    def __float__(self):
+        return float(self.without_derivative("float(x) (math functions call it too)",
+                                             "Use NumPy's functions, e.g. np.sin(x) for math.sin(x)"))
+
+    def __complex__(self):
+        return complex(self.without_derivative("complex(x)", "Use NumPy's functions"))
+
+    def __round__(self, digits=None):
+        if digits is None:
+            return int(round(float(self.known("round()"))))
+        return Upward.methods["round"](self)(digits)
+
+    def __array__(self, dtype=None, copy=None):
+        value = self.without_derivative(
+            "np.array / np.asarray, or writing into an ndarray (b[i] = x)",
+            "Use np.stack([x, y]) or functrans.numpy.array([x, y]) to build an array, "
+            "functrans.at(b)[i].set(x) to write an element, np.full_like(x, ...) or x * np.ones(n) "
+            "for np.full(n, x)")
+        return np.array(value, dtype=dtype)
+
+    def item(self, *args):
+        """The element as a Python number, for known integers and bools."""
+        return np.asarray(self.without_derivative("x.item()", "Use x itself, or x[()]")).item(*args)
+
+    def tolist(self):
+        """The elements as a list, for known integers and bools."""
+        return np.asarray(self.without_derivative("x.tolist()", "Use x itself")).tolist()
+
+    cdef object known(self, str what):
+        if not self.var.known:
+            raise errors.ConcretizationError(
+                f"{what} needs the value of a traced {self.var.aval}, which is not known while "
+                f"{self.builder.name} traces.",
+                "Make it a static argument of jit (static_argnums), or keep it an array.")
+        return value_of(self)
+
+    cdef object without_derivative(self, str what, str fix):
+        if self.var.aval.dtype.kind in "biu":
+            return self.known(what)
+        raise errors.DerivativeLostError(
+            f"{what} of a traced {self.var.aval} would silently lose its derivative.",
+            fix + "; functrans.stop_gradient(x) says that no derivative is meant.")
+
+    # ----- containers -----
+
+    def __len__(self):
+        if self.var.aval.ndim == 0:
+            raise TypeError("len() of unsized object")
+        return self.var.aval.shape[0]
+
+    def __iter__(self):
+        if self.var.aval.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return iter([Upward.getitem(self, i) for i in range(self.var.aval.shape[0])])
+
+    def __getitem__(self, index):
+        return Upward.getitem(self, index)
+
+    def __setitem__(self, index, value):
+        raise errors.InPlaceError(
+            f"a traced {self.var.aval} cannot be changed in place.",
+            "Write x = x.at[index].set(value), or .add(value) for x[index] += value.")
+
+    def __contains__(self, value):
+        return bool(Upward.ufunc(np.equal, (self, value), True).any())
+
+    # ----- NumPy's protocols -----
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if method == "__call__" and not kwargs:
+            return Upward.ufunc(ufunc, inputs, False)
+        return Upward.array_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return Upward.array_function(function, args, kwargs)
+
+    def __array_namespace__(self, *, api_version=None):
+        return Upward.namespace()
+
+    # ----- operators -----
+
+    def __add__(self, other):
+        return Upward.ufunc(np.add, (self, other), True)
+
+    def __radd__(self, other):
+        return Upward.ufunc(np.add, (other, self), True)
+
+    def __sub__(self, other):
+        return Upward.ufunc(np.subtract, (self, other), True)
+
+    def __rsub__(self, other):
+        return Upward.ufunc(np.subtract, (other, self), True)
+
+    def __mul__(self, other):
+        return Upward.ufunc(np.multiply, (self, other), True)
+
+    def __rmul__(self, other):
+        return Upward.ufunc(np.multiply, (other, self), True)
+
+    def __truediv__(self, other):
+        return Upward.ufunc(np.true_divide, (self, other), True)
+
+    def __rtruediv__(self, other):
+        return Upward.ufunc(np.true_divide, (other, self), True)
+
+    def __floordiv__(self, other):
+        return Upward.ufunc(np.floor_divide, (self, other), True)
+
+    def __rfloordiv__(self, other):
+        return Upward.ufunc(np.floor_divide, (other, self), True)
+
+    def __mod__(self, other):
+        return Upward.ufunc(np.remainder, (self, other), True)
+
+    def __rmod__(self, other):
+        return Upward.ufunc(np.remainder, (other, self), True)
+
+    def __divmod__(self, other):
+        return self // other, self % other
+
+    def __rdivmod__(self, other):
+        return other // self, other % self
+
+    def __pow__(self, other, modulus):
+        if modulus is not None:
+            return NotImplemented
+        return Upward.ufunc(np.power, (self, other), True)
+
+    def __rpow__(self, other, modulus):
+        return Upward.ufunc(np.power, (other, self), True)
+
+    def __matmul__(self, other):
+        return Upward.ufunc(np.matmul, (self, other), True)
+
+    def __rmatmul__(self, other):
+        return Upward.ufunc(np.matmul, (other, self), True)
+
+    def __and__(self, other):
+        return Upward.ufunc(np.bitwise_and, (self, other), True)
+
+    def __rand__(self, other):
+        return Upward.ufunc(np.bitwise_and, (other, self), True)
+
+    def __or__(self, other):
+        return Upward.ufunc(np.bitwise_or, (self, other), True)
+
+    def __ror__(self, other):
+        return Upward.ufunc(np.bitwise_or, (other, self), True)
+
+    def __xor__(self, other):
+        return Upward.ufunc(np.bitwise_xor, (self, other), True)
+
+    def __rxor__(self, other):
+        return Upward.ufunc(np.bitwise_xor, (other, self), True)
+
+    def __lshift__(self, other):
+        return Upward.ufunc(np.left_shift, (self, other), True)
+
+    def __rlshift__(self, other):
+        return Upward.ufunc(np.left_shift, (other, self), True)
+
+    def __rshift__(self, other):
+        return Upward.ufunc(np.right_shift, (self, other), True)
+
+    def __rrshift__(self, other):
+        return Upward.ufunc(np.right_shift, (other, self), True)
+
+    def __neg__(self):
+        return Upward.ufunc(np.negative, (self,), True)
+
+    def __pos__(self):
+        return Upward.ufunc(np.positive, (self,), True)
+
+    def __abs__(self):
+        return Upward.ufunc(np.absolute, (self,), True)
+
+    def __invert__(self):
+        return Upward.ufunc(np.invert, (self,), True)
+
+    def __richcmp__(self, other, int kind):
+        if kind == Py_EQ:
+            return Upward.ufunc(np.equal, (self, other), True)
+        if kind == Py_NE:
+            return Upward.ufunc(np.not_equal, (self, other), True)
+        if kind == Py_LT:
+            return Upward.ufunc(np.less, (self, other), True)
+        if kind == Py_LE:
+            return Upward.ufunc(np.less_equal, (self, other), True)
+        if kind == Py_GT:
+            return Upward.ufunc(np.greater, (self, other), True)
+        return Upward.ufunc(np.greater_equal, (self, other), True)
+
+
+def _lit_like(value, ref):
+    """The splat literal of ``value`` in shape and dtype of ``ref``."""
+    return lit(value, aval_of(ref))
+
+
+Hooks.bind = bind
+Hooks.lit_like = _lit_like
+Hooks.aval_of = aval_of

@@ -1,0 +1,91 @@
+"""Interpreters over a jaxpr share this shape: an environment, equations in order, one rule each."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import contextmanager
+from threading import Lock
+
+from ..ir.core import Jaxpr, Var
+from ..trace.core import bind, source_of, trace
+
+
+@contextmanager
+def sources():
+    """Equations bound inside take the source given to ``source_of``; afterwards the user's again."""
+    try:
+        yield
+    finally:
+        source_of(None)
+
+
+def evaluate(jaxpr: Jaxpr, args) -> list:
+    """Binds the equations of ``jaxpr`` on ``args`` into the current builder (or runs them)."""
+    env = dict(zip(jaxpr.invars, args, strict=True))
+    with sources():
+        for eqn in jaxpr.eqns:
+            source_of(eqn)
+            operands = tuple([env[x] if type(x) is Var else x for x in eqn.inputs])
+            sig = eqn.sig
+            if sig.multiple:
+                env.update(zip(eqn.outs, bind(sig.op, operands, sig.params), strict=True))
+            else:
+                env[eqn.outs[0]] = bind(sig.op, operands, sig.params, sig.out.weak)
+    return [env[x] if type(x) is Var else x for x in jaxpr.outs]
+
+
+def closed(fun, avals, name="pass"):
+    """The jaxpr of ``fun``, a pass over values that must not capture any. Returns (jaxpr, aux)."""
+    jaxpr, consts, aux = trace(fun, avals, None, name, True)
+    if consts:
+        raise AssertionError(f"{name} captured {consts}")
+    return jaxpr, aux
+
+
+class Cache:
+    """A bounded memo, oldest use out first; thread-safe. Keys are compared in full."""
+
+    def __init__(self, maxsize: int):
+        self.maxsize = maxsize
+        self.entries: OrderedDict = OrderedDict()
+        self.lock = Lock()
+        self.hits = self.misses = 0
+
+    def get(self, key):
+        with self.lock:
+            found = self.entries.get(key)
+            if found is None:
+                self.misses += 1
+            else:
+                self.hits += 1
+                self.entries.move_to_end(key)
+            return found
+
+    def put(self, key, value):
+        with self.lock:
+            self.entries[key] = value
+            while len(self.entries) > self.maxsize:
+                self.entries.popitem(last=False)
+        return value
+
+    def clear(self):
+        with self.lock:
+            self.entries.clear()
+            self.hits = self.misses = 0
+
+
+PASSES = Cache(4096)
+
+
+def cached_pass(name):
+    """Memoises a pass by (jaxpr, its hashable arguments); programs with user rules are not kept."""
+    def wrap(fun):
+        def run(jaxpr, *static):
+            if jaxpr.retraced:
+                return fun(jaxpr, *static)
+            key = (name, jaxpr, *static)
+            found = PASSES.get(key)
+            return found if found is not None else PASSES.put(key, fun(jaxpr, *static))
+        run.__doc__, run.__name__ = fun.__doc__, fun.__name__
+        return run
+    return wrap

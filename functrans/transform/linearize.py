@@ -1,0 +1,81 @@
+"""Reverse mode, first half: a primal program and a linear one, recorded in two builders at once."""
+
+from __future__ import annotations
+
+from ..ir.core import Jaxpr
+from ..trace.core import Tangents, aval_of
+from .evaluate import cached_pass, closed
+from .jvp import jvp_values
+from .transpose import transpose_values
+from .zeros import Zero, has_tangent, instantiate, zero_of
+
+
+def linearize_values(jaxpr: Jaxpr, primals, nonzeros):
+    """Binds the primal half in the current builder.
+
+    Returns ``(outs, nonzeros of outs, lin, residuals)`` with ``lin: (tangents, residuals) -> tangents``
+    for the nonzero inputs and outputs; residuals are values of the current builder.
+    """
+    moved = [aval_of(p).strong for p, nz in zip(primals, nonzeros, strict=True) if nz]
+    with Tangents(moved) as half:
+        ts = iter(half.tracers)
+        tangents = [next(ts) if nz else zero_of(p) for p, nz in zip(primals, nonzeros, strict=True)]
+        outs, out_ts = jvp_values(jaxpr, primals, tangents, "linearize")
+        keep = tuple([not isinstance(t, Zero) for t in out_ts])
+        half.close([t for t in out_ts if not isinstance(t, Zero)])
+    lin, residuals = half.result
+    return outs, keep, lin, residuals
+
+
+@cached_pass("linearize")
+def linearize_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...]):
+    """``a -> b`` to ``fwd: a -> (b, residuals)`` and ``lin: (ta, residuals) -> tb``.
+
+    Returns ``(fwd, lin, nonzeros of b)``.
+    """
+    def run(*values):
+        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros)
+        return outs + residuals, (lin, keep)
+
+    fwd, (lin, keep) = closed(run, [a.strong for a in jaxpr.in_avals], "linearize")
+    return fwd, lin, keep
+
+
+@cached_pass("vjp")
+def transpose_jaxpr(lin: Jaxpr, n_linear: int):
+    """``(ta, residuals) -> tb`` to ``(residuals, ctb) -> cta``."""
+    def run(*values):
+        n = len(lin.invars) - n_linear
+        return [instantiate(ct) for ct in transpose_values(lin, n_linear, values[:n], values[n:])], None
+
+    avals = [*lin.in_avals[n_linear:], *(a.strong for a in lin.out_avals)]
+    return closed(run, avals, "transpose")[0]
+
+
+@cached_pass("grad")
+def joint_jaxpr(jaxpr: Jaxpr, wrt: tuple[bool, ...], seeds: tuple[int, ...]):
+    """Forward and backward in one program, so that later passes see all of it.
+
+    ``a -> b`` to ``(a, ct of b[i] for i in seeds) -> (b, ct of the inputs in wrt)``.
+    """
+    def run(*values):
+        n = len(jaxpr.invars)
+        return joint_values(jaxpr, values[:n], wrt, seeds, values[n:]), None
+
+    avals = [a.strong for a in jaxpr.in_avals]
+    avals += [jaxpr.out_avals[i].strong for i in seeds]
+    return closed(run, avals, "grad")[0]
+
+
+def joint_values(jaxpr, primals, wrt, seeds, cts):
+    """``outs + cotangents of the inputs in wrt``, given the cotangents of the outputs in seeds."""
+    nonzeros = tuple([w and has_tangent(a) for w, a in zip(wrt, jaxpr.in_avals, strict=True)])
+    outs, keep, lin, residuals = linearize_values(jaxpr, primals, nonzeros)
+    given = dict(zip(seeds, cts, strict=True))
+    out_cts = [given.get(i, Zero(jaxpr.out_avals[i])) for i, k in enumerate(keep) if k]
+    moved = iter(transpose_values(lin, sum(nonzeros), residuals, out_cts))
+    grads = []
+    for w, nz, a in zip(wrt, nonzeros, jaxpr.in_avals, strict=True):
+        if w:
+            grads.append(instantiate(next(moved)) if nz else instantiate(Zero(a)))
+    return outs + grads

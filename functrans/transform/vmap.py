@@ -1,0 +1,115 @@
+"""Batching: a program for one example becomes a program for many."""
+
+from __future__ import annotations
+
+import threading
+
+from ..ir.core import Jaxpr, Var, aval
+from ..ir.op import move_axis, spread
+from ..trace.core import bind, source_of
+from .evaluate import cached_pass, closed, sources
+from .zeros import read
+
+
+class _Axis(threading.local):
+    """The named axis of the vmap in progress: rules of collectives and of inner programs ask for it."""
+
+    name = None
+
+
+AXIS = _Axis()
+
+
+def batch_values(jaxpr: Jaxpr, size: int, args, dims, axis_name=None):
+    """Runs ``jaxpr`` on values of which some have a batch axis: ``(outs, dims of outs)``."""
+    env = dict(zip(jaxpr.invars, zip(args, dims, strict=True), strict=True))
+    outer, AXIS.name = AXIS.name, axis_name
+    try:
+        with sources():
+            for eqn in jaxpr.eqns:
+                source_of(eqn)
+                pairs = [env[x] if type(x) is Var else (x, None) for x in eqn.inputs]
+                operands = tuple([p[0] for p in pairs])
+                if all(d is None for _, d in pairs) and not _needs_axis(eqn, axis_name):
+                    outs = bind(eqn.op, operands, eqn.params)
+                    outs = outs if eqn.op.multiple else [outs]
+                    out_dims = [None] * len(outs)
+                else:
+                    outs, out_dims = eqn.op.batch(size, operands, [d for _, d in pairs],
+                                                  **eqn.params)
+                env.update(zip(eqn.outs, zip(outs, out_dims, strict=True), strict=True))
+        pairs = [env[x] if type(x) is Var else (x, None) for x in jaxpr.outs]
+    finally:
+        AXIS.name = outer
+    return [p[0] for p in pairs], [p[1] for p in pairs]
+
+
+def _needs_axis(eqn, axis_name) -> bool:
+    """Whether an equation without batched operands still depends on the axis, by its name."""
+    if axis_name is None:
+        return False
+    if eqn.params.get("axis_name") == axis_name:
+        return True
+    return any(uses_axis(p, axis_name) for p in _programs(eqn.params))
+
+
+def _programs(params):
+    for p in params.values():
+        if isinstance(p, Jaxpr):
+            yield p
+        elif isinstance(p, tuple):
+            yield from (q for q in p if isinstance(q, Jaxpr))
+
+
+def uses_axis(jaxpr: Jaxpr, axis_name) -> bool:
+    """Whether a collective over ``axis_name`` is anywhere inside."""
+    return any(_needs_axis(eqn, axis_name) for eqn in jaxpr.eqns)
+
+
+def to_dim(x, dim, target, size):
+    """x with its batch axis at ``target``: moved, or spread if it has none."""
+    return spread(x, size, target) if dim is None else move_axis(x, dim, target)
+
+
+def batch_jaxpr(jaxpr: Jaxpr, size: int, dims, force=None):
+    """``a -> b`` to the same over a batch; axis at ``dims[i]`` of input i (None: not batched).
+
+    Batched outputs have it first; ``force`` names outputs that must have it. The named axis in
+    progress goes on inside. Returns ``(jaxpr, batched outputs as bools)``.
+    """
+    return _batch_jaxpr(jaxpr, size, tuple(dims), None if force is None else tuple(force), AXIS.name)
+
+
+@cached_pass("vmap")
+def _batch_jaxpr(jaxpr, size, dims, force, axis_name):
+    def run(*values):
+        outs, out_dims = batch_values(jaxpr, size, values, dims, axis_name)
+        wanted = [d is not None or (force is not None and force[i]) for i, d in enumerate(out_dims)]
+        outs = [to_dim(x, d, 0, size) if w else x
+                for x, d, w in zip(outs, out_dims, wanted, strict=True)]
+        return outs, tuple(wanted)
+
+    avals = [a.strong if d is None else
+             aval((*a.shape[:d], size, *a.shape[d:]), a.dtype)
+             for a, d in zip(jaxpr.in_avals, dims, strict=True)]
+    return closed(run, avals, "vmap")
+
+
+@cached_pass("vmap_out")
+def vmap_jaxpr(jaxpr: Jaxpr, size: int, dims: tuple, out_dims: tuple, axis_name=None):
+    """The program of ``vmap``: batch axes at ``dims`` of the inputs and ``out_dims`` of the outputs.
+
+    An output with ``out_dims`` None must not be batched; returns ``(jaxpr, index of such an output
+    that is, or None)``.
+    """
+    def run(*values):
+        outs, got = batch_values(jaxpr, size, values, dims, axis_name)
+        bad = next((i for i, (g, o) in enumerate(zip(got, out_dims, strict=True))
+                    if o is None and g is not None), None)
+        outs = [x if o is None else to_dim(x, g, o % (a.ndim + 1), size) for x, g, o, a in
+                zip(outs, got, out_dims, jaxpr.out_avals, strict=True)]
+        return outs, bad
+
+    avals = [a.strong if d is None else aval((*a.shape[:d], size, *a.shape[d:]), a.dtype)
+             for a, d in zip(jaxpr.in_avals, dims, strict=True)]
+    return closed(run, avals, "vmap")
