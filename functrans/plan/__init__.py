@@ -1,0 +1,16 @@
+"""The plan room.
+
+In: a jaxpr. Out: a ``Program``, flat C steps over an arena, which ``run`` turns values into fresh
+arrays with. What must hold: a program is immutable and reentrant and owns no arena; inputs are never
+written; no output shares memory with anything; lowering is linear in the number of equations.
+``view`` and ``lower`` make steps, ``buffers`` places them, ``run`` and ``control`` execute them.
+"""
+
+from .arena import arena_info, clear_arenas
+from .cache import cache_info, clear_cache, compile, evaluate, run_op
+from .lower import Context, lower
+from .run import Program
+from .view import View
+
+__all__ = ["Context", "Program", "View", "arena_info", "cache_info", "clear_arenas", "clear_cache",
+           "compile", "evaluate", "lower", "run_op"]

@@ -1,0 +1,110 @@
+"""Programs by what they compute: a bounded cache, and the ways to run a jaxpr or a single op."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir.core import Aval, Jaxpr, Sig, aval, eqn, signature, var
+from ..ir.op import Op
+from .lower import lower
+from .run import Program
+
+
+class CacheInfo(NamedTuple):
+    hits: int
+    misses: int
+    size: int
+    maxsize: int
+    nbytes: int
+    maxbytes: int
+
+
+class ProgramCache:
+    """Least recently used programs go first, by number and by bytes. Keys are compared in full."""
+
+    def __init__(self, maxsize: int, maxbytes: int):
+        self.maxsize, self.maxbytes = maxsize, maxbytes
+        self._lock = Lock()
+        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
+        self._hits = self._misses = self._nbytes = 0
+
+    def get(self, key: Hashable, make: Callable[[], Program]) -> Program:
+        """The program of ``key``; made outside of the lock, so that other threads go on."""
+        with self._lock:
+            program = self._programs.get(key)
+            if program is not None:
+                self._programs.move_to_end(key)
+                self._hits += 1
+                return program
+            self._misses += 1
+        program = make()
+        with self._lock:
+            first = self._programs.setdefault(key, program)
+            if first is program:
+                self._nbytes += program.nbytes
+                while len(self._programs) > self.maxsize or (
+                        self._nbytes > self.maxbytes and len(self._programs) > 1):
+                    self._nbytes -= self._programs.popitem(last=False)[1].nbytes
+        return first
+
+    def info(self) -> CacheInfo:
+        with self._lock:
+            return CacheInfo(self._hits, self._misses, len(self._programs), self.maxsize,
+                             self._nbytes, self.maxbytes)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._programs.clear()
+            self._hits = self._misses = self._nbytes = 0
+
+
+_jaxprs = ProgramCache(4096, 256 << 20)
+_ops = ProgramCache(4096, 64 << 20)
+
+
+def compile(jaxpr: Jaxpr) -> Program:
+    """The program of ``jaxpr``, from the cache if a jaxpr of the same structure was lowered before."""
+    return _jaxprs.get(jaxpr, lambda: lower(jaxpr))
+
+
+def evaluate(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
+    return compile(jaxpr).run(list(values))
+
+
+def run_op(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    """One op applied to arrays and numbers at once: its result, or a list if it gives several."""
+    sig = signature(op, tuple([_aval_of(a) for a in args]), params)
+    outs = _ops.get(sig, lambda: _single(sig)).run(list(args))
+    return outs if sig.multiple else outs[0]
+
+
+def _single(sig: Sig) -> Program:
+    ins = tuple([var(a, i) for i, a in enumerate(sig.in_avals)])
+    outs = tuple([var(a, len(ins) + i) for i, a in enumerate(sig.outs)])
+    return lower(Jaxpr(ins, (eqn(sig, ins, outs),), outs))
+
+
+_NUMBERS = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float64)}
+
+
+def _aval_of(value: Any) -> Aval:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return aval(value.shape, value.dtype)
+    if type(value) in _NUMBERS:
+        return aval((), _NUMBERS[type(value)])
+    raise TypeError(f"{type(value).__name__} is neither an array nor a number")
+
+
+def cache_info() -> CacheInfo:
+    """Of the programs of jaxprs (programs of single ops are kept apart)."""
+    return _jaxprs.info()
+
+
+def clear_cache() -> None:
+    _jaxprs.clear()
+    _ops.clear()

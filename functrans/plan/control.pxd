@@ -1,0 +1,61 @@
+"""What a packed program looks like to C, and the steps that run programs inside programs."""
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "../kernels/abi.h":
+    struct ft_frame:
+        char **base
+        void *run
+    ctypedef struct ft_operand:
+        int32_t slot
+        int64_t offset
+        const int64_t *strides
+    struct ft_step
+    ctypedef int (*ft_step_fn)(const ft_step *step, ft_frame *frame) noexcept nogil
+    struct ft_step:
+        ft_step_fn run
+        const void *kernel
+        int32_t nopnd
+        int32_t ndim
+        const int64_t *shape
+        const ft_operand *opnd
+        int64_t nint
+        const int64_t *ints
+        double cost
+        void *data
+    int FT_OK, FT_EMEM, FT_EINTR, FT_ECALL
+    char *FT_PTR(const ft_step *step, ft_frame *frame, int i) nogil
+
+cdef struct program:
+    ft_step *steps
+    int64_t nsteps
+    char *consts
+    int64_t nin
+    int64_t nout
+    int64_t scalars      # where in a frame the 0-d inputs and outputs of the outermost program lie
+    int64_t arena        # where in a frame the arena lies; base addresses are at its start
+    int64_t nbytes       # of a whole frame
+    double cost
+
+cdef struct run_state:
+    void *error          # a new reference to the exception that unwinds this run
+    double budget        # estimated nanoseconds until the clock is read again
+    double deadline      # when signals are looked at again
+
+cdef inline void open_frame(const program *p, char *memory, ft_frame *frame, void *run) noexcept nogil:
+    frame.base = <char **>memory
+    frame.run = run
+    frame.base[0] = memory + p.arena
+    frame.base[1] = p.consts
+
+cdef inline int execute(const program *p, ft_frame *frame) noexcept nogil:
+    cdef const ft_step *step = p.steps
+    cdef const ft_step *end = p.steps + p.nsteps
+    cdef int code
+    while step < end:
+        code = step.run(step, frame)
+        if code != FT_OK:
+            return code
+        step += 1
+    return FT_OK
+
+cdef ft_step_fn control_step(str kind)

@@ -1,0 +1,258 @@
+"""Steps that hold programs: loops and branches run in C, without Python and without the GIL.
+
+A frame of an inner program lies in the arena of the outer one: base addresses, then its own arena.
+Inputs and outputs of the inner program are pointers into the outer one's buffers, so consts are
+read in place, slices of xs are read and slices of ys written in place, and a carry alternates
+between two buffers (or stays in one, where the body can update it in place).
+"""
+from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from cpython.ref cimport Py_INCREF
+
+import numpy as np
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef double BUDGET = 20e3        # ns of estimated work between two looks at the clock
+cdef double PERIOD = 0.05        # s between two looks at signals
+cdef double TURN = 20.0          # ns of one turn of a loop, beside its body
+
+
+cdef int look(run_state *state) noexcept nogil:
+    """Reads the clock, and now and then lets Python handle signals (so that Ctrl-C stops a loop)."""
+    cdef timespec t
+    cdef double now
+    state.budget = BUDGET
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    now = t.tv_sec + 1e-9 * t.tv_nsec
+    if state.deadline == 0:
+        state.deadline = now + PERIOD
+    elif now >= state.deadline:
+        state.deadline = now + PERIOD
+        with gil:
+            try:
+                PyErr_CheckSignals()
+            except BaseException as error:
+                Py_INCREF(error)
+                state.error = <void *>error
+                return FT_EINTR
+    return FT_OK
+
+
+cdef inline int turn(run_state *state, double cost) noexcept nogil:
+    state.budget -= cost
+    return look(state) if state.budget < 0 else FT_OK
+
+
+# ----- scan ----------------------------------------------------------------------------------
+
+# ints: n_consts, n_carry, n_xs, n_ys, length, reverse, then per carry where its second buffer lies
+# in the scratch (-1: none), bytes per carry, bytes of a slice of each x, of each y
+# operands: carry out, ys; consts, carry in, xs, scratch
+
+cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef const int64_t *n = s.ints
+    cdef int64_t n_consts = n[0], n_carry = n[1], n_xs = n[2], n_ys = n[3], length = n[4]
+    cdef const int64_t *spare = n + 6
+    cdef const int64_t *carry_bytes = spare + n_carry
+    cdef const int64_t *x_bytes = carry_bytes + n_carry
+    cdef const int64_t *y_bytes = x_bytes + n_xs
+    cdef const program *body = (<program **>s.data)[0]
+    cdef int first = <int>(n_carry + n_ys)
+    cdef int init = first + <int>n_consts
+    cdef int64_t k, t, back = length - 1 if n[5] else 0, by = -1 if n[5] else 1
+    cdef char *scratch = FT_PTR(s, f, s.nopnd - 1)
+    cdef char **ins
+    cdef char **outs
+    cdef char *out
+    cdef char *old
+    cdef ft_frame inner
+    cdef int code
+    cdef double cost = body.cost + TURN
+    cdef run_state *state = <run_state *>f.run
+    if length == 0:
+        for k in range(n_carry):
+            memcpy(FT_PTR(s, f, <int>k), FT_PTR(s, f, init + <int>k), carry_bytes[k])
+        return FT_OK
+    open_frame(body, scratch, &inner, f.run)
+    ins = inner.base + 2
+    outs = ins + body.nin
+    for k in range(n_consts):
+        ins[k] = FT_PTR(s, f, first + <int>k)
+    ins += n_consts
+    for k in range(n_carry):
+        out = FT_PTR(s, f, <int>k)
+        old = FT_PTR(s, f, init + <int>k)
+        if spare[k] < 0:
+            memcpy(out, old, carry_bytes[k])
+            ins[k] = outs[k] = out
+        else:                        # the first turn reads the start value, the last writes out
+            ins[k] = old
+            outs[k] = out if length & 1 else scratch + spare[k]
+    for k in range(n_xs):
+        ins[n_carry + k] = FT_PTR(s, f, init + <int>(n_carry + k)) + back * x_bytes[k]
+    for k in range(n_ys):
+        outs[n_carry + k] = FT_PTR(s, f, <int>(n_carry + k)) + back * y_bytes[k]
+    t = 0
+    while True:
+        code = execute(body, &inner)
+        if code != FT_OK:
+            return code
+        t += 1
+        if t == length:
+            return FT_OK
+        code = turn(state, cost)
+        if code != FT_OK:
+            return code
+        for k in range(n_carry):
+            if spare[k] >= 0:
+                ins[k] = outs[k]
+                out = FT_PTR(s, f, <int>k)
+                outs[k] = scratch + spare[k] if outs[k] == out else out
+        for k in range(n_xs):
+            ins[n_carry + k] += by * x_bytes[k]
+        for k in range(n_ys):
+            outs[n_carry + k] += by * y_bytes[k]
+
+
+# ----- while ---------------------------------------------------------------------------------
+
+# ints: n_cond, n_body (consts of each), n_carry, where the frame of cond lies in the scratch, then
+# per carry where its second buffer lies (-1: none), bytes per carry
+# operands: carry out; consts of cond, of body, carry in, scratch
+
+cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef const int64_t *n = s.ints
+    cdef int64_t n_cond = n[0], n_body = n[1], n_carry = n[2], k
+    cdef const int64_t *spare = n + 4
+    cdef const int64_t *carry_bytes = spare + n_carry
+    cdef const program *body = (<program **>s.data)[0]
+    cdef const program *cond = (<program **>s.data)[1]
+    cdef int init = <int>(n_carry + n_cond + n_body)
+    cdef char *scratch = FT_PTR(s, f, s.nopnd - 1)
+    cdef char **ins
+    cdef char **outs
+    cdef char **tested
+    cdef char *out
+    cdef ft_frame inner, test
+    cdef int code
+    cdef double cost = body.cost + cond.cost + TURN
+    cdef run_state *state = <run_state *>f.run
+    open_frame(body, scratch, &inner, f.run)
+    open_frame(cond, scratch + n[3], &test, f.run)
+    ins = inner.base + 2
+    outs = ins + body.nin
+    tested = test.base + 2
+    for k in range(n_cond):
+        tested[k] = FT_PTR(s, f, <int>(n_carry + k))
+    for k in range(n_body):
+        ins[k] = FT_PTR(s, f, <int>(n_carry + n_cond + k))
+    ins += n_body
+    tested += n_cond
+    tested[n_carry] = scratch + n[3] + cond.scalars
+    for k in range(n_carry):
+        out = FT_PTR(s, f, <int>k)
+        ins[k] = FT_PTR(s, f, init + <int>k)
+        outs[k] = out
+        if spare[k] < 0:
+            memcpy(out, ins[k], carry_bytes[k])
+            ins[k] = out
+        tested[k] = ins[k]
+    while True:
+        code = execute(cond, &test)
+        if code != FT_OK:
+            return code
+        if not tested[n_carry][0]:
+            break
+        code = execute(body, &inner)
+        if code != FT_OK:
+            return code
+        code = turn(state, cost)
+        if code != FT_OK:
+            return code
+        for k in range(n_carry):
+            if spare[k] >= 0:
+                tested[k] = ins[k] = outs[k]
+                out = FT_PTR(s, f, <int>k)
+                outs[k] = scratch + spare[k] if outs[k] == out else out
+    for k in range(n_carry):
+        out = FT_PTR(s, f, <int>k)
+        if ins[k] != out:
+            memcpy(out, ins[k], carry_bytes[k])
+    return FT_OK
+
+
+# ----- cond ----------------------------------------------------------------------------------
+
+# ints: number of outputs, of arguments, of branches; operands: outputs; index, arguments, scratch
+
+cdef int run_cond(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef int n_outs = <int>s.ints[0], n_args = <int>s.ints[1], k
+    cdef int64_t index = (<int64_t *>FT_PTR(s, f, n_outs))[0]
+    cdef const program *branch
+    cdef char **ins
+    cdef ft_frame inner
+    index = 0 if index < 0 else min(index, s.ints[2] - 1)
+    branch = (<program **>s.data)[index]
+    open_frame(branch, FT_PTR(s, f, s.nopnd - 1), &inner, f.run)
+    ins = inner.base + 2
+    for k in range(n_args):
+        ins[k] = FT_PTR(s, f, n_outs + 1 + k)
+    for k in range(n_outs):
+        ins[n_args + k] = FT_PTR(s, f, k)
+    return execute(branch, &inner)
+
+
+# ----- python --------------------------------------------------------------------------------
+
+# ints: number of outputs; data: (function, avals of the outputs, of the inputs, gives a list)
+
+cdef int run_python(const ft_step *s, ft_frame *f) noexcept with gil:
+    try:
+        call_python(s, f)
+        return FT_OK
+    except BaseException as error:
+        Py_INCREF(error)
+        (<run_state *>f.run).error = <void *>error
+        return FT_ECALL
+
+
+cdef call_python(const ft_step *s, ft_frame *f):
+    cdef int n_outs = <int>s.ints[0], k
+    cdef tuple data = <tuple>s.data
+    cdef list args = []
+    cdef cnp.ndarray array
+    function, out_avals, in_avals, multiple = data
+    for k, aval in enumerate(in_avals):
+        array = np.empty(aval.shape, aval.dtype)
+        memcpy(cnp.PyArray_DATA(array), FT_PTR(s, f, n_outs + k), cnp.PyArray_NBYTES(array))
+        args.append(array)
+    results = function(*args)
+    if not multiple:
+        results = (results,)
+    elif len(results) != n_outs:
+        raise ValueError(f"the Python function gave {len(results)} results instead of {n_outs}")
+    for k, (aval, result) in enumerate(zip(out_avals, results)):
+        array = np.asarray(result, order="C")
+        if array.dtype.newbyteorder("=") != aval.dtype or np.shape(result) != aval.shape:
+            raise ValueError(f"the Python function gave {array.dtype}{list(np.shape(result))} "
+                             f"where {aval} was announced")
+        array = np.ascontiguousarray(array, aval.dtype)      # also undoes a foreign byte order
+        memcpy(FT_PTR(s, f, k), cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array))
+
+
+cdef ft_step_fn control_step(str kind):
+    if kind == "scan":
+        return run_scan
+    if kind == "while":
+        return run_while
+    if kind == "cond":
+        return run_cond
+    if kind == "python":
+        return run_python
+    return NULL

@@ -1,0 +1,294 @@
+"""Lowering: a jaxpr becomes a flat list of steps over buffers.
+
+The equations are interpreted in order; each op's ``lower`` rule gets the views of its operands and
+gives the views of its results, emitting steps through the context on the way. Where the buffers lie
+is decided when all steps are known (``buffers.place``), so a rule never asks what will be an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import NotSupportedError
+from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
+from ..ir.op import CODE
+from .buffers import place, round_up
+from .run import Program, Step, kernel_cost
+from .view import ARENA, CONSTS, FIRST_INPUT, Buffer, Shape, View, collapse, dense, size_of
+
+PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
+UNKNOWN_NS = 1e9          # a loop of unknown length
+STEP_NS = 3.0             # dispatch of a step
+
+
+def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
+    """The program of ``jaxpr``.
+
+    ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such
+    an input for the last time before it writes the output, both may lie in the same memory: then
+    the input is listed in ``Program.shared``, and a large carry is updated in place.
+    """
+    ctx = Context()
+    inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
+    results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
+                                 for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
+    first_output = FIRST_INPUT + len(inputs)
+    outputs = []
+    for slot, view in enumerate(results, first_output):
+        buffer = view.buffer
+        if view.whole and buffer.slot == ARENA and buffer.first >= 0:
+            buffer.slot = slot             # computed here and not yet another output: no copy
+        else:
+            buffer = Buffer(view.nbytes, slot)
+            ctx.copy(_whole(buffer, view.shape, view.dtype), view)
+        outputs.append(buffer)
+    arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
+    return Program(ctx.steps, jaxpr.in_avals, jaxpr.out_avals, bytes(ctx.blob), arena,
+                   tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]))
+
+
+def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
+    return View(buffer, 0, shape, dense(shape, dtype.itemsize), dtype, True)
+
+
+class Context:
+    """What lower rules may do: make buffers, emit steps, lower other jaxprs."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.blob = bytearray()                         # all constants, one after the other
+        self._consts: dict[Any, View] = {}
+        self._literals: dict[Lit, View] = {}
+        self._kernels: dict[Sig, tuple[str | None, float, Shape]] = {}
+
+    # ----- values --------------------------------------------------------------------------
+
+    def new(self, like: Aval | Shape, dtype: np.dtype | None = None) -> View:
+        """A fresh contiguous buffer; what it holds is undefined until a step writes it."""
+        if isinstance(like, Aval):
+            shape, dtype = like.shape, like.dtype
+        else:
+            shape, dtype = tuple(like), np.dtype(dtype)
+        return _whole(Buffer(size_of(shape) * dtype.itemsize), shape, dtype)
+
+    def const(self, value: Any) -> View:
+        """A NumPy scalar or a small array, kept with the program."""
+        array = np.asarray(value)
+        array = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+        key = (array.dtype, array.shape, array.tobytes())
+        view = self._consts.get(key)
+        if view is None:
+            align = 64 if array.nbytes > 16 else 16
+            self.blob.extend(bytes(-len(self.blob) % align))
+            view = _whole(Buffer(array.nbytes, CONSTS, len(self.blob)), array.shape, array.dtype)
+            self.blob.extend(key[2])
+            self._consts[key] = view
+        return view
+
+    def literal(self, x: Lit) -> View:
+        view = self._literals.get(x)
+        if view is None:
+            view = self.const(x.value).broadcast(x.aval.shape, ())
+            self._literals[x] = view
+        return view
+
+    def contiguous(self, view: View) -> View:
+        if view.contiguous:
+            return view
+        dense_view = self.new(view.shape, view.dtype)
+        self.copy(dense_view, view)
+        return dense_view
+
+    # ----- steps ---------------------------------------------------------------------------
+
+    def step(self, kernel: str, operands: Sequence[View], shape: Shape,
+             strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
+             *, data: Any = None) -> None:
+        """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
+        if operands[0].size == 0:
+            return
+        if cost is None:
+            cost = _cost(kernel) * size_of(shape)
+        if strides is None:
+            strides = [v.strides for v in operands]
+        self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
+                        tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, data, False))
+
+    def _emit(self, step: Step) -> None:
+        number = len(self.steps)
+        for buffer in step.buffers:
+            if buffer.first < 0:
+                buffer.first = number
+            buffer.last = number
+        self.steps.append(step)
+
+    def copy(self, dst: View, src: View) -> None:
+        """Copies elements; both views have one shape, and dtypes of one size."""
+        if dst.size == 0:
+            return
+        kernel = f"copy:{dst.dtype.itemsize}"
+        self._loop(kernel, _cost(kernel), dst, (src,), ())
+
+    def fill(self, dst: View, value: View) -> None:
+        self.copy(dst, value.broadcast(dst.shape, ()))
+
+    def elementwise(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+        sig = eqn.sig
+        found = self._kernels.get(sig)
+        if found is None:
+            found = self._kernels[sig] = _elementwise_kernel(sig)
+        kernel, ns, ints = found
+        if kernel is None:
+            return [views[0]]
+        aval = sig.out
+        dtype = aval.dtype
+        out = View(Buffer(aval.size * dtype.itemsize), 0, aval.shape,
+                   dense(aval.shape, dtype.itemsize), dtype, True)
+        if aval.size:
+            self._loop(kernel, ns, out, views, ints)
+        return [out]
+
+    def _loop(self, kernel: str, ns: float, out: View, views: Sequence[View], ints: Shape) -> None:
+        """A step that goes over all elements of equally shaped views."""
+        operands = (out, *views)
+        size = size_of(out.shape)
+        walks = []
+        for v in operands:
+            if v.contiguous:
+                walks.append((v.dtype.itemsize,))
+            elif any(v.strides):
+                shape, walks = collapse(out.shape, tuple([w.strides for w in operands]))
+                break
+            else:
+                walks.append((0,))
+        else:
+            shape = (size,)
+        self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
+                        shape, tuple(walks), ints, ns * size + STEP_NS, None, True))
+
+    def python(self, function: Callable[..., Any], eqn: Eqn, views: Sequence[View]) -> list[View]:
+        """Calls ``function`` on arrays of its own; it returns an array, or a list of several."""
+        outs = [self.new(a) for a in eqn.sig.outs]
+        ins = [self.contiguous(v) for v in views]
+        self._control("python", outs, ins, (len(outs),), PYTHON_NS,
+                      (function, eqn.sig.outs, eqn.sig.in_avals, eqn.sig.multiple))
+        return outs
+
+    def _control(self, kernel: str, outs: list[View], ins: list[View], ints: Sequence[int],
+                 cost: float, data: Any, scratch: int = 0) -> None:
+        operands = [*outs, *ins]
+        buffers = [v.buffer for v in operands]
+        offsets = [v.offset for v in operands]
+        if scratch:
+            buffers.append(Buffer(scratch))
+            offsets.append(0)
+        self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
+                        cost + STEP_NS, data, False))
+
+    # ----- programs within programs ---------------------------------------------------------
+
+    def inline(self, jaxpr: Jaxpr, views: Sequence[View]) -> list[View]:
+        """Emits the steps of ``jaxpr`` here."""
+        env: dict[Var, View] = dict(zip(jaxpr.invars, views, strict=True))
+        literal, elementwise = self.literal, self.elementwise
+        for e in jaxpr.eqns:
+            sig = e.sig
+            operands = [env[x] if type(x) is Var else literal(x) for x in e.inputs]
+            rule = sig.op.lower
+            if rule == "elementwise":
+                env[e.outs[0]] = elementwise(e, operands)[0]
+            elif rule is None:
+                raise NotSupportedError(f"{sig.op.name} cannot run",
+                                        sig.op.why.get("lower"))
+            else:
+                results = rule(self, e, operands)
+                for v, aval, view in zip(e.outs, sig.outs, results, strict=True):
+                    if view.shape != aval.shape or view.dtype != aval.dtype:
+                        raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
+                    env[v] = view
+        return [env[x] if type(x) is Var else literal(x) for x in jaxpr.outs]
+
+    def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+        p = eqn.params
+        n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
+        body = lower(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
+        outs = [self.new(a) for a in eqn.sig.outs]
+        if not outs:
+            return outs
+        ins = [self.contiguous(v) for v in views]
+        carry = ins[n_consts:n_consts + n_carry]
+        spare, scratch = _spares(body, n_consts, carry, body.frame_bytes)
+        ints = [n_consts, n_carry, len(ins) - n_consts - n_carry, len(outs) - n_carry,
+                length, bool(p["reverse"]), *spare, *[v.nbytes for v in carry],
+                *[a.nbytes for a in body.in_avals[n_consts + n_carry:]],
+                *[a.nbytes for a in body.out_avals[n_carry:]]]
+        self._control("scan", outs, ins, ints, length * body.cost, [body], scratch)
+        return outs
+
+    def while_loop(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+        p = eqn.params
+        n_cond, n_body = p["n_cond"], p["n_body"]
+        n_carry = len(views) - n_cond - n_body
+        cond = lower(p["cond"])
+        body = lower(p["body"], [(n_body + k, k) for k in range(n_carry)])
+        outs = [self.new(a) for a in eqn.sig.outs]
+        ins = [self.contiguous(v) for v in views]
+        carry = ins[n_cond + n_body:]
+        test_at = round_up(body.frame_bytes)
+        spare, scratch = _spares(body, n_body, carry, test_at + cond.frame_bytes)
+        ints = [n_cond, n_body, n_carry, test_at, *spare, *[v.nbytes for v in carry]]
+        if outs:
+            self._control("while", outs, ins, ints, UNKNOWN_NS, [body, cond], scratch)
+        return outs
+
+    def cond(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+        branches = [lower(b) for b in eqn.params["branches"]]
+        outs = [self.new(a) for a in eqn.sig.outs]
+        if outs:
+            self._control("cond", outs, [self.contiguous(v) for v in views],
+                          [len(outs), len(views) - 1, len(branches)],
+                          max([b.cost for b in branches]), branches,
+                          max([b.frame_bytes for b in branches]))
+        return outs
+
+
+def _spares(body: Program, first: int, carry: list[View], end: int) -> tuple[list[int], int]:
+    """Where in a loop's scratch each carry's second buffer lies (-1: updated in place)."""
+    spare = []
+    for k, view in enumerate(carry):
+        if first + k in body.shared:
+            spare.append(-1)
+        else:
+            end = round_up(end)
+            spare.append(end)
+            end += view.nbytes
+    return spare, end
+
+
+def _cost(kernel: str) -> float:
+    ns = kernel_cost(kernel)
+    if ns < 0:
+        raise NotSupportedError(f"there is no kernel {kernel}",
+                                "convert the operands to another dtype")
+    return ns
+
+
+def _elementwise_kernel(sig: Sig) -> tuple[str | None, float, Shape]:
+    """Name, ns per element and integer parameters; no name where the op is the identity."""
+    name = sig.op.name
+    main = sig.in_avals[1 if name == "select" else 0].dtype
+    out = sig.out.dtype
+    if name == "stop_gradient" or (name == "convert" and main == out):
+        return None, 0.0, ()
+    if name == "convert":
+        kernel, ints = f"ew:convert:{CODE[main]}:{CODE[out]}", ()
+    else:
+        kernel, ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
+    ns = kernel_cost(kernel)
+    if ns < 0:
+        raise NotSupportedError(f"{name} has no kernel for {main}",
+                                "convert the operands to another dtype")
+    return kernel, ns, ints

@@ -1,0 +1,37 @@
+from libc.stdint cimport int64_t
+
+from .control cimport ft_operand, ft_step, program
+
+cdef class Step:
+    cdef public object kernel       # name, or None once the step turned out to be empty
+    cdef public list buffers
+    cdef public list offsets
+    cdef public tuple shape
+    cdef public tuple strides
+    cdef public tuple ints
+    cdef public double cost
+    cdef public object data
+    cdef public bint inplace
+
+cdef struct port:                   # an input or output
+    int typenum
+    int ndim
+    int64_t *dims
+    int64_t at                      # 0-d: where in the frame it lies
+
+cdef class Program:
+    cdef program p
+    cdef void *memory
+    cdef void *const_memory
+    cdef port *ports
+    cdef readonly tuple in_avals
+    cdef readonly tuple out_avals
+    cdef readonly tuple shared      # inputs that lie in the memory of their carry output
+    cdef readonly Py_ssize_t nbytes
+    cdef tuple dtypes               # of inputs and outputs
+    cdef tuple types                # scalar types of inputs and outputs
+    cdef tuple names                # kernel of each step
+    cdef tuple parts                # what the steps point to: programs, tuples of Python steps
+    cdef pack(self, list steps, bytes consts)
+    cpdef list run(self, list values)
+    cdef list run_in(self, list values, char *memory)
