@@ -1,8 +1,8 @@
 """The plan room.
 
-In: a jaxpr. Out: a ``Program``, flat C steps over an arena, which ``run`` turns values into fresh
-arrays with. What must hold: a program is immutable and reentrant and owns no arena; inputs are never
-written; no output shares memory with anything; lowering is linear in the number of equations.
+In: a jaxpr. Out: a ``Program``, flat C steps over an arena; ``run`` turns values into fresh arrays.
+What must hold: a program is immutable and reentrant and owns no arena; inputs are never written;
+no output shares memory with anything; lowering is linear in the number of equations.
 ``view`` and ``lower`` make steps, ``buffers`` places them, ``run`` and ``control`` execute them.
 """
 

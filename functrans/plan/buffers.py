@@ -49,7 +49,7 @@ def _share(steps: list[Step], old: Buffer, new: Buffer) -> bool:
 
 
 def _fits(step: Step, operand: Buffer) -> bool:
-    """Whether an elementwise step may write its output over ``operand``, read here for the last time.
+    """Whether an elementwise step may write over ``operand``, which it is the last to read.
 
     It may if each element is written where, and only where, it is read.
     """
@@ -66,8 +66,10 @@ def _reuse_outputs(steps: list[Step], first_output: int, together: dict[Buffer, 
     """Computes chains of temporaries that end in an output in the output's own memory."""
     for number in range(len(steps) - 1, -1, -1):
         step = steps[number]
+        if not step.inplace:
+            continue
         out = step.buffers[0]
-        if step.inplace and out.slot >= first_output and out.first == number and out not in together:
+        if out.slot >= first_output and out.first == number and out not in together:
             for b in step.buffers[1:]:
                 if b.slot == ARENA and b.last == number and _fits(step, b):
                     b.slot = out.slot
@@ -103,7 +105,7 @@ def _allocate(steps: list[Step]) -> int:
 
 
 class _FreeList:
-    """Free ranges of the arena: the smallest that fits, most recently freed first (it is in cache)."""
+    """Free ranges of the arena: the smallest that fits, and of these the last one freed."""
 
     def __init__(self) -> None:
         self.top = 0

@@ -68,7 +68,7 @@ _ops = ProgramCache(4096, 64 << 20)
 
 
 def compile(jaxpr: Jaxpr) -> Program:
-    """The program of ``jaxpr``, from the cache if a jaxpr of the same structure was lowered before."""
+    """The program of ``jaxpr``, from the cache if an equal jaxpr was lowered before."""
     return _jaxprs.get(jaxpr, lambda: lower(jaxpr))
 
 
@@ -94,7 +94,8 @@ _NUMBERS = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.fl
 
 def _aval_of(value: Any) -> Aval:
     if isinstance(value, (np.ndarray, np.generic)):
-        return aval(value.shape, value.dtype)
+        dtype = value.dtype
+        return aval(value.shape, dtype if dtype.isnative else dtype.newbyteorder("="))
     if type(value) in _NUMBERS:
         return aval((), _NUMBERS[type(value)])
     raise TypeError(f"{type(value).__name__} is neither an array nor a number")

@@ -1,28 +1,9 @@
 """What a packed program looks like to C, and the steps that run programs inside programs."""
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
-cdef extern from "../kernels/abi.h":
-    struct ft_frame:
-        char **base
-        void *run
-    ctypedef struct ft_operand:
-        int32_t slot
-        int64_t offset
-        const int64_t *strides
-    struct ft_step
-    ctypedef int (*ft_step_fn)(const ft_step *step, ft_frame *frame) noexcept nogil
-    struct ft_step:
-        ft_step_fn run
-        const void *kernel
-        int32_t nopnd
-        int32_t ndim
-        const int64_t *shape
-        const ft_operand *opnd
-        int64_t nint
-        const int64_t *ints
-        double cost
-        void *data
-    int FT_OK, FT_EMEM, FT_EINTR, FT_ECALL
+from ..kernels.lib cimport FT_OK, ft_frame, ft_step, ft_step_fn
+
+cdef extern from "abi.h":
     char *FT_PTR(const ft_step *step, ft_frame *frame, int i) nogil
 
 cdef struct program:

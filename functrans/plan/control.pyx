@@ -5,6 +5,7 @@ Inputs and outputs of the inner program are pointers into the outer one's buffer
 read in place, slices of xs are read and slices of ys written in place, and a carry alternates
 between two buffers (or stays in one, where the body can update it in place).
 """
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -12,6 +13,8 @@ from cpython.ref cimport Py_INCREF
 
 import numpy as np
 cimport numpy as cnp
+
+from ..kernels.lib cimport FT_ECALL, FT_EINTR, FT_OK, ft_frame, ft_step, ft_step_fn
 
 cnp.import_array()
 

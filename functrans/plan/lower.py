@@ -1,8 +1,8 @@
 """Lowering: a jaxpr becomes a flat list of steps over buffers.
 
 The equations are interpreted in order; each op's ``lower`` rule gets the views of its operands and
-gives the views of its results, emitting steps through the context on the way. Where the buffers lie
-is decided when all steps are known (``buffers.place``), so a rule never asks what will be an output.
+gives the views of its results, emitting steps through the context on the way. Where the buffers
+lie is decided when all steps are known (``buffers.place``): no rule asks what will be an output.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import numpy as np
 from ..errors import NotSupportedError
 from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
+from ..kernels.lib import load_blas
 from .buffers import place, round_up
 from .run import Program, Step, kernel_cost
-from .view import ARENA, CONSTS, FIRST_INPUT, Buffer, Shape, View, collapse, dense, size_of
+from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
 
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
 UNKNOWN_NS = 1e9          # a loop of unknown length
 STEP_NS = 3.0             # dispatch of a step
+BLAS_FROM = 65536         # multiply-adds of one product; matmul.c asks BLAS from here on, if loaded
 
 
 def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
@@ -47,7 +49,8 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
         outputs.append(buffer)
     arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
     return Program(ctx.steps, jaxpr.in_avals, jaxpr.out_avals, bytes(ctx.blob), arena,
-                   tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]))
+                   tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
+                   tuple(ctx.references))
 
 
 def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
@@ -60,6 +63,7 @@ class Context:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.blob = bytearray()                         # all constants, one after the other
+        self.references: list[np.ndarray] = []          # arrays of others that the steps read
         self._consts: dict[Any, View] = {}
         self._literals: dict[Lit, View] = {}
         self._kernels: dict[Sig, tuple[str | None, float, Shape]] = {}
@@ -88,6 +92,14 @@ class Context:
             self._consts[key] = view
         return view
 
+    def reference(self, array: np.ndarray) -> View:
+        """An array that every run reads where it is, so that changes to it are seen."""
+        if not (array.flags.aligned and array.dtype.isnative):
+            return self.const(array)
+        self.references.append(array)
+        buffer = Buffer(array.nbytes, OUTSIDE, array.__array_interface__["data"][0])
+        return View(buffer, 0, array.shape, array.strides, array.dtype, array.flags.c_contiguous)
+
     def literal(self, x: Lit) -> View:
         view = self._literals.get(x)
         if view is None:
@@ -110,8 +122,11 @@ class Context:
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
         if operands[0].size == 0:
             return
+        ns = _cost(kernel)
         if cost is None:
-            cost = _cost(kernel) * size_of(shape)
+            cost = ns * size_of(shape)
+        if kernel.startswith("matmul:f") and size_of(shape[1:]) >= BLAS_FROM:
+            load_blas()        # decided by shape alone, so that bits do not depend on what ran before
         if strides is None:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],

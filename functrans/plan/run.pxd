@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from .control cimport ft_operand, ft_step, program
+from .control cimport program
 
 cdef class Step:
     cdef public object kernel       # name, or None once the step turned out to be empty
@@ -32,6 +32,7 @@ cdef class Program:
     cdef tuple types                # scalar types of inputs and outputs
     cdef tuple names                # kernel of each step
     cdef tuple parts                # what the steps point to: programs, tuples of Python steps
+    cdef tuple references           # arrays that the steps read in place
     cdef pack(self, list steps, bytes consts)
     cpdef list run(self, list values)
     cdef list run_in(self, list values, char *memory)

@@ -2,17 +2,16 @@
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, intptr_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 import numpy as np
 cimport numpy as cnp
 
-from ..kernels.lib cimport find, ft_entry
+from ..kernels.lib cimport FT_EMEM, FT_OK, find, ft_entry, ft_frame, ft_operand, ft_step
 from .arena cimport give_arena, take_arena
-from .control cimport (FT_EMEM, FT_OK, control_step, execute, ft_frame, ft_operand, ft_step,
-                       ft_step_fn, program, run_state)
+from .control cimport control_step, execute, program, run_state
 
 cnp.import_array()
 
@@ -91,13 +90,14 @@ cdef class Program:
     """
 
     def __init__(self, list steps, tuple in_avals, tuple out_avals, bytes consts,
-                 int64_t arena_bytes, tuple shared=()):
+                 int64_t arena_bytes, tuple shared=(), tuple references=()):
         cdef int64_t at
         cdef double cost = 0
         steps = [s for s in steps if (<Step>s).kernel is not None]
         for s in steps:
             cost += (<Step>s).cost
         self.in_avals, self.out_avals, self.shared = in_avals, out_avals, shared
+        self.references = references
         self.dtypes = tuple([a.dtype for a in in_avals + out_avals])
         self.types = tuple([d.type for d in self.dtypes])
         self.p.nin, self.p.nout = len(in_avals), len(out_avals)
@@ -164,6 +164,11 @@ cdef class Program:
             k = i - self.p.nin if i >= self.p.nin else i + self.p.nout
             q[i].at = self.p.scalars + 16 * k
 
+        if consts:
+            if posix_memalign(&self.const_memory, 64, len(consts)):
+                raise MemoryError("no memory for the constants of a program")
+            memcpy(self.const_memory, <char *>consts, len(consts))
+            self.p.consts = <char *>self.const_memory
         self.p.nsteps = len(steps)
         i = 0
         for s in steps:
@@ -189,6 +194,9 @@ cdef class Program:
                 buffer = s.buffers[k]
                 operand.slot = buffer.slot
                 operand.offset = buffer.offset + s.offsets[k]
+                if operand.slot < 0:                    # an address, told relative to the constants
+                    operand.slot = 1
+                    operand.offset -= <intptr_t>self.p.consts
                 place = places[i]
                 operand.strides = table + place
                 i += 1
@@ -197,11 +205,6 @@ cdef class Program:
         self.names = tuple([(<Step>x).kernel for x in steps])
         self.parts = tuple(parts)
 
-        if consts:
-            if posix_memalign(&self.const_memory, 64, len(consts)):
-                raise MemoryError("no memory for the constants of a program")
-            memcpy(self.const_memory, <char *>consts, len(consts))
-            self.p.consts = <char *>self.const_memory
         self.nbytes = nbytes + len(consts) + 200 * (len(steps) + len(dims))
         for x in parts:
             if type(x) is list:
@@ -336,8 +339,7 @@ cdef class Program:
             ints = [s.ints[k] for k in range(s.nint)]
             lines.append(f"{indent}{i:4} {self.names[i]} {shape} {', '.join(operands)}"
                          + (f" ints={ints}" if ints else ""))
-            if type(<object>s.data if s.data is not NULL and self.names[i] == "python" else None) \
-                    is tuple:
+            if self.names[i] == "python":
                 lines.append(f"{indent}     {(<object>s.data)[0]}")
         for part in self.parts:
             if type(part) is list:
@@ -358,7 +360,7 @@ cdef set_kernel(ft_step *step, str name):
         entry = find(name.encode())
         if entry is NULL:
             raise ValueError(f"there is no kernel {name}")
-        step.run = <ft_step_fn>entry.run
+        step.run = entry.run
         step.kernel = entry.kernel
 
 

@@ -1,7 +1,8 @@
 """Buffers and the strided views over them that lowering works with.
 
 A view is a value known by address only: nothing is computed or moved when one is made. Steps take
-views as operands, so transposes, slices and broadcasts cost nothing until a kernel needs them dense.
+views as operands, so transposes, slices and broadcasts cost nothing until a kernel needs them
+dense.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ Shape = tuple[int, ...]
 ARENA = 0        # the slots of a frame: its arena, the constants, then inputs, then outputs
 CONSTS = 1
 FIRST_INPUT = 2
+OUTSIDE = -1     # no slot of its own: ``offset`` is an address
 
 
 class Buffer:

@@ -1,0 +1,607 @@
+"""The plan room: programs built by hand, run against NumPy."""
+
+import gc
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from functrans import plan
+from functrans.errors import NotSupportedError
+from functrans.ir import core
+from functrans.ir.op import OPS, Op
+from functrans.ops import control, elementwise, shape  # noqa: F401  (they fill OPS)
+from functrans.plan.lower import lower
+from functrans.plan.view import Buffer, View, dense
+
+Jaxpr, Lit, aval, lit, signature = core.Jaxpr, core.Lit, core.aval, core.lit, core.signature
+F = np.float64
+
+
+def jaxpr(avals, f):
+    """The jaxpr of ``f(op, *inputs) -> outputs``, where ``op(name, *operands, **params)`` binds."""
+    avals = [aval(a, F) if isinstance(a, tuple) else a for a in avals]
+    ins = [core.var(a, i) for i, a in enumerate(avals)]
+    eqns, count = [], [len(ins)]
+
+    def op(name, *operands, **params):
+        record = name if isinstance(name, Op) else OPS[name]
+        operands = [lit(x, aval((), F)) if isinstance(x, float) else x for x in operands]
+        sig = signature(record, tuple(x.aval for x in operands), params)
+        outs = tuple(core.var(a, count[0] + i) for i, a in enumerate(sig.outs))
+        count[0] += len(outs)
+        eqns.append(core.eqn(sig, tuple(operands), outs))
+        return list(outs) if sig.multiple else outs[0]
+
+    return Jaxpr(ins, eqns, f(op, *ins))
+
+
+def interpret(jx, values):
+    """The outputs by the records' NumPy references."""
+    env = dict(zip(jx.invars, values, strict=True))
+
+    def read(x):
+        return np.full(x.aval.shape, x.value) if isinstance(x, Lit) else env[x]
+
+    for e in jx.eqns:
+        with np.errstate(all="ignore"):
+            got = e.op.reference(*[read(x) for x in e.inputs], **e.params)
+        env[e.outs[0]] = np.asarray(got)
+    return [read(x) for x in jx.outs]
+
+
+def check(jx, *values):
+    program = lower(jx)
+    got = program.run(list(values))
+    for a, b, v in zip(got, interpret(jx, values), jx.out_avals, strict=True):
+        assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+        assert a.shape == v.shape and a.dtype == v.dtype
+        if v.ndim:
+            assert type(a) is np.ndarray and a.flags.c_contiguous and a.flags.writeable
+            assert a.flags.owndata
+        else:
+            assert type(a) is v.dtype.type
+    for i, a in enumerate(got):
+        for b in [*got[i + 1:], *values]:
+            assert not np.shares_memory(a, b)
+    return got
+
+
+# ----- views ---------------------------------------------------------------------------------
+
+
+def array_of(view, memory):
+    assert view.offset % 8 == 0
+    return np.lib.stride_tricks.as_strided(memory[view.offset // 8:], view.shape, view.strides)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_views_agree_with_numpy(data):
+    memory = np.arange(24.0)
+    a = memory.reshape(data.draw(st.sampled_from([(24,), (4, 6), (2, 3, 4), (2, 1, 12)])))
+    v = View(Buffer(a.nbytes), 0, a.shape, dense(a.shape, 8), a.dtype, True)
+    for _ in range(data.draw(st.integers(1, 4))):
+        kind = data.draw(st.sampled_from(["transpose", "slice", "reverse", "broadcast", "reshape"]))
+        if kind == "transpose":
+            perm = tuple(data.draw(st.permutations(range(a.ndim))))
+            a, v = a.transpose(perm), v.transpose(perm)
+        elif kind == "slice":
+            start = [data.draw(st.integers(0, n)) for n in a.shape]
+            limit = [data.draw(st.integers(s, n)) for s, n in zip(start, a.shape, strict=True)]
+            by = [data.draw(st.integers(1, 3)) for _ in start]
+            a = a[tuple(slice(*x) for x in zip(start, limit, by, strict=True))]
+            v = v.slice(start, limit, by)
+        elif kind == "reverse":
+            axes = tuple(data.draw(st.sets(st.integers(0, a.ndim - 1)))) if a.ndim else ()
+            a, v = np.flip(a, axes), v.reverse(axes)
+        elif kind == "broadcast":
+            at = data.draw(st.integers(0, a.ndim))
+            target = (*a.shape[:at], 3, *a.shape[at:])
+            v = v.broadcast(target, tuple(i + (i >= at) for i in range(a.ndim)))
+            a = np.broadcast_to(np.expand_dims(a, at), target)
+        else:
+            target = data.draw(st.sampled_from([a.shape[::-1], (a.size,), (1, *a.shape, 1)]))
+            moved, fitting = v.reshape(target), a.reshape(target)
+            assert (moved is not None) == (a.size == 0 or np.shares_memory(fitting, a))
+            if moved is None:
+                continue
+            a, v = fitting, moved
+        assert v.shape == a.shape and v.contiguous == a.flags.c_contiguous
+        if a.size:
+            assert_array_equal(array_of(v, memory), a)
+
+
+# ----- elementwise and views through programs ------------------------------------------------
+
+
+def test_scalar_program():
+    jx = jaxpr([()], lambda op, x: [op("sin", op("mul", x, x)), op("add", x, 1.0)])
+    for x in (0.5, np.float64(0.5), np.array(0.5), 2, True):
+        got = lower(jx).run([x])
+        assert_allclose(got, [np.sin(float(x) ** 2), float(x) + 1])
+        assert type(got[0]) is np.float64
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "int64", "float32"])
+def test_scalar_dtypes(dtype):
+    a = aval((), dtype)
+    program = lower(jaxpr([a], lambda op, x: [x]))
+    (got,) = program.run([a.dtype.type(1)])
+    assert type(got) is a.dtype.type and got == 1
+    assert program.run([1 if a.dtype != bool else True])[0] == 1
+    assert program.run([np.array(1, dtype)])[0] == 1
+    with pytest.raises(TypeError, match="input 0"):
+        program.run(["1"])
+
+
+def test_wrong_inputs_are_refused():
+    program = lower(jaxpr([(3,)], lambda op, x: [x]))
+    for bad in (np.ones(4), np.ones(3, np.float32), [1.0, 2.0, 3.0], 1.0, np.ones((3, 1))):
+        with pytest.raises(TypeError, match="input 0"):
+            program.run([bad])
+    with pytest.raises(TypeError, match="takes 1 inputs"):
+        program.run([])
+    for bad in (0.5, np.float32(1), 1j):
+        with pytest.raises(TypeError, match="input 0"):
+            lower(jaxpr([aval((), "int64")], lambda op, x: [x])).run([bad])
+
+
+def test_inputs_in_unusual_forms():
+    jx = jaxpr([(3, 4)], lambda op, x: [op("neg", x)])
+    a = np.arange(12.0).reshape(3, 4)
+    raw = np.zeros(12 * 8 + 1, np.uint8)
+    misaligned = raw[1:].view(F).reshape(3, 4)
+    misaligned[:] = a
+    frozen = a.copy()
+    frozen.flags.writeable = False
+
+    class Sub(np.ndarray):
+        pass
+
+    for x in (a, a.astype(">f8"), misaligned, frozen, np.asfortranarray(a), a[:, ::-1][:, ::-1],
+              np.repeat(a, 2, axis=1)[:, ::2], a.view(Sub)):
+        (got,) = lower(jx).run([x])
+        assert type(got) is np.ndarray
+        assert_array_equal(got, -a)
+        assert_array_equal(x, a)
+
+
+def test_outputs_are_fresh():
+    def f(op, x, y):
+        t = op("transpose", x, perm=(1, 0))
+        z = op("add", x, y)
+        return [x, x, t, z, z, op("reshape", z, shape=(6,)), lit(2.0, aval((2, 2), F)),
+                op("broadcast_in_dim", y, shape=(2, 2, 3), dims=(1, 2)), op("stop_gradient", y)]
+    check(jaxpr([(2, 3), (2, 3)], f), np.arange(6.0).reshape(2, 3), np.ones((2, 3)))
+
+
+def test_empty_arrays_and_no_equations():
+    check(jaxpr([(0, 3)], lambda op, x: [op("neg", x), x, op("reshape", x, shape=(3, 0))]),
+          np.ones((0, 3)))
+    assert lower(jaxpr([], lambda op: [])).run([]) == []
+    assert lower(jaxpr([], lambda op: [lit(3, aval((), "int64"))])).run([]) == [3]
+
+
+def test_missing_kernel_is_named():
+    a = aval((), F)
+    sig = core.signature(OPS["add"], (a, a), {})
+    fake = Op.__new__(Op)
+    fake.__dict__.update(OPS["add"].__dict__, name="frobnicate", sigs={})
+    sig = signature(fake, (a, a), {})
+    x, y = core.var(a, 0), core.var(a, 1)
+    with pytest.raises(NotSupportedError, match=r"frobnicate.*float64"):
+        lower(Jaxpr([x], [core.eqn(sig, (x, x), (y,))], [y]))
+
+
+SHAPES = [(), (1,), (3,), (2, 3), (3, 2), (2, 1, 3)]
+
+
+@st.composite
+def programs(draw):
+    """A random program of elementwise and structural ops on few shapes, so buffers are reused."""
+    n_in = draw(st.integers(1, 3))
+    shapes = [draw(st.sampled_from(SHAPES)) for _ in range(n_in)]
+
+    def f(op, *ins):
+        live = list(ins)
+        for _ in range(draw(st.integers(1, 25))):
+            x = draw(st.sampled_from(live))
+            same = [v for v in live if v.aval.shape == x.aval.shape]
+            y = draw(st.sampled_from([*same, lit(0.75, x.aval)]))
+            dims = x.aval.shape
+            kind = draw(st.integers(0, 9))
+            if kind == 0:
+                out = op("sin", x)
+            elif kind in (1, 2):
+                out = op("add", x, y)
+            elif kind == 3:
+                out = op("sub", y, x)
+            elif kind == 4:
+                out = op("select", op("lt", x, y), op("neg", y), x)
+            elif kind == 5:
+                out = op("transpose", x, perm=tuple(reversed(range(len(dims)))))
+            elif kind == 6:
+                out = op("reshape", x, shape=(x.aval.size,))
+            elif kind == 7 and dims:
+                out = op("rev", x, axes=(len(dims) - 1,))
+            elif kind == 8 and dims and dims[0] > 1:
+                none, each = (0,) * len(dims), (1,) * len(dims)
+                tail = op("slice", x, start=(1, *none[1:]), limit=dims, stride=each)
+                head = op("slice", y, start=none, limit=(1, *dims[1:]), stride=each)
+                out = op("concatenate", tail, head, axis=0)
+            else:
+                out = op("mul", x, op("broadcast_in_dim", 0.5, shape=dims, dims=()))
+            live.append(out)
+        return draw(st.lists(st.sampled_from(live), min_size=1, max_size=4))
+
+    return jaxpr(shapes, f)
+
+
+@given(programs(), st.integers(0, 2**32 - 1))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_programs(jx, seed):
+    rng = np.random.default_rng(seed)
+    values = [rng.uniform(-1, 1, a.shape) if a.ndim else F(rng.uniform()) for a in jx.in_avals]
+    before = [np.array(v) for v in values]
+    check(jx, *values)
+    for v, b in zip(values, before, strict=True):
+        assert_array_equal(v, b)
+
+
+def test_a_referenced_array_is_read_at_every_run():
+    array = np.arange(6.0).reshape(2, 3)
+    record = Op.__new__(Op)
+    record.__dict__.update(
+        OPS["add"].__dict__, name="outside", sigs={}, infer=lambda: ((3, 2), np.dtype(F)),
+        lower=lambda ctx, eqn, views: [ctx.reference(array.T)])
+    program = lower(jaxpr([(3, 2)], lambda op, x: [op("add", x, op(record)), op(record)]))
+    for k in (0.0, 5.0):
+        array[0] = k
+        a, b = program.run([np.ones((3, 2))])
+        assert_array_equal(a, array.T + 1)
+        assert_array_equal(b, array.T)
+
+
+# ----- memory --------------------------------------------------------------------------------
+
+
+def chain(n):
+    def f(op, x):
+        y = x
+        for i in range(n):
+            y = op("add" if i % 2 else "mul", y, x)
+        return [y]
+    return f
+
+
+def test_a_chain_runs_in_its_output():
+    program = lower(jaxpr([(100,)], chain(50)))
+    assert program.arena_bytes == 0
+
+
+def test_dying_temporaries_are_reused():
+    def f(op, x):
+        y = op("sin", x)
+        for _ in range(40):            # two live values at any time
+            y = op("add", op("transpose", y, perm=(1, 0)), op("neg", y))
+        return [op("transpose", y, perm=(1, 0))]
+    program = lower(jaxpr([(10, 10)], f))
+    assert program.arena_bytes <= 4 * 832
+
+
+def test_lowering_visits_each_step_once():
+    """An equation makes one step, however long the program is."""
+    def f(op, x):
+        kept = [op("sin", op("add", x, float(i))) for i in range(300)]
+        y = kept.pop()
+        while kept:
+            y = op("mul", y, kept.pop())
+        return [y]
+    small, large = (lower(jaxpr([()], g)).describe().count("\n")
+                    for g in (lambda op, x: f(op, x), chain(2000)))
+    assert small == 300 * 2 + 299 and large == 2000
+
+
+def test_arena_pool_is_bounded():
+    def f(op, x):
+        y = op("sin", x)
+        return [op("add", op("rev", y, axes=(0,)), y)]
+    plan.clear_arenas()
+    assert plan.arena_info()[:2] == (0, 0)
+    for n in range(1000, 41000, 1000):
+        lower(jaxpr([(n,)], f)).run([np.ones(n)])
+    count, nbytes, limit = plan.arena_info()
+    assert 0 < count <= 16 and nbytes <= limit
+    plan.clear_arenas()
+
+
+def test_no_memory_is_an_error_and_nothing_breaks():
+    def f(op, x):
+        y = op("sin", op("broadcast_in_dim", x, shape=(2**30, 2**29), dims=()))
+        return [op("slice", op("rev", y, axes=(0,)), start=(0, 0), limit=(1, 1), stride=(1, 1))]
+    with pytest.raises(MemoryError):
+        lower(jaxpr([()], f)).run([1.0])
+    check(jaxpr([(3,)], chain(3)), np.ones(3))
+
+
+def test_runs_leave_no_references():
+    program = lower(jaxpr([(3,), ()], lambda op, x, y: [op("neg", x), op("neg", y)]))
+    x, y = np.ones(3), np.float64(2)
+    import sys
+    before = sys.getrefcount(x), sys.getrefcount(y)
+    for _ in range(100):
+        program.run([x, y])
+        program.run([x[::-1], y])
+        with pytest.raises(TypeError):
+            program.run([x, None])
+    gc.collect()
+    assert (sys.getrefcount(x), sys.getrefcount(y)) == before
+
+
+# ----- threads -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [3, 50_000])
+def test_threads_share_a_program(n):
+    def f(op, x):
+        y = op("sin", x)
+        return [op("add", op("rev", y, axes=(0,)), op("mul", y, y))]
+    program = lower(jaxpr([(n,)], f))
+    bad = []
+
+    def work(seed):
+        x = np.random.default_rng(seed).uniform(size=n)
+        want = np.sin(x)[::-1] + np.sin(x) ** 2
+        for _ in range(30):
+            if not np.allclose(program.run([x])[0], want, rtol=1e-12):
+                bad.append(seed)
+
+    threads = [threading.Thread(target=work, args=(s,)) for s in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not bad
+
+
+# ----- control -------------------------------------------------------------------------------
+
+
+def scan(op, body, *operands, n_consts, n_carry, length, reverse=False):
+    return op("scan", *operands, jaxpr=body, n_consts=n_consts, n_carry=n_carry, length=length,
+              reverse=reverse)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 5])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan(length, reverse):
+    body = jaxpr([(2,), (), (2,), (2,)], lambda op, w, n, c, x: [
+        op("add", n, 1.0), op("add", op("mul", c, w), x), op("sub", c, x), x])
+    jx = jaxpr([(2,), (), (2,), (2, length)], lambda op, w, n, c, xs: scan(
+        op, body, w, n, c, op("transpose", xs, perm=(1, 0)), n_consts=1, n_carry=2, length=length,
+        reverse=reverse))
+    rng = np.random.default_rng(0)
+    w, c, xs = rng.normal(size=2), rng.normal(size=2), rng.normal(size=(2, length))
+    got = lower(jx).run([w, 3.0, c, xs])
+    carry, ys = c, np.zeros((length, 2))
+    for t in reversed(range(length)) if reverse else range(length):
+        ys[t] = carry - xs[:, t]
+        carry = carry * w + xs[:, t]
+    assert_allclose(got[0], 3.0 + length)
+    assert_allclose(got[1], carry)
+    assert_allclose(got[2], ys)
+    assert_allclose(got[3], xs.T)
+
+
+def test_scan_carries_that_swap_pass_and_stay():
+    def body(op, a, b, c, d):
+        return [b, a, op("add", a, b), d]
+    body = jaxpr([(3,)] * 4, body)
+    for length in range(5):
+        jx = jaxpr([(3,)] * 4, lambda op, *c, n=length: scan(
+            op, body, *c, n_consts=0, n_carry=4, length=n))
+        a, b, c, d = start = [np.full(3, float(k)) for k in (1, 2, 3, 4)]
+        for _ in range(length):
+            a, b, c = b, a, a + b
+        for got, want in zip(check_run(jx, *start), (a, b, c, d), strict=True):
+            assert_array_equal(got, want)
+
+
+def check_run(jx, *values):
+    copies = [np.array(v) for v in values]
+    got = lower(jx).run(list(values))
+    for v, c in zip(values, copies, strict=True):
+        assert_array_equal(v, c)
+    for i, a in enumerate(got):
+        for b in [*got[i + 1:], *values]:
+            assert not np.shares_memory(a, b)
+    return got
+
+
+def test_a_carry_that_can_is_updated_in_place():
+    assert lower(jaxpr([(9,)], lambda op, c: [op("sin", c)]), [(0, 0)]).shared == (0,)
+    assert lower(jaxpr([(9,)], lambda op, c: [op("rev", c, axes=(0,))]), [(0, 0)]).shared == ()
+    crossing = jaxpr([(3,), (3,)], lambda op, a, b: [op("add", a, b), op("sub", a, b)])
+    assert lower(crossing, [(0, 0), (1, 1)]).shared == (1,)
+    step = jaxpr([(5,), aval((), "int64")], lambda op, c, i: [
+        op("dynamic_update_slice", c, op("broadcast_in_dim", 1.0, shape=(1,), dims=()), i)])
+    program = lower(step, [(0, 0)])
+    assert program.shared == (0,) and "copy" not in program.describe()
+
+
+def test_nested_scans():
+    inner = jaxpr([(), ()], lambda op, c, x: [op("add", c, x), op("mul", c, x)])
+    outer = jaxpr([(), (4,)], lambda op, c, row: scan(op, inner, c, row, n_consts=0, n_carry=1,
+                                                     length=4))
+    jx = jaxpr([(), (3, 4)], lambda op, c, xs: scan(op, outer, c, xs, n_consts=0, n_carry=1,
+                                                   length=3))
+    xs = np.arange(12.0).reshape(3, 4)
+    c, ys = check_run(jx, 1.0, xs)
+    total = 1.0 + np.concatenate([[0.0], np.cumsum(xs.ravel())])
+    assert c == total[-1]
+    assert_array_equal(ys, (total[:-1] * xs.ravel()).reshape(3, 4))
+
+
+I64 = aval((), "int64")
+
+
+def count_to(op, limit, x):
+    cond = jaxpr([I64, I64, ()], lambda op, n, i, y: [op("lt", i, n)])
+    body = jaxpr([(), I64, ()], lambda op, k, i, y: [op("add", i, lit(1, I64)), op("mul", y, k)])
+    return op("while", limit, lit(2.0, aval((), F)), lit(0, I64), x, cond=cond, body=body, n_cond=1,
+              n_body=1)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_while(n):
+    got = lower(jaxpr([I64, ()], count_to)).run([n, 1.5])
+    assert got == [max(n, 0), 1.5 * 2**n]
+
+
+def test_cond_clamps_its_index():
+    branches = tuple(jaxpr([(2,)], f) for f in (
+        lambda op, x: [op("neg", x)], lambda op, x: [x],
+        lambda op, x: [op("add", op("rev", op("sin", x), axes=(0,)), x)]))
+    program = lower(jaxpr([I64, (2,)], lambda op, i, x: op("cond", i, x, branches=branches)))
+    x = np.array([0.5, 2.0])
+    want = [-x, x, np.sin(x)[::-1] + x]
+    for i, k in ((0, 0), (1, 1), (2, 2), (-5, 0), (9, 2)):
+        assert_allclose(program.run([i, x])[0], want[k])
+
+
+ENDLESS = jaxpr([I64], lambda op, n: count_to(op, n, 1.0)[:1])
+
+
+def test_ctrl_c_stops_a_loop():
+    program = lower(ENDLESS)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        start = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            program.run([2**62])
+        assert time.perf_counter() - start < 0.35
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert program.run([1000]) == [1000]
+
+
+def test_other_threads_run_beside_a_loop():
+    program = lower(ENDLESS)
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (program.run([30_000_000]), done.set()))
+    start, ticks = time.perf_counter(), 0
+    thread.start()
+    while not done.is_set() and time.perf_counter() - start < 20:
+        time.sleep(0.005)
+        ticks += 1
+    thread.join()
+    assert done.is_set() and ticks > 3
+
+
+# ----- Python steps --------------------------------------------------------------------------
+
+
+def python_op(function, outs):
+    record = Op.__new__(Op)
+    record.__dict__.update(
+        OPS["add"].__dict__, name="python", sigs={}, multiple=True, param_names=(), why={},
+        infer=lambda *avals: list(outs),
+        lower=lambda ctx, eqn, views: ctx.python(function, eqn, views))
+    return record
+
+
+def test_python_step():
+    seen = []
+
+    def function(x, n):
+        seen.append((x, n))
+        return [x.T * n, n + 1]
+
+    call = python_op(function, [aval((3, 2), F), aval((), F)])
+    jx = jaxpr([(2, 3), ()], lambda op, x, n: op(call, op("neg", x), n))
+    x = np.arange(6.0).reshape(2, 3)
+    a, n = lower(jx).run([x, 2.0])
+    assert_array_equal(a, -2 * x.T)
+    assert n == 3.0
+    lower(jx).run([x + 1, 2.0])
+    assert_array_equal(seen[0][0], -x)           # the callee may keep what it got
+
+
+def test_errors_in_python_steps_pass_unchanged():
+    class Mine(Exception):
+        pass
+
+    error = Mine("here")
+
+    def fail(x):
+        raise error
+
+    call = python_op(fail, [aval((), F)])
+    body = jaxpr([(), ()], lambda op, c, x: op(call, c))
+    jx = jaxpr([(5,)], lambda op, xs: scan(op, body, 0.0, xs, n_consts=0, n_carry=1, length=5))
+    program = lower(jx)
+    for _ in range(3):
+        with pytest.raises(Mine) as caught:
+            program.run([np.ones(5)])
+        assert caught.value is error
+
+
+@pytest.mark.parametrize("result", [np.ones(2), np.ones((), np.float32), "text", None])
+def test_python_results_are_checked(result):
+    call = python_op(lambda x: [result], [aval((), F)])
+    with pytest.raises(ValueError, match="where f64"):
+        lower(jaxpr([()], lambda op, x: op(call, x))).run([1.0])
+
+
+def test_python_steps_may_reenter():
+    inner = lower(jaxpr([()], chain(3)))
+    call = python_op(lambda x: inner.run([x]), [aval((), F)])
+    outer = lower(jaxpr([()], lambda op, x: op(call, op("neg", x))))
+    assert outer.run([2.0])[0] == inner.run([-2.0])[0]
+
+
+# ----- cache ---------------------------------------------------------------------------------
+
+
+def test_cache():
+    plan.clear_cache()
+    one, same, other = (jaxpr([(3,)], chain(n)) for n in (3, 3, 4))
+    assert plan.compile(one) is plan.compile(same)
+    assert plan.compile(one) is not plan.compile(other)
+    info = plan.cache_info()
+    assert (info.hits, info.misses, info.size) == (2, 2, 2)
+    assert_array_equal(plan.evaluate(one, [np.ones(3)])[0], np.full(3, 2.0))
+    plan.clear_cache()
+    assert plan.cache_info().size == 0
+
+
+def test_cache_is_bounded():
+    cache = plan.cache.ProgramCache(4, 10**9)
+    for n in range(10):
+        cache.get(n, lambda n=n: lower(jaxpr([(3,)], chain(n))))
+    assert cache.info().size == 4
+    cache = plan.cache.ProgramCache(100, 5000)
+    for n in range(10):
+        cache.get(n, lambda n=n: lower(jaxpr([(3,)], chain(n))))
+    assert cache.info().nbytes <= 5000 or cache.info().size == 1
+
+
+def test_run_op():
+    x = np.arange(3.0)
+    assert_array_equal(plan.run_op(OPS["add"], [x, x], {}), x + x)
+    assert plan.run_op(OPS["integer_pow"], [np.float64(3)], {"y": 2}) == 9
+    assert plan.run_op(OPS["neg"], [2.0], {}) == -2.0
+    with pytest.raises(TypeError):
+        plan.run_op(OPS["neg"], ["x"], {})
