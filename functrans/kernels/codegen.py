@@ -1,0 +1,358 @@
+"""Writes the C sources of the kernels that follow from tables: elementwise ops from the op records,
+reductions and other templates from the tables below.
+
+The build calls ``write_sources``; at run time ``check_table`` compares the records with what was
+compiled. Each part is one translation unit, compiled once per instruction-set level.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+C_TYPE = {"b1": "uint8_t", "i8": "int8_t", "i16": "int16_t", "i32": "int32_t", "i64": "int64_t",
+          "u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t",
+          "f32": "float", "f64": "double"}
+SIZE = {"b1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "i32": 4, "u32": 4, "f32": 4,
+        "i64": 8, "u64": 8, "f64": 8}
+BITS_TYPE = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t"}
+CODES = tuple(C_TYPE)
+FLOATS = ("f32", "f64")
+INTS = tuple(c for c in CODES if c[0] in "iu")
+OPERANDS = "xyz"
+HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
+           "move.h", "index.h", "matmul.h", "reduce_body.h", "arg_body.h", "cumulative_body.h",
+           "logsumexp_body.h", "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h")
+SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c")
+PARTS = ("float", "int", "convert", "reduce", "other")
+
+# Nanoseconds an element, one thread, in cache: what plans estimate costs with.
+NS_PLAIN, NS_DIVISION, NS_ROOT, NS_FUNCTION = 0.1, 1.0, 0.3, 5.0
+CHEAP_CALLS = ("ft_wrap", "ft_abs", "ft_floor", "ft_ceil", "ft_trunc", "ft_rint", "ft_copysign",
+               "ft_max", "ft_min", "ft_fmax", "ft_fmin", "ft_isinf", "ft_isfinite", "ft_signbit",
+               "ft_shl", "ft_shr", "ft_convert", "ft_unsigned")
+
+
+# ----- the op table ----------------------------------------------------------------------------------
+
+
+def records() -> list[Any]:
+    """The elementwise ops, in the order of their module."""
+    from ..ops import elementwise
+    seen = {id(v): v for v in vars(elementwise).values() if getattr(v, "c", None) is not None}
+    return list(seen.values())
+
+
+def expression(op: Any, code: str) -> str:
+    """The C expression of an op for one operand dtype."""
+    if isinstance(op.c, str):
+        return op.c
+    kind = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}[code[0]]
+    for key in (code, kind, "int" if code in INTS else None):
+        if key in op.c:
+            return op.c[key]
+    raise KeyError(f"op {op.name} has no C expression for {code}: {op.c}")
+
+
+def out_code(op: Any, code: str) -> str:
+    """The dtype of the result, as the record's own rule says."""
+    from ..ir.op import CODE, DTYPE
+    main = SimpleNamespace(shape=(), dtype=DTYPE[code])
+    avals = [main] * op.arity
+    if op.name == "select":
+        avals[0] = SimpleNamespace(shape=(), dtype=DTYPE["b1"])
+    params = {name: 2 for name in op.param_names}
+    return CODE[op.infer(*avals, **params)[1]]
+
+
+def table() -> list[tuple[str, str, str, str]]:
+    """(op, operand dtype, result dtype, C expression) of every elementwise kernel but conversions."""
+    rows = []
+    for op in records():
+        if op.name == "convert":
+            continue
+        codes = [c for c in op.dtypes if c in C_TYPE]
+        rows += [(op.name, c, out_code(op, c), expression(op, c)) for c in codes]
+    return rows
+
+
+def table_hash() -> str:
+    """Of names, dtypes and C expressions only: other changes of a record need no rebuild."""
+    lines = ["|".join(row) for row in table()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def check_table() -> None:
+    """Refuses kernels that were built from another op table."""
+    from . import lib
+    if lib.table_hash() != table_hash():
+        raise ImportError("functrans: the compiled kernels were built from another op table; "
+                          "run: pip install -e .")
+
+
+# ----- elementwise loops -----------------------------------------------------------------------------
+
+
+def cost(op: Any, text: str) -> float:
+    if op is not None and op.ns is not None:
+        return float(op.ns)
+    rest = text
+    for name in CHEAP_CALLS:
+        rest = rest.replace(name, "")
+    if "ft_sqrt" in rest or " / " in rest:
+        return NS_ROOT
+    if "ft_i" in rest:
+        return NS_DIVISION
+    return NS_FUNCTION if "ft_" in rest else NS_PLAIN
+
+
+def _loop(types: list[str], scalars: set[int]) -> str:
+    """The loop over adjacent elements, where the operands in `scalars` do not move."""
+    names = OPERANDS[:len(types)]
+    head, body = [], []
+    for i, (v, t) in enumerate(zip(names, types, strict=True)):
+        if i in scalars:
+            head.append(f"const {t} {v} = *(const {t} *)p[{i + 1}];")
+        else:
+            head.append(f"const {t} *p{v} = (const {t} *)p[{i + 1}];")
+            body.append(f"const {t} {v} = p{v}[i];")
+    return (f"        U *o = (U *)p[0];\n        {' '.join(head)}\n        FT_IVDEP\n"
+            f"        for (int64_t i = 0; i < n; i++) {{ {' '.join(body)} o[i] = (U)(EXPR); }}\n")
+
+
+def loop_function(name: str, text: str, operand: str, types: list[str], out: str,
+                  unsigned: str, power: bool) -> str:
+    """One ft_loop_fn: adjacent operands, one scalar operand, or any strides."""
+    n = len(types)
+    lines = [f"static void {name}(char **p, const int64_t *st, int64_t n)\n{{\n"
+             f"    typedef {operand} T; typedef {out} U; typedef {unsigned} ft_unsigned;\n"]
+    if power:
+        lines.append(f"    const int64_t k = *(const int64_t *)p[{n + 1}];\n")
+    cases: list[set[int]] = [set()]
+    if n == 2:
+        cases += [{1}, {0}]
+    elif n == 3:
+        cases += [{2}, {1}]
+    for scalars in cases:
+        tests = ["st[0] == sizeof(U)"]
+        tests += [f"st[{i + 1}] == 0" if i in scalars else f"st[{i + 1}] == sizeof({t})"
+                  for i, t in enumerate(types)]
+        loop = _loop(types, scalars).replace("EXPR", text)
+        lines.append(f"    if ({' && '.join(tests)}) {{\n{loop}        return;\n    }}\n")
+    loads = " ".join(f"const {t} {v} = *(const {t} *)p{v};"
+                     for v, t in zip(OPERANDS, types, strict=False))
+    heads = " ".join(f"const char *p{v} = p[{i + 1}]; const int64_t s{v} = st[{i + 1}];"
+                     for i, v in enumerate(OPERANDS[:n]))
+    steps = ", ".join(["o += so"] + [f"p{v} += s{v}" for v in OPERANDS[:n]])
+    lines.append(f"    char *o = p[0]; const int64_t so = st[0];\n    {heads}\n"
+                 f"    for (int64_t i = 0; i < n; i++, {steps}) "
+                 f"{{ {loads} *(U *)o = (U)({text}); }}\n")
+    lines.append("    (void)sizeof(ft_unsigned); (void)sizeof(T);\n}\n")
+    return "".join(lines)
+
+
+def _unsigned(code: str) -> str:
+    return "uint64_t" if SIZE[code] == 8 else "uint32_t"
+
+
+class Part:
+    """One translation unit: text, and its entries of the kernel table."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.text: list[str] = []
+        self.entries: list[tuple[str, str, str, float]] = []
+
+    def add(self, text: str) -> None:
+        self.text.append(text)
+
+    def entry(self, name: str, driver: str, kernel: str, ns: float) -> None:
+        self.entries.append((name, driver, kernel, ns))
+
+    def source(self) -> str:
+        rows = "".join(f'    {{"{n}", {d}, (const void *){k}, {ns}}},\n'
+                       for n, d, k, ns in self.entries)
+        includes = "".join(f'#include "{h}"\n' for h in
+                           ("vmath.h", "scalar.h", "driver.h", "reduce.h", "move.h", "index.h",
+                            "matmul.h"))
+        return ("/* Generated by functrans/kernels/codegen.py. */\n" + includes + "\n"
+                "#define GLUE_(a, b) a##b\n#define GLUE(a, b) GLUE_(a, b)\n\n"
+                + "\n".join(self.text)
+                + f"\nconst ft_entry GLUE(ft_table_{self.name}_, FT_LEVEL)[] = {{\n{rows}"
+                  "    {0, 0, 0, 0},\n};\n")
+
+
+def elementwise_parts() -> Iterator[Part]:
+    floats, ints = Part("float"), Part("int")
+    by_name = {op.name: op for op in records()}
+    made: dict[tuple, str] = {}
+    for name, code, out, text in table():
+        op = by_name[name]
+        moved = text in ("x", "x ? y : z") and out == code     # moves bits: one loop per item size
+        operand = BITS_TYPE[SIZE[code]] if moved else C_TYPE[code]
+        types = [operand] * op.arity
+        if name == "select":
+            types[0] = C_TYPE["b1"]
+        result = operand if moved else C_TYPE[out]
+        part = floats if code in FLOATS and not moved else ints
+        key = (name, text, operand, result, part.name)
+        if key not in made:
+            made[key] = f"ew_{name}_{code}"
+            part.add(loop_function(made[key], text, operand, types, result, _unsigned(code),
+                                   bool(op.param_names)))
+        part.entry(f"ew:{name}:{code}", f"ft_run_ew{op.arity + 1}", made[key], cost(op, text))
+    yield floats
+    yield ints
+
+
+def convert_part() -> Part:
+    part = Part("convert")
+    for source in CODES:
+        for target in CODES:
+            size = SIZE[source]
+            s, t = C_TYPE[source], C_TYPE[target]
+            name = f"convert_{source}_{target}"
+            if source == target or (source in INTS and target in INTS and size == SIZE[target]):
+                # the bits stay: one loop per item size, made with the bool's and the unsigned types'
+                name = f"convert_bits_{size}"
+                s = t = BITS_TYPE[size]
+                text = "x"
+            elif target == "b1":
+                text = "x != 0"
+            elif source in FLOATS and target in INTS:
+                text = "FT_SATURATE(T, U, x)"
+            else:
+                text = "(U)x"
+            code = f"static void {name}("
+            if not any(t_.startswith(code) for t_ in part.text):
+                part.add(loop_function(name, text, s, [s], t, "uint64_t", False))
+            part.entry(f"ew:convert:{source}:{target}", "ft_run_ew2", name, 2 * NS_PLAIN)
+    return part
+
+
+# ----- templates -------------------------------------------------------------------------------------
+
+
+def include(body: str, **defines: str) -> str:
+    """A template header with its parameters; `FT_COMB="(a) + (b)"` defines a macro of a and b."""
+    lines = []
+    for name, text in defines.items():
+        args = {"FT_COMB": "(a, b)", "FT_VCOMB": "(a, b)", "FT_BEATS": "(a, b)",
+                "FT_MAD": "(a, b, c)", "FT_VMAD": "(a, b, c)", "FT_NAME": "(part)"}.get(name, "")
+        lines.append(f"#define {name}{args} {text}\n")
+    return "".join(lines) + f'#include "{body}"\n' + "".join(f"#undef {n}\n" for n in defines)
+
+
+def _extreme(code: str, low: bool) -> str:
+    if code in FLOATS:
+        return f"({'-' if low else ''}({C_TYPE[code]})INFINITY)"
+    if code == "b1" or code[0] == "u":
+        ones = "1" if code == "b1" else f"({C_TYPE[code]})-1"
+        return "0" if low else ones
+    bits = 8 * SIZE[code]
+    return f"INT{bits}_MIN" if low else f"INT{bits}_MAX"
+
+
+def reduction(op: str, code: str) -> tuple[str, str, str]:
+    """Scalar and vector combination, identity."""
+    if op in ("max", "min"):
+        pick = f"ft_{op}(a, b)" if code in FLOATS else f"((a) {'><'[op == 'min']}= (b) ? (a) : (b))"
+        return pick, f"FT_V{op.upper()}(a, b)", _extreme(code, op == "max")
+    if code == "b1":                       # NumPy's sum and product of bools are or and and
+        op = {"sum": "or", "prod": "and"}.get(op, op)
+    sign = {"sum": "+", "prod": "*", "or": "|", "and": "&"}[op]
+    ones = "1" if op == "prod" or code == "b1" else f"({C_TYPE[code]})-1"
+    return f"((T)((a) {sign} (b)))", f"((a) {sign} (b))", "0" if op in ("sum", "or") else ones
+
+
+def reduce_part() -> Part:
+    part = Part("reduce")
+    for op in ("sum", "prod", "max", "min", "and", "or"):
+        for code in CODES:
+            if op in ("and", "or") and code in FLOATS:
+                continue
+            scalar, vector, identity = reduction(op, code)
+            part.add(include("reduce_body.h", T=C_TYPE[code], FT_NAME=f"{op}_{code}_##part",
+                             FT_COMB=scalar, FT_VCOMB=vector, FT_IDENTITY=identity))
+            part.entry(f"reduce:{op}:{code}", "ft_run_reduce", f"&{op}_{code}_kernel", NS_PLAIN)
+    for op, beats in (("max", "((a) > (b) || (a) != (a))"), ("min", "((a) < (b) || (a) != (a))")):
+        for code in CODES:
+            part.add(include("arg_body.h", T=C_TYPE[code], FT_NAME=f"arg{op}_{code}_##part",
+                             FT_BLOCK=f"{op}_{code}_block", FT_BEATS=beats))
+            part.entry(f"argreduce:{op}:{code}", "ft_run_lines", f"arg{op}_{code}_line", NS_PLAIN)
+    return part
+
+
+def other_part() -> Part:
+    part = Part("other")
+    for op in ("sum", "prod", "max", "min"):
+        for code in CODES:
+            part.add(include("cumulative_body.h", T=C_TYPE[code], FT_NAME=f"cum{op}_{code}_##part",
+                             FT_COMB=reduction(op, code)[0]))
+            part.entry(f"cumulative:{op}:{code}", "ft_run_lines", f"cum{op}_{code}_line", 1.0)
+    for code in FLOATS:
+        part.add(include("logsumexp_body.h", T=C_TYPE[code],
+                         FT_NAME=f"cumlogsumexp_{code}_##part"))
+        part.entry(f"cumulative:logsumexp:{code}", "ft_run_lines", f"cumlogsumexp_{code}_line",
+                   2 * NS_FUNCTION)
+
+    for size, t in BITS_TYPE.items():
+        part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part"))
+        part.entry(f"copy:{size}", "ft_run_copy", f"copy{size}_plane", 2 * NS_PLAIN)
+        part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
+        part.entry(f"dynupdate:{size}", "ft_run_dynupdate", f"copy{size}_plane", 2 * NS_PLAIN)
+        part.entry(f"gather:{size}", "ft_run_gather", f"{size}", 1.0)
+    for code in CODES:
+        part.add(include("iota_body.h", T=C_TYPE[code], FT_NAME=f"{code}_##part"))
+        part.entry(f"iota:{code}", "ft_run_iota", f"{code}_iota", NS_PLAIN)
+
+    for code in CODES:
+        forms = {"set": "(b)", "add": reduction("sum", code)[0], "mul": reduction("prod", code)[0],
+                 "max": reduction("max", code)[0], "min": reduction("min", code)[0]}
+        for op, text in forms.items():
+            part.add(include("scatter_body.h", T=C_TYPE[code], FT_NAME=f"scatter_{op}_{code}_##part",
+                             FT_COMB=text))
+            part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&scatter_{op}_{code}_kernel", 1.0)
+
+    for code in CODES:
+        scalar, vector = "((T)((c) + (a) * (b)))", "((c) + (a) * (b))"
+        if code == "b1":
+            scalar, vector = "((T)((c) | ((a) & (b))))", "((c) | ((a) & (b)))"
+        elif code in FLOATS:
+            scalar, vector = f"FT_MAD_{code}(a, b, c)", f"FT_VMAD_{code}(a, b, c)"
+        part.add(include("matmul_body.h", T=C_TYPE[code], FT_NAME=f"mm_{code}_##part", FT_MAD=scalar,
+                         FT_VMAD=vector, FT_BLAS={"f32": "1", "f64": "2"}.get(code, "0")))
+        part.entry(f"matmul:{code}", "ft_run_matmul", f"&mm_{code}_kernel", NS_PLAIN)
+    return part
+
+
+# ----- files -----------------------------------------------------------------------------------------
+
+
+def levels_header(levels: list[str]) -> str:
+    """What lib.pyx includes: the tables of each level, best last, and the hash."""
+    names = [[f"ft_table_{part}_{level}" for part in PARTS] for level in levels]
+    externs = "".join(f"extern const ft_entry {n}[];\n" for row in names for n in row)
+    rows = "".join(f'    {{"{level}", {{{", ".join(row)}}}}},\n'
+                   for level, row in zip(levels, names, strict=True))
+    return ("/* Generated by functrans/kernels/codegen.py. */\n#include \"abi.h\"\n\n" + externs
+            + f"\n#define FT_PARTS {len(PARTS)}\n#define FT_LEVELS {len(levels)}\n"
+              f'#define FT_TABLE_HASH "{table_hash()}"\n'
+              "typedef struct { const char *name; const ft_entry *parts[FT_PARTS]; } ft_level;\n"
+              f"static const ft_level ft_levels[] = {{\n{rows}}};\n")
+
+
+def write_sources(directory: Path, levels: list[str]) -> list[Path]:
+    """Writes what changed; returns the sources to compile once per level."""
+    directory.mkdir(parents=True, exist_ok=True)
+    parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part()]
+    files = {f"ft_{part.name}.c": part.source() for part in parts}
+    files["ft_levels.h"] = levels_header(levels)
+    for name, text in files.items():
+        path = directory / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    return [directory / f"ft_{name}.c" for name in PARTS]

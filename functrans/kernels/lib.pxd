@@ -1,0 +1,36 @@
+from libc.stdint cimport int32_t, int64_t
+
+
+cdef extern from "abi.h":
+    ctypedef struct ft_frame:
+        char **base
+        void *run
+    ctypedef struct ft_operand:
+        int32_t slot
+        int32_t pad_
+        int64_t offset
+        const int64_t *strides
+    ctypedef struct ft_step
+    ctypedef int (*ft_step_fn)(const ft_step *step, ft_frame *frame) noexcept nogil
+    ctypedef struct ft_step:
+        ft_step_fn run
+        const void *kernel
+        int32_t nopnd
+        int32_t ndim
+        const int64_t *shape
+        const ft_operand *opnd
+        int64_t nint
+        const int64_t *ints
+        double cost
+        void *data
+    ctypedef struct ft_entry:
+        const char *name
+        ft_step_fn run
+        const void *kernel
+        double ns
+    int FT_OK, FT_EMEM, FT_EINTR, FT_ECALL
+
+ctypedef void (*ft_range_fn)(void *ctx, int64_t lo, int64_t hi) noexcept nogil
+
+cdef const ft_entry *find(bytes name) noexcept
+cdef void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil

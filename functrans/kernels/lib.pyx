@@ -1,0 +1,285 @@
+"""Kernels by name, the instruction-set level in use, threads, and BLAS when it is wanted."""
+import os
+import sys
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+
+cdef extern from *:
+    """
+    #include <string.h>
+    #include "ft_levels.h"
+    #include "threads.h"
+    #include "matmul.h"
+
+    /* The features of a level, and that the system saves its registers (libgcc asks both). */
+    static int ft_supports(const char *level)
+    {
+    #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+        __builtin_cpu_init();
+        if (!strcmp(level, "v2"))
+            return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+        if (!strcmp(level, "v3") || !strcmp(level, "v4")) {
+            int v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                     __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+            if (level[1] == '3' || !v3)
+                return v3;
+            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                   __builtin_cpu_supports("avx512vl");
+        }
+    #endif
+        return !strcmp(level, "base");
+    }
+    """
+    int FT_PARTS, FT_LEVELS
+    const char *FT_TABLE_HASH
+    ctypedef struct ft_level:
+        const char *name
+        const ft_entry **parts
+    const ft_level *ft_levels
+    bint ft_supports(const char *level)
+
+cdef extern from "threads.h":
+    void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil
+    int ft_get_num_threads() nogil
+    void ft_set_num_threads(int n) nogil
+    bint ft_has_openmp() nogil
+    void ft_threads_init()
+
+cdef extern from "matmul.h":
+    ctypedef struct ft_blas_table:
+        void *dgemm
+        void *sgemm
+        void *dgemv
+        void *sgemv
+    ft_blas_table ft_blas
+
+cdef dict _entries = {}          # name -> (part, index)
+cdef int _level = -1
+cdef int _asked_threads = 0      # set_num_threads was called: BLAS follows when it is loaded
+
+
+cdef const ft_entry *find(bytes name) noexcept:
+    """The kernel of this name, or NULL."""
+    where = _entries.get(name)
+    if where is None:
+        return NULL
+    return &ft_levels[_level].parts[<int>where[0]][<int>where[1]]
+
+
+cdef void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil:
+    """``ft_parallel`` for other modules."""
+    ft_parallel(fn, ctx, n, chunk, cost)
+
+
+def _choose_level():
+    """The best level of this CPU, or the one that FUNCTRANS_ISA names."""
+    global _level
+    built = [ft_levels[i].name.decode() for i in range(FT_LEVELS)]
+    usable = [n for n in built if ft_supports(n.encode())]
+    wanted = os.environ.get("FUNCTRANS_ISA")
+    if wanted:
+        if wanted not in built:
+            raise ImportError(f"functrans: FUNCTRANS_ISA={wanted!r} is not one of {built}")
+        if wanted not in usable:
+            raise ImportError(f"functrans: this CPU cannot run the kernels of FUNCTRANS_ISA={wanted!r}; "
+                              f"it can run {usable}")
+        usable = [wanted]
+    if not usable:
+        raise ImportError(f"functrans: this CPU can run none of the kernels that were built ({built})")
+    _level = built.index(usable[len(usable) - 1])
+
+
+def _read_table():
+    cdef const ft_entry *e
+    for part in range(FT_PARTS):
+        i = 0
+        e = ft_levels[_level].parts[part]
+        while e[i].name != NULL:
+            _entries[<bytes>e[i].name] = (part, i)
+            i += 1
+
+
+_choose_level()
+_read_table()
+ft_threads_init()
+
+
+def has(name):
+    """Whether there is a kernel of this name."""
+    return name.encode() in _entries
+
+
+def names():
+    """The names of all kernels."""
+    return [n.decode() for n in _entries]
+
+
+def ns(name):
+    """The kernel's rough cost of an element in nanoseconds."""
+    cdef const ft_entry *e = find(name.encode())
+    if e == NULL:
+        raise KeyError(name)
+    return e.ns
+
+
+def level():
+    """The instruction-set level in use."""
+    return ft_levels[_level].name.decode()
+
+
+def levels():
+    """The levels that this CPU can run, best last."""
+    return [ft_levels[i].name.decode() for i in range(FT_LEVELS) if ft_supports(ft_levels[i].name)]
+
+
+def table_hash():
+    """The hash of the op table that the kernels were built from."""
+    return FT_TABLE_HASH.decode()
+
+
+# ----- threads -----------------------------------------------------------------------------------
+
+
+def has_openmp():
+    """Whether the kernels were built with OpenMP."""
+    return bool(ft_has_openmp())
+
+
+def get_num_threads():
+    """The number of threads a kernel may use."""
+    return ft_get_num_threads()
+
+
+def set_num_threads(n):
+    """Sets the number of threads that kernels, and SciPy's BLAS if it is loaded, may use."""
+    global _asked_threads
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"the number of threads must be a positive integer, got {n!r}")
+    ft_set_num_threads(n)
+    _asked_threads = n
+    if ft_blas.dgemm != NULL:
+        _limit_blas(n)
+
+
+def _limit_blas(n):
+    """Best effort: SciPy's OpenBLAS, found among the objects that are loaded already."""
+    import ctypes
+    try:
+        with open("/proc/self/maps") as f:
+            paths = {line.split(maxsplit=5)[5].strip() for line in f if "openblas" in line}
+    except (OSError, IndexError):
+        return
+    for path in paths:
+        try:
+            library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        except OSError:
+            continue
+        for symbol in ("scipy_openblas_set_num_threads", "openblas_set_num_threads"):
+            if hasattr(library, symbol):
+                getattr(library, symbol)(ctypes.c_int(n))
+                break
+
+
+# ----- BLAS --------------------------------------------------------------------------------------
+
+
+cdef void *_capsule(table, name, real) except? NULL:
+    # the signature is checked, so that a BLAS with other integers is refused rather than crashed
+    capsule = table[name]
+    cdef const char *signature = PyCapsule_GetName(capsule)
+    text = (<bytes>signature).decode()
+    if "int *" not in text or "long" in text or "int64" in text or not text.startswith("void ("):
+        return NULL
+    return PyCapsule_GetPointer(capsule, signature)
+
+
+def load_blas():
+    """Takes SciPy's BLAS for large float products (importing it is slow, so it waits until one
+    is planned). Returns whether it is there; without it the own loops do the work."""
+    if ft_blas.dgemm != NULL:
+        return True
+    try:
+        import scipy.linalg.cython_blas as module
+    except ImportError:
+        return False
+    table = module.__pyx_capi__
+    cdef void *d = _capsule(table, "dgemm", "d")
+    cdef void *s = _capsule(table, "sgemm", "s")
+    cdef void *dv = _capsule(table, "dgemv", "d")
+    cdef void *sv = _capsule(table, "sgemv", "s")
+    if d == NULL or s == NULL or dv == NULL or sv == NULL:
+        return False
+    ft_blas.dgemm, ft_blas.sgemm, ft_blas.dgemv, ft_blas.sgemv = d, s, dv, sv
+    if _asked_threads:
+        _limit_blas(_asked_threads)
+    return True
+
+
+def blas_loaded():
+    return ft_blas.dgemm != NULL
+
+
+# ----- one step, for tests and benchmarks --------------------------------------------------------
+
+
+def call(str name, outs, ins, shape, ints=(), strides=None, double cost=0.0, int repeat=1):
+    """Runs one kernel on NumPy arrays as a step of a plan would; returns nanoseconds a run.
+
+    ``strides`` has one tuple of byte strides an operand, over the axes of ``shape``; by default each
+    array's own. Nothing is checked: a wrong shape reads foreign memory.
+    """
+    cdef const ft_entry *e = find(name.encode())
+    if e == NULL:
+        raise KeyError(name)
+    arrays = [*outs, *ins]
+    cdef int nop = len(arrays), nd = len(shape), i, d, code = 0
+    cdef int64_t nint = len(ints)
+    if strides is None:
+        strides = [a.strides for a in arrays]
+    cdef int64_t *numbers = <int64_t *>PyMem_Malloc((nd + nop * nd + nint + 1) * sizeof(int64_t))
+    cdef ft_operand *opnd = <ft_operand *>PyMem_Malloc(nop * sizeof(ft_operand))
+    cdef char **base = <char **>PyMem_Malloc(nop * sizeof(char *))
+    cdef int64_t *st = numbers + nd
+    cdef int64_t *params = numbers + nd + nop * nd
+    cdef ft_step step
+    cdef ft_frame frame
+    cdef timespec t0, t1
+    try:
+        if numbers == NULL or opnd == NULL or base == NULL:
+            raise MemoryError()
+        for d in range(nd):
+            numbers[d] = shape[d]
+        for i in range(nop):
+            if len(strides[i]) != nd and not name.startswith(("gather", "scatter")) and \
+                    not (name.startswith("dyn") and i >= 2):
+                raise ValueError(f"operand {i} of {name} has {len(strides[i])} strides for {nd} axes")
+            base[i] = <char *>cnp.PyArray_DATA(arrays[i])
+            opnd[i].slot, opnd[i].offset, opnd[i].strides = i, 0, st + i * nd
+            for d in range(min(nd, len(strides[i]))):
+                st[i * nd + d] = strides[i][d]
+        for i in range(nint):
+            params[i] = ints[i]
+        step.run, step.kernel = e.run, e.kernel
+        step.nopnd, step.ndim, step.shape, step.opnd = nop, nd, numbers, opnd
+        step.nint, step.ints, step.cost, step.data = nint, params, cost, NULL
+        frame.base, frame.run = base, NULL
+        with nogil:
+            clock_gettime(CLOCK_MONOTONIC, &t0)
+            for i in range(repeat):
+                code |= e.run(&step, &frame)
+            clock_gettime(CLOCK_MONOTONIC, &t1)
+    finally:
+        PyMem_Free(numbers)
+        PyMem_Free(opnd)
+        PyMem_Free(base)
+    if code:
+        raise MemoryError(f"{name} failed with code {code}")
+    return ((t1.tv_sec - t0.tv_sec) * 1e9 + (t1.tv_nsec - t0.tv_nsec)) / max(repeat, 1)
