@@ -1,76 +1,21 @@
 """The plan room: programs built by hand, run against NumPy."""
 
 import gc
-import signal
 import threading
-import time
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from programs_by_hand import F, Jaxpr, aval, chain, check, jaxpr, lit, signature
 
 from functrans import plan
 from functrans.errors import NotSupportedError
 from functrans.ir import core
 from functrans.ir.op import OPS, Op
-from functrans.ops import control, elementwise, shape  # noqa: F401  (they fill OPS)
 from functrans.plan.lower import lower
 from functrans.plan.view import Buffer, View, dense
-
-Jaxpr, Lit, aval, lit, signature = core.Jaxpr, core.Lit, core.aval, core.lit, core.signature
-F = np.float64
-
-
-def jaxpr(avals, f):
-    """The jaxpr of ``f(op, *inputs) -> outputs``, where ``op(name, *operands, **params)`` binds."""
-    avals = [aval(a, F) if isinstance(a, tuple) else a for a in avals]
-    ins = [core.var(a, i) for i, a in enumerate(avals)]
-    eqns, count = [], [len(ins)]
-
-    def op(name, *operands, **params):
-        record = name if isinstance(name, Op) else OPS[name]
-        operands = [lit(x, aval((), F)) if isinstance(x, float) else x for x in operands]
-        sig = signature(record, tuple(x.aval for x in operands), params)
-        outs = tuple(core.var(a, count[0] + i) for i, a in enumerate(sig.outs))
-        count[0] += len(outs)
-        eqns.append(core.eqn(sig, tuple(operands), outs))
-        return list(outs) if sig.multiple else outs[0]
-
-    return Jaxpr(ins, eqns, f(op, *ins))
-
-
-def interpret(jx, values):
-    """The outputs by the records' NumPy references."""
-    env = dict(zip(jx.invars, values, strict=True))
-
-    def read(x):
-        return np.full(x.aval.shape, x.value) if isinstance(x, Lit) else env[x]
-
-    for e in jx.eqns:
-        with np.errstate(all="ignore"):
-            got = e.op.reference(*[read(x) for x in e.inputs], **e.params)
-        env[e.outs[0]] = np.asarray(got)
-    return [read(x) for x in jx.outs]
-
-
-def check(jx, *values):
-    program = lower(jx)
-    got = program.run(list(values))
-    for a, b, v in zip(got, interpret(jx, values), jx.out_avals, strict=True):
-        assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-        assert a.shape == v.shape and a.dtype == v.dtype
-        if v.ndim:
-            assert type(a) is np.ndarray and a.flags.c_contiguous and a.flags.writeable
-            assert a.flags.owndata
-        else:
-            assert type(a) is v.dtype.type
-    for i, a in enumerate(got):
-        for b in [*got[i + 1:], *values]:
-            assert not np.shares_memory(a, b)
-    return got
-
 
 # ----- views ---------------------------------------------------------------------------------
 
@@ -215,7 +160,7 @@ def programs(draw):
             same = [v for v in live if v.aval.shape == x.aval.shape]
             y = draw(st.sampled_from([*same, lit(0.75, x.aval)]))
             dims = x.aval.shape
-            kind = draw(st.integers(0, 9))
+            kind = draw(st.integers(0, 13))
             if kind == 0:
                 out = op("sin", x)
             elif kind in (1, 2):
@@ -235,6 +180,18 @@ def programs(draw):
                 tail = op("slice", x, start=(1, *none[1:]), limit=dims, stride=each)
                 head = op("slice", y, start=none, limit=(1, *dims[1:]), stride=each)
                 out = op("concatenate", tail, head, axis=0)
+            elif kind == 9 and dims:
+                zero = lit(0, aval((), "int64"))
+                out = op("dynamic_update_slice", x, op("neg", y), *[zero] * len(dims))
+            elif kind == 10 and dims:
+                out = op("reduce_sum", x, axes=(0,))
+            elif kind == 11 and dims:
+                n = (1,) * len(dims)
+                out = op("pad", x, draw(st.sampled_from([0.5, 2.0])), low=n, high=(-1,) * len(dims),
+                         interior=(0,) * len(dims))
+            elif kind == 12:
+                out = op("dot_general", x, x, contract=((), ()),
+                         batch=(tuple(range(len(dims))),) * 2)
             else:
                 out = op("mul", x, op("broadcast_in_dim", 0.5, shape=dims, dims=()))
             live.append(out)
@@ -269,15 +226,6 @@ def test_a_referenced_array_is_read_at_every_run():
 
 
 # ----- memory --------------------------------------------------------------------------------
-
-
-def chain(n):
-    def f(op, x):
-        y = x
-        for i in range(n):
-            y = op("add" if i % 2 else "mul", y, x)
-        return [y]
-    return f
 
 
 def test_a_chain_runs_in_its_output():
@@ -368,208 +316,6 @@ def test_threads_share_a_program(n):
     for t in threads:
         t.join()
     assert not bad
-
-
-# ----- control -------------------------------------------------------------------------------
-
-
-def scan(op, body, *operands, n_consts, n_carry, length, reverse=False):
-    return op("scan", *operands, jaxpr=body, n_consts=n_consts, n_carry=n_carry, length=length,
-              reverse=reverse)
-
-
-@pytest.mark.parametrize("length", [0, 1, 2, 5])
-@pytest.mark.parametrize("reverse", [False, True])
-def test_scan(length, reverse):
-    body = jaxpr([(2,), (), (2,), (2,)], lambda op, w, n, c, x: [
-        op("add", n, 1.0), op("add", op("mul", c, w), x), op("sub", c, x), x])
-    jx = jaxpr([(2,), (), (2,), (2, length)], lambda op, w, n, c, xs: scan(
-        op, body, w, n, c, op("transpose", xs, perm=(1, 0)), n_consts=1, n_carry=2, length=length,
-        reverse=reverse))
-    rng = np.random.default_rng(0)
-    w, c, xs = rng.normal(size=2), rng.normal(size=2), rng.normal(size=(2, length))
-    got = lower(jx).run([w, 3.0, c, xs])
-    carry, ys = c, np.zeros((length, 2))
-    for t in reversed(range(length)) if reverse else range(length):
-        ys[t] = carry - xs[:, t]
-        carry = carry * w + xs[:, t]
-    assert_allclose(got[0], 3.0 + length)
-    assert_allclose(got[1], carry)
-    assert_allclose(got[2], ys)
-    assert_allclose(got[3], xs.T)
-
-
-def test_scan_carries_that_swap_pass_and_stay():
-    def body(op, a, b, c, d):
-        return [b, a, op("add", a, b), d]
-    body = jaxpr([(3,)] * 4, body)
-    for length in range(5):
-        jx = jaxpr([(3,)] * 4, lambda op, *c, n=length: scan(
-            op, body, *c, n_consts=0, n_carry=4, length=n))
-        a, b, c, d = start = [np.full(3, float(k)) for k in (1, 2, 3, 4)]
-        for _ in range(length):
-            a, b, c = b, a, a + b
-        for got, want in zip(check_run(jx, *start), (a, b, c, d), strict=True):
-            assert_array_equal(got, want)
-
-
-def check_run(jx, *values):
-    copies = [np.array(v) for v in values]
-    got = lower(jx).run(list(values))
-    for v, c in zip(values, copies, strict=True):
-        assert_array_equal(v, c)
-    for i, a in enumerate(got):
-        for b in [*got[i + 1:], *values]:
-            assert not np.shares_memory(a, b)
-    return got
-
-
-def test_a_carry_that_can_is_updated_in_place():
-    assert lower(jaxpr([(9,)], lambda op, c: [op("sin", c)]), [(0, 0)]).shared == (0,)
-    assert lower(jaxpr([(9,)], lambda op, c: [op("rev", c, axes=(0,))]), [(0, 0)]).shared == ()
-    crossing = jaxpr([(3,), (3,)], lambda op, a, b: [op("add", a, b), op("sub", a, b)])
-    assert lower(crossing, [(0, 0), (1, 1)]).shared == (1,)
-    step = jaxpr([(5,), aval((), "int64")], lambda op, c, i: [
-        op("dynamic_update_slice", c, op("broadcast_in_dim", 1.0, shape=(1,), dims=()), i)])
-    program = lower(step, [(0, 0)])
-    assert program.shared == (0,) and "copy" not in program.describe()
-
-
-def test_nested_scans():
-    inner = jaxpr([(), ()], lambda op, c, x: [op("add", c, x), op("mul", c, x)])
-    outer = jaxpr([(), (4,)], lambda op, c, row: scan(op, inner, c, row, n_consts=0, n_carry=1,
-                                                     length=4))
-    jx = jaxpr([(), (3, 4)], lambda op, c, xs: scan(op, outer, c, xs, n_consts=0, n_carry=1,
-                                                   length=3))
-    xs = np.arange(12.0).reshape(3, 4)
-    c, ys = check_run(jx, 1.0, xs)
-    total = 1.0 + np.concatenate([[0.0], np.cumsum(xs.ravel())])
-    assert c == total[-1]
-    assert_array_equal(ys, (total[:-1] * xs.ravel()).reshape(3, 4))
-
-
-I64 = aval((), "int64")
-
-
-def count_to(op, limit, x):
-    cond = jaxpr([I64, I64, ()], lambda op, n, i, y: [op("lt", i, n)])
-    body = jaxpr([(), I64, ()], lambda op, k, i, y: [op("add", i, lit(1, I64)), op("mul", y, k)])
-    return op("while", limit, lit(2.0, aval((), F)), lit(0, I64), x, cond=cond, body=body, n_cond=1,
-              n_body=1)
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 7])
-def test_while(n):
-    got = lower(jaxpr([I64, ()], count_to)).run([n, 1.5])
-    assert got == [max(n, 0), 1.5 * 2**n]
-
-
-def test_cond_clamps_its_index():
-    branches = tuple(jaxpr([(2,)], f) for f in (
-        lambda op, x: [op("neg", x)], lambda op, x: [x],
-        lambda op, x: [op("add", op("rev", op("sin", x), axes=(0,)), x)]))
-    program = lower(jaxpr([I64, (2,)], lambda op, i, x: op("cond", i, x, branches=branches)))
-    x = np.array([0.5, 2.0])
-    want = [-x, x, np.sin(x)[::-1] + x]
-    for i, k in ((0, 0), (1, 1), (2, 2), (-5, 0), (9, 2)):
-        assert_allclose(program.run([i, x])[0], want[k])
-
-
-ENDLESS = jaxpr([I64], lambda op, n: count_to(op, n, 1.0)[:1])
-
-
-def test_ctrl_c_stops_a_loop():
-    program = lower(ENDLESS)
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGALRM, stop)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        start = time.perf_counter()
-        with pytest.raises(KeyboardInterrupt):
-            program.run([2**62])
-        assert time.perf_counter() - start < 0.35
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
-    assert program.run([1000]) == [1000]
-
-
-def test_other_threads_run_beside_a_loop():
-    program = lower(ENDLESS)
-    done = threading.Event()
-    thread = threading.Thread(target=lambda: (program.run([30_000_000]), done.set()))
-    start, ticks = time.perf_counter(), 0
-    thread.start()
-    while not done.is_set() and time.perf_counter() - start < 20:
-        time.sleep(0.005)
-        ticks += 1
-    thread.join()
-    assert done.is_set() and ticks > 3
-
-
-# ----- Python steps --------------------------------------------------------------------------
-
-
-def python_op(function, outs):
-    record = Op.__new__(Op)
-    record.__dict__.update(
-        OPS["add"].__dict__, name="python", sigs={}, multiple=True, param_names=(), why={},
-        infer=lambda *avals: list(outs),
-        lower=lambda ctx, eqn, views: ctx.python(function, eqn, views))
-    return record
-
-
-def test_python_step():
-    seen = []
-
-    def function(x, n):
-        seen.append((x, n))
-        return [x.T * n, n + 1]
-
-    call = python_op(function, [aval((3, 2), F), aval((), F)])
-    jx = jaxpr([(2, 3), ()], lambda op, x, n: op(call, op("neg", x), n))
-    x = np.arange(6.0).reshape(2, 3)
-    a, n = lower(jx).run([x, 2.0])
-    assert_array_equal(a, -2 * x.T)
-    assert n == 3.0
-    lower(jx).run([x + 1, 2.0])
-    assert_array_equal(seen[0][0], -x)           # the callee may keep what it got
-
-
-def test_errors_in_python_steps_pass_unchanged():
-    class Mine(Exception):
-        pass
-
-    error = Mine("here")
-
-    def fail(x):
-        raise error
-
-    call = python_op(fail, [aval((), F)])
-    body = jaxpr([(), ()], lambda op, c, x: op(call, c))
-    jx = jaxpr([(5,)], lambda op, xs: scan(op, body, 0.0, xs, n_consts=0, n_carry=1, length=5))
-    program = lower(jx)
-    for _ in range(3):
-        with pytest.raises(Mine) as caught:
-            program.run([np.ones(5)])
-        assert caught.value is error
-
-
-@pytest.mark.parametrize("result", [np.ones(2), np.ones((), np.float32), "text", None])
-def test_python_results_are_checked(result):
-    call = python_op(lambda x: [result], [aval((), F)])
-    with pytest.raises(ValueError, match="where f64"):
-        lower(jaxpr([()], lambda op, x: op(call, x))).run([1.0])
-
-
-def test_python_steps_may_reenter():
-    inner = lower(jaxpr([()], chain(3)))
-    call = python_op(lambda x: inner.run([x]), [aval((), F)])
-    outer = lower(jaxpr([()], lambda op, x: op(call, op("neg", x))))
-    assert outer.run([2.0])[0] == inner.run([-2.0])[0]
 
 
 # ----- cache ---------------------------------------------------------------------------------

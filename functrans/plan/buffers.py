@@ -129,10 +129,8 @@ class _FreeList:
                         self._add(start + size, found - size)
                     return start
             del self._of_size[found], self._sizes[at]
-        start = self._start.get(self.top)           # grow the last range if it is free
-        if start is None:
-            start = self.top
-        else:
+        start = self._start.get(self.top, self.top)     # grow the last range if it is free
+        if start < self.top:
             self._remove(start, self.top - start)
         self.top = start + size
         return start

@@ -170,17 +170,17 @@ class Context:
         """A step that goes over all elements of equally shaped views."""
         operands = (out, *views)
         size = size_of(out.shape)
-        walks = []
+        shape: Shape = (size,)
+        walks: list[Shape] = []
         for v in operands:
             if v.contiguous:
                 walks.append((v.dtype.itemsize,))
             elif any(v.strides):
-                shape, walks = collapse(out.shape, tuple([w.strides for w in operands]))
+                shape, general = collapse(out.shape, tuple([w.strides for w in operands]))
+                walks = list(general)
                 break
             else:
                 walks.append((0,))
-        else:
-            shape = (size,)
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         shape, tuple(walks), ints, ns * size + STEP_NS, None, True))
 
