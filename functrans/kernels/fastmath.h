@@ -1,9 +1,10 @@
-/* Vector math: elementary functions without branches, tables or calls, so that the compiler turns a
- * plain loop over them into vector code at every instruction-set level.
+/* Vector math: elementary functions without branches, tables or calls, so that the compiler turns
+ * a plain loop over them into vector code at every instruction-set level.
  *
- * ft_fast_<name>_f64(x) and ft_fast_<name>_f32(x) are right for every input: nan, infinities, signed
- * zeros, subnormal arguments and results. The one exception: sin, cos and tan of |x| > FT_TRIG_FAR_*;
- * FT_FAR_LOOP is the loop over those. tests/test_accuracy.py states and asserts the errors.
+ * ft_fast_<name>_f64(x) and ft_fast_<name>_f32(x) are right for every input: nan, infinities,
+ * signed zeros, subnormal arguments and results. The one exception: sin, cos and tan of
+ * |x| > FT_TRIG_FAR_*; FT_FAR_LOOP is the loop over those. tests/test_accuracy.py states and
+ * asserts the errors.
  *
  * The same source gives the same bits on all levels with fused multiply-add. Without it (v2) every
  * step that relies on an exact product has a form that splits its factors instead.

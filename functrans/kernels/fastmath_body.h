@@ -17,7 +17,7 @@ FT_INLINE FT_REAL FT_N(signed_as)(FT_REAL x, FT_REAL s)
     return FT_N(from)((FT_N(bits)(x) & ~FT_SIGN) | (FT_N(bits)(s) & FT_SIGN));
 }
 
-/* The nearest whole number, for |x| below a quarter of FT_MAGIC = 1.5 * 2**(bits of the mantissa). */
+/* The nearest whole number, for |x| below a quarter of FT_MAGIC = 1.5 * 2**FT_SHIFT. */
 FT_INLINE FT_REAL FT_N(near)(FT_REAL x)
 {
     return (x + FT_MAGIC) - FT_MAGIC;
@@ -37,8 +37,8 @@ FT_INLINE FT_REAL FT_N(near_product)(FT_REAL a, FT_REAL b, FT_UINT *code)
     return t - (FT_MAGIC + 2 * FT_BIAS);
 }
 
-/* p * 2**n in two factors, so that results may be subnormal (rounded once more) or overflow: the low
- * bits of code/2 are those of n/2 + FT_BIAS, the high bits fall off. */
+/* p * 2**n in two factors, so that results may be subnormal (rounded once more) or overflow: the
+ * low bits of code/2 are those of n/2 + FT_BIAS, the high bits fall off. */
 FT_INLINE FT_REAL FT_N(scale)(FT_REAL p, FT_UINT code)
 {
     FT_UINT half = code >> 1;
@@ -119,7 +119,8 @@ FT_INLINE void FT_N(hyperbolic)(FT_REAL a, FT_REAL *sinh_, FT_REAL *cosh_)
     FT_REAL n = FT_N(reduce_exp)(a, &r, &l, &code), z = r * r;
     FT_REAL s = FT_MA(r * z, FT_P(SINHC)(z), l) + r;
     FT_REAL c = z * FT_P(COSHC)(z);               /* cosh(r) - 1 */
-    FT_REAL up = FT_N(from)((code - (FT_BIAS + 2)) << FT_SHIFT), down = FT_N(two_to)(-2 - (n > FT_SHIFT ? FT_SHIFT : n));
+    FT_REAL up = FT_N(from)((code - (FT_BIAS + 2)) << FT_SHIFT);
+    FT_REAL down = FT_N(two_to)(-2 - (n > FT_SHIFT ? FT_SHIFT : n));
     FT_REAL sum = up + down, sum_low = (up - sum) + down;
     FT_REAL gap = up - down, gap_low = (up - gap) - down;
     *sinh_ = 2 * (FT_MA(c, gap, FT_MA(s, sum, gap_low)) + gap);
@@ -264,7 +265,7 @@ FT_INLINE FT_REAL FT_N(fast_cbrt)(FT_REAL x)
 
 /* ----- inverse trigonometric functions -------------------------------------------------------- */
 
-/* For a <= 1/2: s = a, s + p = asin(a); beyond, with asin(a) = pi/2 - 2 asin(sqrt((1 - a)/2)), that. */
+/* s + p is asin(a) for a <= 1/2, and beyond asin(sqrt((1 - a)/2)) = pi/4 - asin(a)/2. */
 FT_INLINE FT_REAL FT_N(asin_parts)(FT_REAL a, FT_REAL *p)
 {
     int big = a > (FT_REAL)0.5;
@@ -306,7 +307,7 @@ FT_INLINE FT_REAL FT_N(fast_atan)(FT_REAL x)
     return FT_N(signed_as)(y, x);
 }
 
-/* j pi/4 +- atan(t), where t is the ratio of smaller to larger or, above tan(pi/8), turned by pi/4. */
+/* j pi/4 +- atan(t): t is the ratio of smaller to larger or, above tan(pi/8), that turned by pi/4. */
 FT_INLINE FT_REAL FT_N(fast_atan2)(FT_REAL y, FT_REAL x)
 {
     FT_REAL ay = FT_N(magnitude)(y), ax = FT_N(magnitude)(x);

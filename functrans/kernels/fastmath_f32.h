@@ -152,7 +152,7 @@
 #define FT_EM1D_f32(z) FT_HORNER4(ft_ma_f64, z, 0x1.5554b67707fd9p-3, 0x1.5555baf793745p-5, \
     0x1.1223ebbbeb630p-7, 0x1.6c54ea7128581p-10)
 
-/* ----- sin, cos, tan: in double, far arguments as in fastmath_f64.h ----------------------------- */
+/* ----- sin, cos, tan: in double, far arguments as in fastmath_f64.h ------------------------ */
 
 #if FT_FUSED
 #define FT_TRIG_FAR_F32 0x1p30f
@@ -163,7 +163,8 @@
 FT_INLINE double ft_reduce_pi_f32(double x, double q, double unit)
 {
 #if FT_FUSED
-    return ft_ma_f64(-q, 0x1.1a62633145c07p-53 * unit, ft_ma_f64(-q, 0x1.921fb54442d18p+1 * unit, x));
+    double t = ft_ma_f64(-q, 0x1.921fb54442d18p+1 * unit, x);
+    return ft_ma_f64(-q, 0x1.1a62633145c07p-53 * unit, t);
 #else
     return ((x - q * (0x1.921fb548p+1 * unit)) + q * (0x1.de973dc8p-30 * unit))
         + q * (0x1.9d9cceb8p-61 * unit);
@@ -200,8 +201,9 @@ FT_INLINE float ft_fast_tan_f32(float x)
     return x == 0 ? x : y;
 }
 
-/* ----- erfc and pow, in double: see fastmath_f64.h ----------------------------------------------- */
+/* ----- erfc and pow, in double: see fastmath_f64.h ------------------------------------------- */
 
+#if FT_FUSED
 FT_INLINE float ft_fast_erfc_f32(float x)
 {
     double a = ft_magnitude_f64(x), r, l, v = x;
@@ -237,5 +239,9 @@ FT_INLINE float ft_fast_pow_f32(float x, float y)
     result = (x != x) | (y != y) ? NAN : result;
     return (float)((x == 1) | (y == 0) ? 1 : result);
 }
+#else
+FT_INLINE float ft_fast_erfc_f32(float x) { return erfcf(x); }
+FT_INLINE float ft_fast_pow_f32(float x, float y) { return powf(x, y); }
+#endif
 
 #endif

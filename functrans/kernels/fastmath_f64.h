@@ -176,8 +176,8 @@
 #define FT_TRIG_FAR_F64 0x1p22
 #endif
 
-/* r + l = x - q P, with P = pi or (pieces halved) pi/2, for multiples q of 1/2. The products with the
- * first piece are exact: by fused multiply-add, else because the piece is short. */
+/* r + l = x - q pi * unit, for multiples q of 1/2. The products with the first piece of pi are exact:
+ * by fused multiply-add, else because the piece is short. */
 FT_INLINE double ft_reduce_pi_f64(double x, double q, double unit, double *l)
 {
 #if FT_FUSED
@@ -224,7 +224,7 @@ FT_INLINE double ft_fast_cos_f64(double x)
     return ft_sin_turned_f64(r, l, magic);
 }
 
-/* The quotient of sine and cosine, each to some bits more than a double; a turn by pi/2 swaps them. */
+/* sin/cos, each to some bits more than a double; a turn by pi/2 swaps them. */
 FT_INLINE double ft_fast_tan_f64(double x)
 {
     double magic = ft_ma_f64(x, 0x1.45f306dc9c883p-1, 0x1.8p52), l;
@@ -252,6 +252,7 @@ FT_INLINE double ft_fast_tan_f64(double x)
  * From 1 on exp(-x*x) g(t) / (1 + 2x) with t = (x - 3)/(x + 3), after Shepherd and Laframboise,
  * "Chebyshev approximation of (1 + 2x) exp(x*x) erfc x" (1981). */
 
+#if FT_FUSED
 FT_INLINE double ft_fast_erfc_f64(double x)
 {
     double a = ft_magnitude_f64(x), r, l;
@@ -266,6 +267,10 @@ FT_INLINE double ft_fast_erfc_f64(double x)
     double far = ft_scale_f64(e * FT_ERFC_f64((a - 3) / (a + 3)) / (1 + 2 * a), code);
     return ft_magnitude_f64(x) < 1 ? near0 : x < 0 ? 2 - far : far;
 }
+#else
+FT_INLINE double ft_fast_erf_f64(double x) { return erf(x); }
+FT_INLINE double ft_fast_erfc_f64(double x) { return erfc(x); }
+#endif
 
 /* ----- pow -------------------------------------------------------------------------------------
  * exp2(y log2 x), the logarithm as a sum hi + lo of 65 good bits. */
