@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NotSupportedError
+from ..errors import NotSupportedError, format_location
 from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
 from ..kernels.lib import load_blas
@@ -67,6 +67,7 @@ class Context:
         self._consts: dict[Any, View] = {}
         self._literals: dict[Lit, View] = {}
         self._kernels: dict[Sig, tuple[str | None, float, Shape]] = {}
+        self._eqn: Eqn | None = None                    # the one being lowered, for errors
 
     # ----- values --------------------------------------------------------------------------
 
@@ -122,11 +123,11 @@ class Context:
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
         if operands[0].size == 0:
             return
-        ns = _cost(kernel)
+        ns = self._cost(kernel)
         if cost is None:
             cost = ns * size_of(shape)
         if kernel.startswith("matmul:f") and size_of(shape[1:]) >= BLAS_FROM:
-            load_blas()        # decided by shape alone, so that bits do not depend on what ran before
+            load_blas()      # decided by shape alone: bits must not depend on what ran before
         if strides is None:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
@@ -145,7 +146,7 @@ class Context:
         if dst.size == 0:
             return
         kernel = f"copy:{dst.dtype.itemsize}"
-        self._loop(kernel, _cost(kernel), dst, (src,), ())
+        self._loop(kernel, self._cost(kernel), dst, (src,), ())
 
     def fill(self, dst: View, value: View) -> None:
         self.copy(dst, value.broadcast(dst.shape, ()))
@@ -154,7 +155,7 @@ class Context:
         sig = eqn.sig
         found = self._kernels.get(sig)
         if found is None:
-            found = self._kernels[sig] = _elementwise_kernel(sig)
+            found = self._kernels[sig] = self._elementwise_kernel(sig)
         kernel, ns, ints = found
         if kernel is None:
             return [views[0]]
@@ -203,6 +204,37 @@ class Context:
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
                         cost + STEP_NS, data, False))
 
+    # ----- kernels -------------------------------------------------------------------------
+
+    def _cost(self, kernel: str) -> float:
+        """Estimated ns per element."""
+        ns = kernel_cost(kernel)
+        if ns < 0:
+            name = self._eqn.sig.op.name if self._eqn is not None else "a copy"
+            raise self._unsupported(f"{name}: there is no kernel {kernel}")
+        return ns
+
+    def _elementwise_kernel(self, sig: Sig) -> tuple[str | None, float, Shape]:
+        """Name, ns per element, integer parameters; no name where the op is the identity."""
+        name = sig.op.name
+        main = sig.in_avals[1 if name == "select" else 0].dtype
+        out = sig.out.dtype
+        if name == "stop_gradient" or (name == "convert" and main == out):
+            return None, 0.0, ()
+        if name == "convert":
+            kernel, ints = f"ew:convert:{CODE[main]}:{CODE[out]}", ()
+        else:
+            kernel, ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
+        ns = kernel_cost(kernel)
+        if ns < 0:
+            raise self._unsupported(f"{name} has no kernel for {main}")
+        return kernel, ns, ints
+
+    def _unsupported(self, got: str,
+                     fix: str | None = "Convert the operands to another dtype.") -> Exception:
+        src = self._eqn.src if self._eqn is not None else None
+        return NotSupportedError(got, fix, format_location(*src) if src else None)
+
     # ----- programs within programs ---------------------------------------------------------
 
     def inline(self, jaxpr: Jaxpr, views: Sequence[View]) -> list[View]:
@@ -211,13 +243,13 @@ class Context:
         literal, elementwise = self.literal, self.elementwise
         for e in jaxpr.eqns:
             sig = e.sig
+            self._eqn = e
             operands = [env[x] if type(x) is Var else literal(x) for x in e.inputs]
             rule = sig.op.lower
             if rule == "elementwise":
                 env[e.outs[0]] = elementwise(e, operands)[0]
             elif rule is None:
-                raise NotSupportedError(f"{sig.op.name} cannot run",
-                                        sig.op.why.get("lower"))
+                raise self._unsupported(f"{sig.op.name} cannot run", sig.op.why.get("lower"))
             else:
                 results = rule(self, e, operands)
                 for v, aval, view in zip(e.outs, sig.outs, results, strict=True):
@@ -281,29 +313,3 @@ def _spares(body: Program, first: int, carry: list[View], end: int) -> tuple[lis
             spare.append(end)
             end += view.nbytes
     return spare, end
-
-
-def _cost(kernel: str) -> float:
-    ns = kernel_cost(kernel)
-    if ns < 0:
-        raise NotSupportedError(f"there is no kernel {kernel}",
-                                "convert the operands to another dtype")
-    return ns
-
-
-def _elementwise_kernel(sig: Sig) -> tuple[str | None, float, Shape]:
-    """Name, ns per element and integer parameters; no name where the op is the identity."""
-    name = sig.op.name
-    main = sig.in_avals[1 if name == "select" else 0].dtype
-    out = sig.out.dtype
-    if name == "stop_gradient" or (name == "convert" and main == out):
-        return None, 0.0, ()
-    if name == "convert":
-        kernel, ints = f"ew:convert:{CODE[main]}:{CODE[out]}", ()
-    else:
-        kernel, ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
-    ns = kernel_cost(kernel)
-    if ns < 0:
-        raise NotSupportedError(f"{name} has no kernel for {main}",
-                                "convert the operands to another dtype")
-    return kernel, ns, ints
