@@ -349,5 +349,8 @@ def test_run_op():
     assert_array_equal(plan.run_op(OPS["add"], [x, x], {}), x + x)
     assert plan.run_op(OPS["integer_pow"], [np.float64(3)], {"y": 2}) == 9
     assert plan.run_op(OPS["neg"], [2.0], {}) == -2.0
+    for k in (1.0, 2.0):
+        assert_array_equal(plan.run_op(OPS["mul"], [lit(k, aval((3,), F)), x], {}), k * x)
+    assert_array_equal(plan.run_op(OPS["neg"], [x.astype(">f8")], {}), -x)
     with pytest.raises(TypeError):
         plan.run_op(OPS["neg"], ["x"], {})
