@@ -25,12 +25,16 @@ INTS = tuple(c for c in CODES if c[0] in "iu")
 OPERANDS = "xyz"
 HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
            "move.h", "index.h", "matmul.h", "reduce_body.h", "arg_body.h", "cumulative_body.h",
-           "logsumexp_body.h", "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h")
+           "logsumexp_body.h", "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h",
+           "fastmath.h", "fastmath_body.h", "fastmath_f64.h", "fastmath_f32.h")
 SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c")
 PARTS = ("float", "int", "convert", "reduce", "other")
 
 # Nanoseconds an element, one thread, in cache: what plans estimate costs with.
-NS_PLAIN, NS_DIVISION, NS_ROOT, NS_FUNCTION = 0.1, 1.0, 0.3, 5.0
+NS_PLAIN, NS_DIVISION, NS_ROOT, NS_FUNCTION, NS_LIBRARY = 0.1, 1.0, 0.3, 1.0, 8.0
+LIBRARY_CALLS = ("ft_lgamma", "ft_hypot", "ft_fmod", "ft_mod", "ft_floordiv", "ft_nextafter")
+# Vector code for all but far arguments: their loop looks for those first.
+FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan"}
 CHEAP_CALLS = ("ft_wrap", "ft_abs", "ft_floor", "ft_ceil", "ft_trunc", "ft_rint", "ft_copysign",
                "ft_max", "ft_min", "ft_fmax", "ft_fmin", "ft_isinf", "ft_isfinite", "ft_signbit",
                "ft_shl", "ft_shr", "ft_convert", "ft_unsigned")
@@ -106,6 +110,8 @@ def cost(op: Any, text: str) -> float:
         return NS_ROOT
     if "ft_i" in rest:
         return NS_DIVISION
+    if any(name in rest for name in LIBRARY_CALLS):
+        return NS_LIBRARY
     return NS_FUNCTION if "ft_" in rest else NS_PLAIN
 
 
@@ -121,6 +127,12 @@ def _loop(types: list[str], scalars: set[int]) -> str:
             body.append(f"const {t} {v} = p{v}[i];")
     return (f"        U *o = (U *)p[0];\n        {' '.join(head)}\n        FT_IVDEP\n"
             f"        for (int64_t i = 0; i < n; i++) {{ {' '.join(body)} o[i] = (U)(EXPR); }}\n")
+
+
+def _far_loop(name: str, code: str) -> str:
+    return (f"        U *o = (U *)p[0];\n        const T *px = (const T *)p[1];\n"
+            f"        FT_FAR_LOOP(ft_fast_{name}_{code}, ft_{name}_{code}, "
+            f"FT_TRIG_FAR_{code.upper()}, o, px, n)\n")
 
 
 def loop_function(name: str, text: str, operand: str, types: list[str], out: str,
@@ -141,6 +153,8 @@ def loop_function(name: str, text: str, operand: str, types: list[str], out: str
         tests += [f"st[{i + 1}] == 0" if i in scalars else f"st[{i + 1}] == sizeof({t})"
                   for i, t in enumerate(types)]
         loop = _loop(types, scalars).replace("EXPR", text)
+        if text in FAR_CALLS:
+            loop = _far_loop(FAR_CALLS[text], "f32" if operand == "float" else "f64")
         lines.append(f"    if ({' && '.join(tests)}) {{\n{loop}        return;\n    }}\n")
     loads = " ".join(f"const {t} {v} = *(const {t} *)p{v};"
                      for v, t in zip(OPERANDS, types, strict=False))

@@ -65,8 +65,24 @@ FT_INLINE float ft_ma_f32(float a, float b, float c) { return a * b + c; }
 #include "fastmath_f64.h"
 #include "fastmath_f32.h"
 
-/* out[i] = whole(x[i]): pieces without a far argument by `fast`, which is `whole` without the branch
- * that keeps the compiler from making vector code. Each element has the same bits either way. */
+/* The same functions for any argument. */
+#define FT_WHOLE(name)                                                              \
+    FT_INLINE float ft_whole_##name##_f32(float x)                                  \
+    {                                                                               \
+        int far = (x > FT_TRIG_FAR_F32) | (x < -FT_TRIG_FAR_F32);                   \
+        return far ? name##f(x) : ft_fast_##name##_f32(x);                          \
+    }                                                                               \
+    FT_INLINE double ft_whole_##name##_f64(double x)                                \
+    {                                                                               \
+        int far = (x > FT_TRIG_FAR_F64) | (x < -FT_TRIG_FAR_F64);                   \
+        return far ? name(x) : ft_fast_##name##_f64(x);                             \
+    }
+FT_WHOLE(sin)
+FT_WHOLE(cos)
+FT_WHOLE(tan)
+
+/* out[i] = whole(x[i]): pieces without a far argument by `fast`, which is `whole` without the
+ * branch that keeps the compiler from making vector code. The bits are the same either way. */
 #define FT_FAR_LOOP(fast, whole, limit, out, x, count)                              \
     for (int64_t from_ = 0, to_; from_ < (count); from_ = to_) {                    \
         to_ = ft_lesser(from_ + 512, (count));                                      \

@@ -307,7 +307,7 @@ FT_INLINE FT_REAL FT_N(fast_atan)(FT_REAL x)
     return FT_N(signed_as)(y, x);
 }
 
-/* j pi/4 +- atan(t): t is the ratio of smaller to larger or, above tan(pi/8), that turned by pi/4. */
+/* j pi/4 +- atan(t): t is the ratio of smaller to larger, above tan(pi/8) turned by pi/4. */
 FT_INLINE FT_REAL FT_N(fast_atan2)(FT_REAL y, FT_REAL x)
 {
     FT_REAL ay = FT_N(magnitude)(y), ax = FT_N(magnitude)(x);

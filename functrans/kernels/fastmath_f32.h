@@ -3,7 +3,7 @@
 #ifndef FUNCTRANS_FASTMATH_F32_H
 #define FUNCTRANS_FASTMATH_F32_H
 
-/* ----- what fastmath_body.h needs to know ------------------------------------------------------ */
+/* ----- what fastmath_body.h needs to know --------------------------------------------------- */
 
 #define FT_N(name) ft_##name##_f32
 #define FT_P(name) FT_##name##_f32
@@ -122,7 +122,7 @@
 #undef FT_TAN_PIO8
 #undef FT_TAN_3PIO8
 
-/* ----- polynomials of the functions below ------------------------------------------------------ */
+/* ----- polynomials of the functions below --------------------------------------------------- */
 
 /* 2^-27 */
 #define FT_SIN_f32(z) FT_HORNER4(ft_ma_f64, z, -0x1.55554bc3eb9fcp-3, 0x1.110ed2c45b5a4p-7, \
@@ -152,7 +152,7 @@
 #define FT_EM1D_f32(z) FT_HORNER4(ft_ma_f64, z, 0x1.5554b67707fd9p-3, 0x1.5555baf793745p-5, \
     0x1.1223ebbbeb630p-7, 0x1.6c54ea7128581p-10)
 
-/* ----- sin, cos, tan: in double, far arguments as in fastmath_f64.h ------------------------ */
+/* ----- sin, cos, tan: in double, far arguments as in fastmath_f64.h ------------------------- */
 
 #if FT_FUSED
 #define FT_TRIG_FAR_F32 0x1p30f
@@ -201,7 +201,7 @@ FT_INLINE float ft_fast_tan_f32(float x)
     return x == 0 ? x : y;
 }
 
-/* ----- erfc and pow, in double: see fastmath_f64.h ------------------------------------------- */
+/* ----- erfc and pow, in double: see fastmath_f64.h ------------------------------------------ */
 
 #if FT_FUSED
 FT_INLINE float ft_fast_erfc_f32(float x)

@@ -2,7 +2,7 @@
 #ifndef FUNCTRANS_FASTMATH_F64_H
 #define FUNCTRANS_FASTMATH_F64_H
 
-/* ----- what fastmath_body.h needs to know ------------------------------------------------------ */
+/* ----- what fastmath_body.h needs to know --------------------------------------------------- */
 
 #define FT_N(name) ft_##name##_f64
 #define FT_P(name) FT_##name##_f64
@@ -139,7 +139,7 @@
 #undef FT_TAN_PIO8
 #undef FT_TAN_3PIO8
 
-/* ----- polynomials of the functions below ------------------------------------------------------ */
+/* ----- polynomials of the functions below --------------------------------------------------- */
 
 /* 2^-62 */
 #define FT_SIN_f64(z) FT_HORNER8(ft_ma_f64, z, -0x1.5555555555555p-3, 0x1.11111111110c1p-7, \
@@ -176,7 +176,7 @@
 #define FT_TRIG_FAR_F64 0x1p22
 #endif
 
-/* r + l = x - q pi * unit, for multiples q of 1/2. The products with the first piece of pi are exact:
+/* r + l = x - q pi * unit, for multiples q of 1/2. Products with the first piece of pi are exact:
  * by fused multiply-add, else because the piece is short. */
 FT_INLINE double ft_reduce_pi_f64(double x, double q, double unit, double *l)
 {

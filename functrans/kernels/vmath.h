@@ -1,17 +1,11 @@
 /* Float functions of the op table, generic over float and double.
  *
  * The table below is the one place that says which function computes an op: a line
- * FT_UNARY(exp, expf, exp) makes ft_exp(x) call expf or exp. */
+ * FT_UNARY(cbrt, cbrtf, cbrt) would make ft_cbrt(x) call cbrtf or cbrt of the C library. */
 #ifndef FUNCTRANS_VMATH_H
 #define FUNCTRANS_VMATH_H
 
-#include "common.h"
-
-#if defined(__has_include)
-#if __has_include("fastmath.h")
 #include "fastmath.h"
-#endif
-#endif
 
 /* The C library's lgamma writes the sign to a global: the reentrant ones do not race. */
 FT_INLINE float ft_lgammaf(float x) { int sign; return lgammaf_r(x, &sign); }
@@ -24,31 +18,32 @@ FT_INLINE double ft_lgammad(double x) { int sign; return lgamma_r(x, &sign); }
     FT_INLINE float ft_##name##_f32(float x, float y) { return f32(x, y); } \
     FT_INLINE double ft_##name##_f64(double x, double y) { return f64(x, y); }
 
-FT_UNARY(exp, expf, exp)
-FT_UNARY(exp2, exp2f, exp2)
-FT_UNARY(expm1, expm1f, expm1)
-FT_UNARY(log, logf, log)
-FT_UNARY(log2, log2f, log2)
-FT_UNARY(log10, log10f, log10)
-FT_UNARY(log1p, log1pf, log1p)
-FT_UNARY(sin, sinf, sin)
-FT_UNARY(cos, cosf, cos)
-FT_UNARY(tan, tanf, tan)
-FT_UNARY(asin, asinf, asin)
-FT_UNARY(acos, acosf, acos)
-FT_UNARY(atan, atanf, atan)
-FT_UNARY(sinh, sinhf, sinh)
-FT_UNARY(cosh, coshf, cosh)
-FT_UNARY(tanh, tanhf, tanh)
-FT_UNARY(asinh, asinhf, asinh)
-FT_UNARY(acosh, acoshf, acosh)
-FT_UNARY(atanh, atanhf, atanh)
-FT_UNARY(erf, erff, erf)
-FT_UNARY(erfc, erfcf, erfc)
-FT_UNARY(cbrt, cbrtf, cbrt)
+FT_UNARY(exp, ft_fast_exp_f32, ft_fast_exp_f64)
+FT_UNARY(exp2, ft_fast_exp2_f32, ft_fast_exp2_f64)
+FT_UNARY(expm1, ft_fast_expm1_f32, ft_fast_expm1_f64)
+FT_UNARY(log, ft_fast_log_f32, ft_fast_log_f64)
+FT_UNARY(log2, ft_fast_log2_f32, ft_fast_log2_f64)
+FT_UNARY(log10, ft_fast_log10_f32, ft_fast_log10_f64)
+FT_UNARY(log1p, ft_fast_log1p_f32, ft_fast_log1p_f64)
+FT_UNARY(sin, ft_whole_sin_f32, ft_whole_sin_f64)
+FT_UNARY(cos, ft_whole_cos_f32, ft_whole_cos_f64)
+FT_UNARY(tan, ft_whole_tan_f32, ft_whole_tan_f64)
+FT_UNARY(asin, ft_fast_asin_f32, ft_fast_asin_f64)
+FT_UNARY(acos, ft_fast_acos_f32, ft_fast_acos_f64)
+FT_UNARY(atan, ft_fast_atan_f32, ft_fast_atan_f64)
+FT_UNARY(sinh, ft_fast_sinh_f32, ft_fast_sinh_f64)
+FT_UNARY(cosh, ft_fast_cosh_f32, ft_fast_cosh_f64)
+FT_UNARY(tanh, ft_fast_tanh_f32, ft_fast_tanh_f64)
+FT_UNARY(asinh, ft_fast_asinh_f32, ft_fast_asinh_f64)
+FT_UNARY(acosh, ft_fast_acosh_f32, ft_fast_acosh_f64)
+FT_UNARY(atanh, ft_fast_atanh_f32, ft_fast_atanh_f64)
+FT_UNARY(erf, ft_fast_erf_f32, ft_fast_erf_f64)
+FT_UNARY(erfc, ft_fast_erfc_f32, ft_fast_erfc_f64)
+FT_UNARY(cbrt, ft_fast_cbrt_f32, ft_fast_cbrt_f64)
+FT_UNARY(logistic, ft_fast_logistic_f32, ft_fast_logistic_f64)
 FT_UNARY(lgamma, ft_lgammaf, ft_lgammad)
-FT_BINARY(pow, powf, pow)
-FT_BINARY(atan2, atan2f, atan2)
+FT_BINARY(pow, ft_fast_pow_f32, ft_fast_pow_f64)
+FT_BINARY(atan2, ft_fast_atan2_f32, ft_fast_atan2_f64)
 FT_BINARY(hypot, hypotf, hypot)
 FT_BINARY(fmod, fmodf, fmod)
 FT_BINARY(nextafter, nextafterf, nextafter)
@@ -88,6 +83,7 @@ FT_BINARY(copysign, copysignf, copysign)
 #define ft_erfc(x) FT_CALL1(erfc, x)
 #define ft_cbrt(x) FT_CALL1(cbrt, x)
 #define ft_lgamma(x) FT_CALL1(lgamma, x)
+#define ft_logistic(x) FT_CALL1(logistic, x)
 #define ft_sqrt(x) FT_CALL1(sqrt, x)
 #define ft_abs(x) FT_CALL1(abs, x)
 #define ft_floor(x) FT_CALL1(floor, x)
@@ -111,8 +107,6 @@ FT_BINARY(copysign, copysignf, copysign)
 /* nan loses. */
 #define ft_fmax(x, y) (((x) >= (y)) | ((y) != (y)) ? (x) : (y))
 #define ft_fmin(x, y) (((x) <= (y)) | ((y) != (y)) ? (x) : (y))
-
-#define ft_logistic(x) (1 / (1 + ft_exp(-(x))))
 
 #define ft_floordiv(x, y) FT_CALL2(floordiv, x, y)
 #define ft_mod(x, y) FT_CALL2(mod, x, y)
@@ -144,14 +138,12 @@ FT_BINARY(copysign, copysignf, copysign)
 FT_DIVISION(float, f32)
 FT_DIVISION(double, f64)
 
-/* log(exp x + exp y); equal operands first, so that two infinities are not subtracted. */
+/* log(exp x + exp y), without branches; the difference of equal infinities is 0. */
 #define FT_LOGADDEXP(T, s) \
     FT_INLINE T ft_logaddexp_##s(T x, T y) \
     { \
-        T d = x - y; \
-        if (x == y) \
-            return x + (T)0.693147180559945309417232121458; \
-        return d > 0 ? x + ft_log1p(ft_exp(-d)) : d <= 0 ? y + ft_log1p(ft_exp(d)) : d; \
+        T d = x == y ? 0 : x - y; \
+        return (d > 0 ? x : y) + ft_fast_log1p_##s(ft_fast_exp_##s(-ft_abs_##s(d))); \
     }
 FT_LOGADDEXP(float, f32)
 FT_LOGADDEXP(double, f64)
