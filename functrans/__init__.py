@@ -1,1 +1,74 @@
-"""functrans"""
+"""functrans: composable transforms of NumPy functions, for the CPU.
+
+``grad``, ``jvp``, ``vjp``, ``vmap`` and ``jit`` take an ordinary NumPy function and return one; they
+nest in any order. Arrays in and out are plain ``numpy.ndarray``s.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import errors as errors
+    from . import lax as lax
+    from . import numpy as numpy
+    from . import scipy as scipy
+    from . import tree as tree
+    from .api import ShapeDtypeStruct as ShapeDtypeStruct
+    from .api import eval_shape as eval_shape
+    from .api import grad as grad
+    from .api import jvp as jvp
+    from .api import linear_transpose as linear_transpose
+    from .api import linearize as linearize
+    from .api import make_jaxpr as make_jaxpr
+    from .api import value_and_grad as value_and_grad
+    from .api import vjp as vjp
+    from .api import vmap as vmap
+    from .custom import checkpoint as checkpoint
+    from .custom import custom_jvp as custom_jvp
+    from .custom import custom_vjp as custom_vjp
+    from .custom import stop_gradient as stop_gradient
+    from .jacobian import hessian as hessian
+    from .jacobian import jacfwd as jacfwd
+    from .jacobian import jacrev as jacrev
+    from .jit import jit as jit
+    from .numpy.indexing import at as at
+    from .staging import cache_info as cache_info
+    from .staging import clear_caches as clear_caches
+    from .kernels.lib import get_num_threads as get_num_threads
+    from .kernels.lib import set_num_threads as set_num_threads
+
+# Loaded on first use, so that importing functrans costs nothing (and the build can read the op table).
+_HOME = {
+    "api": ("ShapeDtypeStruct", "eval_shape", "grad", "jvp", "linear_transpose", "linearize",
+            "make_jaxpr", "value_and_grad", "vjp", "vmap"),
+    "custom": ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"),
+    "jacobian": ("hessian", "jacfwd", "jacrev"),
+    "jit": ("jit",),
+    "numpy.indexing": ("at",),
+    "staging": ("cache_info", "clear_caches"),
+    "kernels.lib": ("get_num_threads", "set_num_threads"),
+}
+_NAMES = {name: home for home, names in _HOME.items() for name in names}
+_MODULES = ("errors", "lax", "numpy", "scipy", "tree")
+__all__ = [*_NAMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        importlib.import_module("._load", __name__)
+        value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    elif name in _MODULES:
+        importlib.import_module("._load", __name__)
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module 'functrans' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -300,6 +300,10 @@ cdef class Jaxpr:
     def __reduce__(self):
         return Jaxpr, (self.invars, self.eqns, self.outs, self.retraced, self.names)
 
-    def __repr__(self):
+    def show(self, bint sources=False):
+        """The program as text, with the user's lines if ``sources``."""
         from .show import show
-        return show(self)
+        return show(self, sources)
+
+    def __repr__(self):
+        return self.show()

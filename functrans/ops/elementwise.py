@@ -11,9 +11,30 @@ import math
 
 import numpy as np
 
-from ..ir.op import (ANY, BITS, BOOL, CODE, DTYPE, FLOAT, INT, OPS, REAL, SIGNED, Hooks, Linear,
-                     _elementwise_batch, aval_of, elementwise)
+from ..ir.op import (ANY, BITS, CODE, FLOAT, INT, OPS, REAL, Hooks, Linear, _elementwise_batch,
+                     aval_of, elementwise)
 from ..ir.op import Elementwise as _Elementwise
+
+# ----- simplifications that are exact for every operand ------------------------------------------------
+
+
+def _is(x, value):
+    return getattr(x, "value", None) == value
+
+
+def _times(inputs, params):
+    x, y = inputs
+    return y if _is(x, 1) else x if _is(y, 1) else None
+
+
+def _strong_times(inputs, params):
+    x, y = inputs
+    return x if _is(x, 0) else y if _is(y, 0) else _times(inputs, params)
+
+
+def _by_one(inputs, params):
+    return inputs[0] if _is(inputs[1], 1) else None
+
 
 # ----- arithmetic ---------------------------------------------------------------------------------
 
@@ -29,13 +50,14 @@ sub = elementwise("sub", c={"float": "x - y", "int": "ft_wrap((ft_unsigned)x - (
                   through=[lambda t, x, y: t, lambda t, x, y: neg(t)])
 mul = elementwise("mul", c={"float": "x * y", "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
-                  arity=2, dtypes=ANY, reference=np.multiply,
+                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times,
                   through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
 zmul = elementwise("zmul", c="(x == 0 || y == 0) ? (T)0 : x * y", arity=2, dtypes=FLOAT,
+                   simplify=_strong_times,
                    reference=lambda x, y: np.where((x == 0) | (y == 0), 0, x * y).astype(x.dtype),
                    through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)])
-div = elementwise("div", c="x / y", arity=2, dtypes=FLOAT, reference=np.divide,
+div = elementwise("div", c="x / y", arity=2, dtypes=FLOAT, reference=np.divide, simplify=_by_one,
                   domain=((-3.0, 3.0), (0.5, 3.0)),
                   jvp=lambda primals, tangents: _div_jvp(primals, tangents),
                   transpose=lambda cts, operands: [
@@ -127,7 +149,8 @@ def _integer_pow_infer(x, *, y):
 
 integer_pow = elementwise(
     "integer_pow", c={"float": "ft_powi(x, k)", "int": "ft_ipowi(x, k)"}, dtypes=REAL,
-    infer=_integer_pow_infer, reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
+    infer=_integer_pow_infer,
+    simplify=lambda inputs, params: inputs[0] if params["y"] == 1 else None, reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
     partials=[lambda out, x, *, y: 0.0 if y == 0 else _scaled_power(x, y)])
 
 
@@ -271,7 +294,7 @@ convert = _Elementwise(
     "convert", "elementwise", c="ft_convert(T, U, x)", dtypes=ANY, arity=1, infer=_convert_infer,
     jvp=_convert_jvp, batch=_elementwise_batch("convert"), lower="elementwise", domain=(-3.0, 3.0),
     transpose=lambda cts, operands, *, dtype: [convert(cts[0], dtype=operands[0].aval.dtype)],
-    reference=lambda x, *, dtype: x.astype(dtype))
+    reference=lambda x, *, dtype: np.asarray(x).astype(dtype),
+    simplify=lambda inputs, params: inputs[0] if inputs[0].aval.dtype == params["dtype"] else None)
 
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, _Elementwise)]
-_ = (BOOL, DTYPE, SIGNED)

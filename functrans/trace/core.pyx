@@ -82,6 +82,11 @@ def source_of(Eqn eqn):
 cdef class Captured:
     """A value that a traced function captured: an array of ours, or a number."""
 
+    @staticmethod
+    def of(value):
+        """A NumPy scalar as an input of the program instead of a literal."""
+        return captured(value, aval_of(value))
+
     def __repr__(self):
         return f"Captured({self.aval})"
 
@@ -268,7 +273,7 @@ cdef class Builder:
             if type(x) is Var and not (<Var>x).known:
                 known = False
                 break
-        if sig.op.always:
+        if sig.op.family == "collective":
             known = False
         e.sig, e.inputs = sig, atoms
         self.locate(e)
@@ -371,7 +376,7 @@ cpdef object bind(object op, tuple args, dict params, bint weak=False):
             traced = True
             break
     if b is None:
-        if op.always:
+        if op.family == "collective":
             raise errors.UnboundAxisError(f"{op.name} over axis {params.get('axis_name')!r} outside of "
                                           "a vmap that names it.", "Give vmap(..., axis_name=...).")
         for x in args:

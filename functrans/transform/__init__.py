@@ -5,3 +5,20 @@ current builder) and the same masks for its outputs. What must hold: passes inte
 order and bind into the current builder; symbolic zeros and masks live inside passes only; every
 rule comes from the op's record.
 """
+
+from ..ir import core as _ir
+from ..ops.call import Passes
+from . import cleanup, evaluate, jvp, linearize, transpose, vmap, zeros
+
+Passes.jvp_jaxpr = staticmethod(jvp.jvp_jaxpr)
+Passes.linearize_jaxpr = staticmethod(linearize.linearize_jaxpr)
+Passes.tangent_jaxpr = staticmethod(linearize.tangent_jaxpr)
+Passes.transpose_masked = staticmethod(linearize.transpose_masked)
+Passes.batch_jaxpr = staticmethod(vmap.batch_jaxpr)
+Passes.batch_fun = staticmethod(vmap.batch_fun)
+Passes.evaluate = staticmethod(evaluate.evaluate)
+Passes.stage = staticmethod(lambda fun, avals: evaluate.closed(lambda *xs: (fun(*xs), None), avals)[0])
+Passes.lit, Passes.aval = staticmethod(_ir.lit), staticmethod(_ir.aval)
+Passes.var = staticmethod(lambda a: _ir.var(a, 0))
+
+__all__ = ["cleanup", "evaluate", "jvp", "linearize", "transpose", "vmap", "zeros"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from contextlib import contextmanager
 from threading import Lock
 
-from ..ir.core import Jaxpr, Var
-from ..trace.core import bind, source_of, trace
+from ..errors import NonDifferentiableError
+from ..ir.core import Jaxpr, Var, eqn, signature
+from ..ops.shape import Box, constant
+from ..trace.core import Captured, bind, source_of, trace
 
 
 @contextmanager
@@ -35,11 +38,35 @@ def evaluate(jaxpr: Jaxpr, args) -> list:
 
 
 def closed(fun, avals, name="pass"):
-    """The jaxpr of ``fun``, a pass over values that must not capture any. Returns (jaxpr, aux)."""
+    """The jaxpr of ``fun``, a pass over values, and what it returned beside: ``(jaxpr, aux)``.
+
+    Passes capture nothing of their own. Arrays that a user's rule captured become ``constant``
+    equations; a traced value there is an error, since this program outlives its trace.
+    """
     jaxpr, consts, aux = trace(fun, avals, None, name, True)
-    if consts:
-        raise AssertionError(f"{name} captured {consts}")
-    return jaxpr, aux
+    if not consts:
+        return checked(jaxpr, name), aux
+    n = len(avals)
+    eqns = []
+    for v, c in zip(jaxpr.invars[n:], consts, strict=True):
+        if not isinstance(c, Captured):
+            raise NonDifferentiableError(
+                f"a custom rule inside {name} uses a traced {v.aval} that is not one of its arguments.",
+                "Pass the value to the function (and its rule) as an argument.")
+        eqns.append(eqn(signature(constant, (), {"box": Box(c.value)}), (), (v,)))
+    new = Jaxpr(jaxpr.invars[:n], (*eqns, *jaxpr.eqns), jaxpr.outs, jaxpr.retraced)
+    return checked(new, name), aux
+
+
+CHECK = os.environ.get("FUNCTRANS_CHECK", "0") not in ("", "0")
+
+
+def checked(jaxpr: Jaxpr, name: str) -> Jaxpr:
+    """The program itself, type-checked when FUNCTRANS_CHECK is set."""
+    if CHECK:
+        from ..ir.check import check
+        check(jaxpr, name)
+    return jaxpr
 
 
 class Cache:

@@ -4,41 +4,84 @@ from __future__ import annotations
 
 from ..ir.core import Jaxpr
 from ..trace.core import Tangents, aval_of
-from .evaluate import cached_pass, closed
+from .evaluate import cached_pass, closed, evaluate
 from .jvp import jvp_values
 from .transpose import transpose_values
 from .zeros import Zero, has_tangent, instantiate, zero_of
 
 
-def linearize_values(jaxpr: Jaxpr, primals, nonzeros):
+def linearize_values(jaxpr: Jaxpr, primals, nonzeros, force=None):
     """Binds the primal half in the current builder.
 
     Returns ``(outs, nonzeros of outs, lin, residuals)`` with ``lin: (tangents, residuals) -> tangents``
-    for the nonzero inputs and outputs; residuals are values of the current builder.
+    for the nonzero inputs and outputs; residuals are values of the current builder. ``force`` names
+    outputs whose tangent is wanted even where it is zero.
     """
     moved = [aval_of(p).strong for p, nz in zip(primals, nonzeros, strict=True) if nz]
     with Tangents(moved) as half:
         ts = iter(half.tracers)
         tangents = [next(ts) if nz else zero_of(p) for p, nz in zip(primals, nonzeros, strict=True)]
         outs, out_ts = jvp_values(jaxpr, primals, tangents, "linearize")
-        keep = tuple([not isinstance(t, Zero) for t in out_ts])
-        half.close([t for t in out_ts if not isinstance(t, Zero)])
+        keep = tuple([not isinstance(t, Zero) or (force is not None and force[i] and has_tangent(t.aval))
+                      for i, t in enumerate(out_ts)])
+        half.close([instantiate(t) for t, k in zip(out_ts, keep, strict=True) if k])
     lin, residuals = half.result
     return outs, keep, lin, residuals
 
 
 @cached_pass("linearize")
-def linearize_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...]):
+def linearize_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...], force: tuple[bool, ...] | None = None):
     """``a -> b`` to ``fwd: a -> (b, residuals)`` and ``lin: (ta, residuals) -> tb``.
 
     Returns ``(fwd, lin, nonzeros of b)``.
     """
     def run(*values):
-        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros)
+        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros, force)
         return outs + residuals, (lin, keep)
 
     fwd, (lin, keep) = closed(run, [a.strong for a in jaxpr.in_avals], "linearize")
     return fwd, lin, keep
+
+
+@cached_pass("tangent")
+def tangent_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...]):
+    """``a -> b`` to ``(a, ta) -> tb``, which computes what it needs of ``b`` again.
+
+    Returns ``(jaxpr, nonzeros of b)``.
+    """
+    def run(*values):
+        n = len(jaxpr.invars)
+        _, keep, lin, residuals = linearize_values(jaxpr, values[:n], nonzeros)
+        return evaluate(lin, [*values[n:], *residuals]), keep
+
+    avals = [a.strong for a in jaxpr.in_avals]
+    return closed(run, avals + [a for a, nz in zip(avals, nonzeros, strict=True) if nz], "linearize")
+
+
+@cached_pass("transpose")
+def transpose_masked(jaxpr: Jaxpr, linear: tuple[bool, ...], cts: tuple[bool, ...],
+                     force: tuple[bool, ...] | None = None):
+    """A program that is linear in some inputs to ``(the other inputs, cts) -> cts of the linear ones``.
+
+    ``cts`` says which outputs have a cotangent; ``force`` names inputs whose cotangent is wanted even
+    where it is zero. Returns ``(jaxpr, which inputs have one)``.
+    """
+    order = [i for i, m in enumerate(linear) if m] + [i for i, m in enumerate(linear) if not m]
+    sorted_jaxpr = Jaxpr([jaxpr.invars[i] for i in order], jaxpr.eqns, jaxpr.outs, jaxpr.retraced)
+    n_rest = len(linear) - sum(linear)
+
+    def run(*values):
+        given = iter(values[n_rest:])
+        full = [next(given) if m else Zero(a) for m, a in zip(cts, jaxpr.out_avals, strict=True)]
+        got = iter(transpose_values(sorted_jaxpr, sum(linear), values[:n_rest], full))
+        all_cts = [next(got) if m else None for m in linear]
+        keep = tuple([ct is not None and (not isinstance(ct, Zero) or bool(force and force[i]))
+                      for i, ct in enumerate(all_cts)])
+        return [instantiate(ct) for ct, k in zip(all_cts, keep, strict=True) if k], keep
+
+    avals = [a.strong for a, m in zip(jaxpr.in_avals, linear, strict=True) if not m]
+    avals += [a.strong for a, m in zip(jaxpr.out_avals, cts, strict=True) if m]
+    return closed(run, avals, "transpose")
 
 
 @cached_pass("vjp")

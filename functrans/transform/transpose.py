@@ -44,7 +44,7 @@ def transpose_values(lin: Jaxpr, n_linear: int, residuals, cts) -> list:
                 raise NonDifferentiableError(
                     f"{eqn.op.name} cannot be transposed: it is not linear, or has no reverse rule.",
                     eqn.op.why.get("transpose", "Use forward mode (jvp, jacfwd) here."))
-            out_cts = [sums.pop(v, None) or Zero(v.aval) for v in eqn.outs]
+            out_cts = [sums.pop(v) if v in sums else Zero(v.aval) for v in eqn.outs]
             if not eqn.op.multiple:
                 out_cts = [instantiate(ct) for ct in out_cts]
             operands = [Linear(x.aval) if type(x) is Var and x in linear else read(env, x)
@@ -52,4 +52,4 @@ def transpose_values(lin: Jaxpr, n_linear: int, residuals, cts) -> list:
             for x, ct in zip(eqn.inputs, eqn.op.transpose(out_cts, operands, **eqn.params),
                              strict=True):
                 accumulate(x, ct)
-    return [sums.get(v) if v in sums else Zero(v.aval) for v in lin.invars[:n_linear]]
+    return [sums[v] if v in sums else Zero(v.aval) for v in lin.invars[:n_linear]]

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 from ..ir.core import Jaxpr, Var, aval
 from ..ir.op import move_axis, spread
-from ..trace.core import bind, source_of
+from ..ops.collective import AXIS
+from ..trace.core import aval_of, bind, source_of, trace
 from .evaluate import cached_pass, closed, sources
 from .zeros import read
-
-
-class _Axis(threading.local):
-    """The named axis of the vmap in progress: rules of collectives and of inner programs ask for it."""
-
-    name = None
-
-
-AXIS = _Axis()
 
 
 def batch_values(jaxpr: Jaxpr, size: int, args, dims, axis_name=None):
@@ -113,3 +103,15 @@ def vmap_jaxpr(jaxpr: Jaxpr, size: int, dims: tuple, out_dims: tuple, axis_name=
     avals = [a.strong if d is None else aval((*a.shape[:d], size, *a.shape[d:]), a.dtype)
              for a, d in zip(jaxpr.in_avals, dims, strict=True)]
     return closed(run, avals, "vmap")
+
+
+def batch_fun(fun, size: int, values, dims) -> list:
+    """``fun`` of values of one example, mapped over ``values``; results have the batch axis first."""
+    avals = []
+    for x, d in zip(values, dims, strict=True):
+        a = aval_of(x).strong
+        avals.append(a if d is None else aval((*a.shape[:d], *a.shape[d + 1:]), a.dtype))
+    jaxpr, consts, _ = trace(lambda *xs: (fun(*xs), None), avals, None, "vmap")
+    outs, out_dims = batch_values(jaxpr, size, [*values, *consts],
+                                  [*dims, *[None] * len(consts)], AXIS.name)
+    return [to_dim(x, d, 0, size) for x, d in zip(outs, out_dims, strict=True)]

@@ -1,0 +1,636 @@
+"""The transforms: each takes a function and returns a function (or runs one at a point)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import errors, tree
+from .ir.core import Jaxpr, aval, lit
+
+from .staging import (api, argument_names, check_callable, find_pass, leaf_avals, leaf_name, name_of,
+                      restore_aux, trace_call, transformed)
+from .trace.core import Tracer, aval_of
+from .transform import linearize as _linearize
+from .transform.evaluate import evaluate
+from .transform.jvp import jvp_values
+from .transform.linearize import joint_values, linearize_values
+from .transform.vmap import batch_values, to_dim
+from .transform.zeros import Zero, has_tangent, instantiate, zero_of
+
+FLOAT0 = np.dtype([("float0", np.void, 0)])
+
+
+class ShapeDtypeStruct:
+    """Shape and dtype without data, as ``eval_shape`` returns and tracing functions take.
+
+    >>> import numpy as np
+    >>> from functrans import ShapeDtypeStruct
+    >>> ShapeDtypeStruct((3, 4), np.float64)
+    ShapeDtypeStruct(shape=(3, 4), dtype=float64)
+    """
+
+    __functrans_leaf__ = True
+    __slots__ = ("aval",)
+
+    def __init__(self, shape: Sequence[int], dtype: Any):
+        self.aval = aval(tuple(shape), np.dtype(dtype))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        return self.aval.size
+
+    def __repr__(self):
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
+
+    def __eq__(self, other):
+        return isinstance(other, ShapeDtypeStruct) and self.aval is other.aval
+
+    def __hash__(self):
+        return hash(self.aval)
+
+
+# ----- choosing arguments --------------------------------------------------------------------------------
+
+
+class _Chosen:
+    """Some arguments of a call as one pytree; the others reach the function untouched."""
+
+    def __init__(self, fun, argnums, argnames, args, kwargs, what):
+        self.fun, self.args, self.kwargs = fun, args, kwargs
+        self.single = argnames is None and isinstance(argnums, int) or (
+            isinstance(argnames, str) and argnums is None)
+        nums = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        self.names = () if argnames is None else (argnames,) if isinstance(argnames, str) else tuple(
+            argnames)
+        n = len(args)
+        for i in nums:
+            if not -n <= i < n:
+                raise TypeError(f"{what}: argnums={argnums} but {name_of(fun)} was called with {n} "
+                                "positional arguments; pass that argument by position, or name it with "
+                                "argnames")
+        missing = [k for k in self.names if k not in kwargs]
+        if missing:
+            raise TypeError(f"{what}: argnames {', '.join(map(repr, missing))} not among the keywords of "
+                            f"the call ({', '.join(kwargs) or 'none'})")
+        self.nums = tuple([i % n for i in nums])
+        self.leaves, self.treedef = tree.flatten(
+            (*[args[i] for i in self.nums], *[kwargs[k] for k in self.names]))
+        self.what = what
+
+    def name(self, position: int) -> str:
+        """The function's own name for chosen argument number ``position``."""
+        if position < len(self.nums):
+            return argument_names(self.fun)(self.nums[position])
+        return self.names[position - len(self.nums)]
+
+    def avals(self) -> list:
+        return leaf_avals(self.leaves, self.treedef, self.name, self.what)
+
+    def call(self, leaves):
+        """The function on these leaves in place of the chosen arguments' own."""
+        chosen = self.treedef.unflatten(leaves)
+        args, kwargs = list(self.args), self.kwargs
+        for i, x in zip(self.nums, chosen[:len(self.nums)], strict=True):
+            args[i] = x
+        if self.names:
+            kwargs = {**kwargs, **dict(zip(self.names, chosen[len(self.nums):], strict=True))}
+        return self.fun(*args, **kwargs)
+
+    def restore(self, leaves):
+        """Results of the chosen arguments' structure: of one argument, or a tuple of them."""
+        out = self.treedef.unflatten(leaves)
+        return out[0] if self.single else out
+
+
+def _check_differentiable(chosen: _Chosen, avals, what, allow_int) -> None:
+    for i, a in enumerate(avals):
+        if a.dtype.kind == "c":
+            raise errors.NotSupportedError(f"{what} with respect to the complex {a} of argument "
+                                           f"{leaf_name(chosen.treedef, chosen.name, i)}.",
+                                           "Complex derivatives are not supported yet.")
+        if not has_tangent(a) and not allow_int:
+            raise errors.IntegerInputError(
+                f"{what} with respect to the {a} of argument "
+                f"{leaf_name(chosen.treedef, chosen.name, i)}: integers have no derivative.",
+                "Pass a float (e.g. 3.0 or x.astype(float)), choose other arguments with argnums, or "
+                "pass allow_int=True to get float0 zeros for it.")
+
+
+def _float0(a):
+    """The zero of the tangent space of integers, as JAX's."""
+    return np.zeros(a.shape, FLOAT0)
+
+
+# ----- reverse mode --------------------------------------------------------------------------------------
+
+
+def value_and_grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
+                   argnames: str | Sequence[str] | None = None, has_aux: bool = False,
+                   holomorphic: bool = False, allow_int: bool = False) -> Callable:
+    """A function that returns ``(fun(...), gradient)``.
+
+    Args:
+      fun: returns a real scalar (or ``(scalar, aux)`` with ``has_aux``).
+      argnums: which positional arguments to differentiate: an integer, or several (then the gradient
+        is a tuple). Default 0, unless ``argnames`` is given.
+      argnames: which keyword arguments to differentiate, by name.
+      has_aux: ``fun`` returns a pair, of which the second is passed on: ``((value, aux), gradient)``.
+      holomorphic: promise that ``fun`` is holomorphic; for complex functions, which are not supported yet.
+      allow_int: integer inputs get zeros of dtype float0 instead of an error.
+
+    The gradient has the structure, shapes and dtypes of the arguments. Other arguments reach ``fun``
+    untouched.
+
+    Raises:
+      NonScalarOutputError, IntegerInputError, and what tracing ``fun`` raises.
+
+    >>> import numpy as np
+    >>> from functrans import value_and_grad
+    >>> value, gradient = value_and_grad(lambda x: np.sum(x ** 2))(np.array([1.0, 2.0]))
+    >>> float(value), gradient
+    (5.0, array([2., 4.]))
+    """
+    check_callable(fun, "value_and_grad")
+    return transformed(fun, "value_and_grad")(
+        _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, "value_and_grad", True))
+
+
+def grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
+         argnames: str | Sequence[str] | None = None, has_aux: bool = False,
+         holomorphic: bool = False, allow_int: bool = False) -> Callable:
+    """The gradient of a function with scalar result; the arguments are those of ``value_and_grad``.
+
+    With ``has_aux`` the result is ``(gradient, aux)``.
+
+    >>> import numpy as np
+    >>> from functrans import grad
+    >>> grad(np.sin)(0.0)
+    np.float64(1.0)
+    >>> grad(grad(lambda x: x ** 3))(2.0)
+    np.float64(12.0)
+    """
+    check_callable(fun, "grad")
+    return transformed(fun, "grad")(
+        _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, "grad", False))
+
+
+def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, with_value):
+    if argnums is None and argnames is None:
+        argnums = 0
+    if not isinstance(argnums, (int, type(None))):
+        argnums = tuple(argnums)
+    if holomorphic:
+        raise errors.NotSupportedError("holomorphic=True: complex derivatives are not supported yet.",
+                                       "Write real and imaginary parts as two real arrays.",
+                                       location=False)
+
+    def call(*args, **kwargs):
+        chosen = _Chosen(fun, argnums, argnames, args, kwargs, what)
+        avals = chosen.avals()
+        for a in avals:
+            if a.dtype.kind != "f":
+                _check_differentiable(chosen, avals, what, allow_int)
+                break
+        traced = trace_call(chosen.call, chosen.leaves, avals, what, has_aux=has_aux)
+        jaxpr, n = traced.jaxpr, len(avals)
+        _check_scalar(traced, what)
+        wrt = (True,) * n + (False,) * (len(jaxpr.invars) - n)
+        drop = 0 if with_value else 1
+
+        def body(*values):
+            out = jaxpr.out_avals[0]
+            outs = joint_values(jaxpr, values, wrt, (0,), [lit(1, out)])
+            return outs[drop:], None
+
+        found, values = find_pass(what, jaxpr, (wrt, drop), body, chosen.leaves + traced.consts)
+        outs = found.run(values)
+        n_head = len(jaxpr.outs) - drop
+        grads = outs[n_head:]
+        for i, a in enumerate(avals):
+            if a.dtype.kind != "f":
+                grads[i] = _float0(a)
+        gradient = chosen.restore(grads)
+        if not has_aux:
+            return (outs[0], gradient) if with_value else gradient
+        aux = restore_aux(traced, outs[1 - drop:n_head])
+        return ((outs[0], aux), gradient) if with_value else (gradient, aux)
+
+    return call
+
+
+def _check_scalar(traced, what) -> None:
+    if traced.n_out != 1 or traced.out_tree != tree.LEAF:
+        got = f"a pytree of {traced.n_out} leaves" if traced.n_out != 1 else "a container"
+        raise errors.NonScalarOutputError(
+            f"{what} needs a function with one scalar result; it returned {got}.",
+            "Return the scalar alone, pass has_aux=True to return (scalar, aux), or use jacrev.")
+    out = traced.jaxpr.out_avals[0]
+    if out.shape:
+        raise errors.NonScalarOutputError(
+            f"{what} needs a function with a scalar result; it returned {out}.",
+            "Reduce it, e.g. with np.sum, or use jacrev / jacfwd for all its derivatives.")
+    if out.dtype.kind != "f":
+        raise errors.NonScalarOutputError(
+            f"{what} needs a function with a real floating-point result; it returned {out}.",
+            "Convert the result with astype(float) if a zero gradient is meant.")
+
+
+@api
+def vjp(fun: Callable, *primals, has_aux: bool = False):
+    """The value of ``fun`` at ``primals`` and a function that pulls cotangents back.
+
+    Returns:
+      ``(out, pull)`` or, with ``has_aux``, ``(out, pull, aux)``. ``pull(ct)`` takes a pytree like
+      ``out`` and returns a tuple of pytrees like ``primals`` (float0 zeros for integer ones). It may be
+      called any number of times and keeps copies of what it needs, so changing ``primals`` in place
+      afterwards does no harm.
+
+    >>> import numpy as np
+    >>> from functrans import vjp
+    >>> out, pull = vjp(lambda x, y: x * np.sin(y), 2.0, 0.0)
+    >>> [float(ct) for ct in pull(1.0)]
+    [0.0, 2.0]
+    """
+    check_callable(fun, "vjp")
+    chosen = _Chosen(fun, tuple(range(len(primals))), None, primals, {}, "vjp")
+    avals = chosen.avals()
+    traced = trace_call(chosen.call, chosen.leaves, avals, "vjp", has_aux=has_aux)
+    jaxpr, n = traced.jaxpr, len(avals)
+    nonzeros = tuple([has_tangent(a) for a in avals]) + (False,) * (len(jaxpr.invars) - n)
+
+    def body(*values):
+        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros)
+        return outs + residuals, (keep, lin)
+
+    found, values = find_pass("linearize", jaxpr, nonzeros, body, chosen.leaves + traced.consts)
+    keep, lin = found.aux
+    outs = found.run(values)
+    n_head = len(jaxpr.outs)
+    residuals, n_lin = outs[n_head:], sum(nonzeros)
+    out_tree, n_out = traced.out_tree, traced.n_out
+
+    @api
+    def pull(cts):
+        leaves = _matching_leaves(cts, out_tree, jaxpr.out_avals[:n_out], "pull", "the output of fun")
+        moved = [ct for ct, k in zip(leaves, keep[:n_out], strict=True) if k]
+        mask = keep[:n_out] + (False,) * (len(keep) - n_out)
+        given = [k for k, kept in zip(mask, keep, strict=True) if kept]
+
+        def back(*values):
+            rest = iter(values[len(residuals):])
+            full = [next(rest) if g else Zero(a)
+                    for g, a in zip(given, lin.out_avals, strict=True)]
+            got = _linearize.transpose_values(lin, n_lin, values[:len(residuals)], full)
+            return [instantiate(ct) for ct in got], None
+
+        program, inputs = find_pass("pull", lin, (n_lin, tuple(given)), back, [*residuals, *moved])
+        got = iter(program.run(inputs))
+        return chosen.treedef.unflatten([next(got) if nz else _float0(a)
+                                         for nz, a in zip(nonzeros[:n], avals, strict=True)])
+
+    out = out_tree.unflatten(outs[:n_out])
+    return (out, pull, restore_aux(traced, outs[n_out:n_head])) if has_aux else (out, pull)
+
+
+def _matching_leaves(value, treedef, avals, what, reference) -> list:
+    """Leaves of ``value``, whose structure, shapes and dtypes must be those of ``reference``."""
+    leaves = treedef.flatten_up_to(value, f"the argument of {what}", reference)
+    out = []
+    for i, (x, a) in enumerate(zip(leaves, avals, strict=True)):
+        if not has_tangent(a):
+            out.append(None)
+            continue
+        got = aval_of(x)
+        path = treedef.paths()[i] if got.shape != a.shape or got.dtype != a.dtype else ""
+        if got.shape != a.shape:
+            raise errors.ShapeError(f"{what} got {got}{f' at {path}' if path else ''} where {reference} "
+                                    f"has {a.strong}.", "Shapes must be equal.")
+        if got.dtype != a.dtype:
+            if not (got.weak or got.dtype.kind in "biu") and got.dtype != a.dtype:
+                raise errors.DtypeError(f"{what} got {got}{f' at {path}' if path else ''} where {reference} "
+                                        f"has {a.strong}.", "Convert it with astype.")
+            from .numpy.core import convert
+            x = convert(x if isinstance(x, Tracer) else np.asarray(x)[()], a.dtype) if isinstance(
+                x, Tracer) else np.asarray(x).astype(a.dtype)
+        out.append(x)
+    return out
+
+
+# ----- forward mode --------------------------------------------------------------------------------------
+
+
+@api
+def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False):
+    """The value of ``fun`` and its derivative along ``tangents``.
+
+    Args:
+      primals, tangents: tuples (or lists) of the arguments and of pytrees like them; tangents of
+        integer arguments are ignored.
+
+    Returns:
+      ``(out, tangent)``, or ``(out, tangent, aux)`` with ``has_aux``.
+
+    >>> import numpy as np
+    >>> from functrans import jvp
+    >>> out, tangent = jvp(np.sin, (0.0,), (2.0,))
+    >>> float(out), float(tangent)
+    (0.0, 2.0)
+    """
+    check_callable(fun, "jvp")
+    for name, value in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(value, (tuple, list)):
+            raise TypeError(f"jvp: {name} must be a tuple with one entry per argument, got "
+                            f"{type(value).__name__}; write jvp(f, (x,), (t,))")
+    primals = tuple(primals)
+    chosen = _Chosen(fun, tuple(range(len(primals))), None, primals, {}, "jvp")
+    avals = chosen.avals()
+    ts = _matching_leaves(tuple(tangents), chosen.treedef, avals, "jvp (tangents)", "primals")
+    traced = trace_call(chosen.call, chosen.leaves, avals, "jvp", has_aux=has_aux)
+    jaxpr, n_out = traced.jaxpr, traced.n_out
+    moved = [t for t in ts if t is not None]
+    nonzeros = tuple([t is not None for t in ts])
+    consts = traced.consts
+
+    def body(*values):
+        head = values[:len(jaxpr.invars)]
+        rest = iter(values[len(jaxpr.invars):])
+        tangents = [next(rest) if i < len(nonzeros) and nonzeros[i] else zero_of(v)
+                    for i, v in enumerate(head)]
+        outs, out_ts = jvp_values(jaxpr, head, tangents)
+        return outs + [instantiate(t) for t in out_ts[:n_out]], None
+
+    found, values = find_pass("jvp", jaxpr, (nonzeros, n_out), body, [*chosen.leaves, *consts, *moved])
+    outs = found.run(values)
+    n_head = len(jaxpr.outs)
+    out_ts = [t if has_tangent(a) else _float0(a)
+              for t, a in zip(outs[n_head:], jaxpr.out_avals[:n_out], strict=True)]
+    out, tangent = traced.out_tree.unflatten(outs[:n_out]), traced.out_tree.unflatten(out_ts)
+    return (out, tangent, restore_aux(traced, outs[n_out:n_head])) if has_aux else (out, tangent)
+
+
+@api
+def linearize(fun: Callable, *primals):
+    """The value of ``fun`` at ``primals`` and its derivative there as a function of tangents.
+
+    ``fun`` is evaluated once; the returned ``f_jvp(*tangents)`` runs the linear part only.
+
+    >>> import numpy as np
+    >>> from functrans import linearize
+    >>> out, f_jvp = linearize(np.sin, 0.0)
+    >>> float(f_jvp(3.0))
+    3.0
+    """
+    check_callable(fun, "linearize")
+    chosen = _Chosen(fun, tuple(range(len(primals))), None, primals, {}, "linearize")
+    avals = chosen.avals()
+    traced = trace_call(chosen.call, chosen.leaves, avals, "linearize")
+    jaxpr, n = traced.jaxpr, len(avals)
+    nonzeros = tuple([has_tangent(a) for a in avals]) + (False,) * (len(jaxpr.invars) - n)
+
+    def body(*values):
+        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros)
+        return outs + residuals, (keep, lin)
+
+    found, values = find_pass("linearize", jaxpr, nonzeros, body, chosen.leaves + traced.consts)
+    keep, lin = found.aux
+    outs = found.run(values)
+    residuals = outs[len(jaxpr.outs):]
+
+    @api
+    def f_jvp(*tangents):
+        ts = _matching_leaves(tangents, chosen.treedef, avals, "f_jvp", "primals")
+        moved = [t for t in ts if t is not None]
+        program, inputs = find_pass("linear", lin, (), lambda *v: (evaluate(lin, v), None),
+                                    [*moved, *residuals])
+        got = iter(program.run(inputs))
+        return traced.out_tree.unflatten(
+            [next(got) if k else np.zeros(a.shape, a.dtype)[()] if has_tangent(a) else _float0(a)
+             for k, a in zip(keep, jaxpr.out_avals, strict=True)])
+
+    return traced.out_tree.unflatten(outs[:len(jaxpr.outs)]), f_jvp
+
+
+def linear_transpose(fun: Callable, *examples) -> Callable:
+    """The transpose of a linear function.
+
+    Args:
+      fun: linear in all its arguments together.
+      examples: arrays, or ``ShapeDtypeStruct``s, that say its arguments' shapes and dtypes.
+
+    Returns:
+      a function from a cotangent like ``fun``'s output to a tuple like ``examples``.
+
+    >>> import numpy as np
+    >>> from functrans import linear_transpose
+    >>> linear_transpose(lambda x: 3.0 * x, 0.0)(2.0)
+    (np.float64(6.0),)
+    """
+    check_callable(fun, "linear_transpose")
+
+    @api
+    def transposed(cts):
+        chosen = _Chosen(fun, tuple(range(len(examples))), None, examples, {}, "linear_transpose")
+        avals = [a.strong for a in chosen.avals()]
+        traced = trace_call(chosen.call, chosen.leaves, avals, "linear_transpose", known=False)
+        jaxpr, n = traced.jaxpr, len(avals)
+        leaves = _matching_leaves(cts, traced.out_tree, jaxpr.out_avals, "linear_transpose",
+                                  "the output of fun")
+
+        def body(*values):
+            n_rest = len(jaxpr.invars) - n
+            got = _linearize.transpose_values(jaxpr, n, values[:n_rest], values[n_rest:])
+            return [instantiate(ct) for ct in got], None
+
+        found, values = find_pass("linear_transpose", jaxpr, (n,), body, [*traced.consts, *leaves])
+        return chosen.treedef.unflatten(found.run(values))
+
+    return transposed
+
+
+# ----- batching ------------------------------------------------------------------------------------------
+
+
+def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None,
+         axis_name: Any = None) -> Callable:
+    """Maps ``fun`` over an axis of its arguments, as one batched program.
+
+    Args:
+      in_axes: which axis of each argument to map over: an integer, None (not mapped: the argument
+        reaches ``fun`` as it is), or a tuple with an entry per positional argument, each of which may
+        be a pytree prefix of it. Keyword arguments are mapped over their first axis.
+      out_axes: where the batch axis goes in the outputs: an integer, or a pytree prefix of them; None
+        says that an output does not depend on the mapped arguments.
+      axis_size: needed only when nothing is mapped.
+      axis_name: a name for collectives (``lax.psum`` and the like) inside ``fun``.
+
+    Raises:
+      BatchSizeError: mapped axes of different extents; TreeError: axes that do not fit the arguments.
+
+    >>> import numpy as np
+    >>> from functrans import vmap
+    >>> vmap(np.dot)(np.ones((3, 2)), np.ones((3, 2)))
+    array([2., 2., 2.])
+    """
+    check_callable(fun, "vmap")
+    if isinstance(in_axes, list):
+        in_axes = tuple(in_axes)
+
+    def call(*args, **kwargs):
+        leaves, treedef = tree.flatten((args, kwargs))
+        if isinstance(in_axes, tuple) and len(in_axes) != len(args):
+            raise errors.TreeError(f"vmap: in_axes has {len(in_axes)} entries for {len(args)} positional "
+                                   "arguments.", "Give one entry per argument, or a single integer.")
+        axes = treedef.prefix_flatten((in_axes, 0), "in_axes")
+        names = argument_names(fun)
+        size, dims, avals, mapped = axis_size, [], [], []
+        sizes = []
+        for i, (x, axis) in enumerate(zip(leaves, axes, strict=True)):
+            if axis is None:
+                continue
+            a = aval_of(x)
+            where = _vmap_name(treedef, names, i)
+            if not isinstance(axis, (int, np.integer)) or not -a.ndim <= axis < a.ndim:
+                raise errors.AxisError(
+                    f"vmap: in_axes is {axis!r} for argument {where}, which is {a}.",
+                    "Map over one of its axes, or use None for arguments that are not mapped.",
+                    axis=axis if isinstance(axis, int) else 0, ndim=a.ndim)
+            axis = int(axis) % a.ndim
+            dims.append(axis)
+            sizes.append((a.shape[axis], where, a, axis))
+            avals.append(aval((*a.shape[:axis], *a.shape[axis + 1:]), a.dtype))
+            mapped.append(i)
+        if size is None:
+            if not sizes:
+                raise errors.BatchSizeError("vmap has nothing to map over: every in_axes entry is None, "
+                                            "or there are no arguments.", "Pass axis_size=.")
+            size = sizes[0][0]
+        if any(s[0] != size for s in sizes):
+            listing = "\n  ".join(f"axis {ax} of {where} ({a}) has extent {s}" for s, where, a, ax in sizes)
+            raise errors.BatchSizeError(f"vmap: mapped axes have different extents:\n  {listing}",
+                                        "All mapped axes must be equal" + (
+                                            f" to axis_size={axis_size}." if axis_size is not None else "."))
+
+        def one(tracers):
+            full = list(leaves)
+            for i, t in zip(mapped, tracers, strict=True):
+                full[i] = t
+            a, k = treedef.unflatten(full)
+            return fun(*a, **k)
+
+        traced = trace_call(one, [leaves[i] for i in mapped], avals, "vmap", known=False,
+                            axes=None if axis_name is None else ((axis_name, size),))
+        jaxpr = traced.jaxpr
+        outs_at = _out_axes(traced.out_tree, out_axes, jaxpr.out_avals)
+        in_dims = [*dims, *[None] * len(traced.consts)]
+
+        def body(*values):
+            outs, got = batch_values(jaxpr, size, values, in_dims, axis_name)
+            bad = next((i for i, (g, o) in enumerate(zip(got, outs_at, strict=True))
+                        if o is None and g is not None), None)
+            return [x if o is None else to_dim(x, g, o, size)
+                    for x, g, o in zip(outs, got, outs_at, strict=True)], bad
+
+        static = (size, tuple(in_dims), tuple(outs_at), axis_name)
+        found, values = find_pass("vmap", jaxpr, static, body,
+                                  [*[leaves[i] for i in mapped], *traced.consts])
+        if found.aux is not None:
+            path = traced.out_tree.paths()[found.aux]
+            raise errors.TreeError(f"vmap: out_axes is None for output{path or ''}, which depends on the "
+                                   "mapped arguments.", "Give it an axis.")
+        return traced.out_tree.unflatten(found.run(values))
+
+    return transformed(fun, "vmap")(call)
+
+
+def _vmap_name(treedef, names, i) -> str:
+    """``w['bias']`` for leaf i of ``(args, kwargs)``."""
+    path = treedef.paths()[i]
+    if path.startswith("[0][") and path[4].isdigit():
+        number, _, rest = path[4:].partition("]")
+        return f"{names(int(number))}{rest}"
+    return path[3:]
+
+
+def _out_axes(out_tree, out_axes, avals) -> list:
+    axes = out_tree.prefix_flatten(out_axes, "out_axes")
+    for i, (o, a) in enumerate(zip(axes, avals, strict=True)):
+        if o is not None and (not isinstance(o, (int, np.integer)) or not -a.ndim - 1 <= o <= a.ndim):
+            raise errors.AxisError(f"vmap: out_axes is {o!r} for output{out_tree.paths()[i]}, which is {a} "
+                                   "per example.", f"Use {-a.ndim - 1} to {a.ndim}.",
+                                   axis=o if isinstance(o, int) else 0, ndim=a.ndim + 1)
+    return [None if o is None else int(o) % (a.ndim + 1) for o, a in zip(axes, avals, strict=True)]
+
+
+# ----- looking at programs --------------------------------------------------------------------------------
+
+
+def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), *,
+               return_shape: bool = False) -> Callable:
+    """A function that returns the program of ``fun`` instead of running it.
+
+    Arguments may be arrays or ``ShapeDtypeStruct``s. The result prints; ``str(jaxpr)`` and
+    ``jaxpr.show(sources=True)`` (with the user's lines). With ``return_shape`` it is
+    ``(jaxpr, pytree of ShapeDtypeStruct)``.
+
+    >>> import numpy as np
+    >>> from functrans import make_jaxpr
+    >>> print(make_jaxpr(lambda x: np.sin(x) + 1.0)(2.0))
+    jaxpr(x:f64[])
+      a:f64[] = sin(x)
+      b:f64[] = add(a, 1.0)
+      return b
+    """
+    check_callable(fun, "make_jaxpr")
+    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+
+    @api
+    def show(*args, **kwargs):
+        traced = _abstract(fun, static, args, kwargs, "make_jaxpr")
+        jaxpr = traced.jaxpr
+        if not return_shape:
+            return jaxpr
+        return jaxpr, traced.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype)
+                                                 for a in jaxpr.out_avals])
+
+    return show
+
+
+@api
+def eval_shape(fun: Callable, *args, **kwargs):
+    """Shapes and dtypes of ``fun(*args, **kwargs)``, as a pytree of ``ShapeDtypeStruct``, without running it.
+
+    >>> import numpy as np
+    >>> from functrans import ShapeDtypeStruct, eval_shape
+    >>> eval_shape(np.matmul, ShapeDtypeStruct((3, 4), float), ShapeDtypeStruct((4, 2), float))
+    ShapeDtypeStruct(shape=(3, 2), dtype=float64)
+    """
+    traced = _abstract(fun, (), args, kwargs, "eval_shape")
+    return traced.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype) for a in traced.jaxpr.out_avals])
+
+
+def _abstract(fun, static, args, kwargs, what):
+    nums = tuple([i for i in range(len(args)) if i not in {s % max(len(args), 1) for s in static}])
+    chosen = _Chosen(fun, nums, tuple(kwargs), args, kwargs, what)
+    avals = chosen.avals()
+    traced = trace_call(chosen.call, chosen.leaves, avals, what, known=False, staged=True)
+    jaxpr = traced.jaxpr
+    names = [leaf_name(chosen.treedef, chosen.name, i) for i in range(len(avals))]
+    named = Jaxpr(jaxpr.invars, jaxpr.eqns, jaxpr.outs, jaxpr.retraced, tuple(names))
+    return traced._replace(jaxpr=named)
+
+

@@ -1,0 +1,313 @@
+"""Derivatives that users define, and the two wrappers that change how derivatives flow."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import errors, tree
+from .ir.core import lit
+from .ops.call import Rule, custom_jvp_call, custom_vjp_call, remat
+from .ops.elementwise import OPS
+from .staging import api, check_callable, describe, leaf_avals, argument_names, name_of, trace_call
+from .trace.core import Tracer, aval_of
+from .transform.zeros import has_tangent
+
+
+@api
+def stop_gradient(x: Any) -> Any:
+    """x, treated as a constant by every derivative; works on pytrees.
+
+    >>> import numpy as np
+    >>> from functrans import grad, stop_gradient
+    >>> grad(lambda x: x * stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+    return tree.map(lambda v: OPS["stop_gradient"](v) if type(v) is Tracer else v, x)
+
+
+def checkpoint(fun: Callable) -> Callable:
+    """``fun`` whose intermediate values are recomputed in the backward pass instead of kept.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, grad
+    >>> grad(checkpoint(lambda x: np.sin(np.sin(x))))(0.0)
+    np.float64(1.0)
+    """
+    check_callable(fun, "checkpoint")
+
+    @functools.wraps(fun)
+    @api
+    def wrapped(*args, **kwargs):
+        leaves, treedef = tree.flatten((args, kwargs))
+        if not any(type(x) is Tracer for x in leaves):
+            return fun(*args, **kwargs)
+        traced, dynamic = _trace_leaves(fun, leaves, treedef, "checkpoint")
+        outs = remat(*dynamic, *traced.consts, jaxpr=traced.jaxpr)
+        return traced.out_tree.unflatten(outs)
+
+    return wrapped
+
+
+def _trace_leaves(fun, leaves, treedef, what):
+    """Traces fun over its array leaves; leaves that are no arrays stay as they are."""
+    places = [i for i, x in enumerate(leaves) if _is_array(x)]
+
+    def call(tracers):
+        full = list(leaves)
+        for i, t in zip(places, tracers, strict=True):
+            full[i] = t
+        args, kwargs = treedef.unflatten(full)
+        return fun(*args, **kwargs)
+
+    dynamic = [leaves[i] for i in places]
+    return trace_call(call, dynamic, [aval_of(x).strong for x in dynamic], what), dynamic
+
+
+def _is_array(x) -> bool:
+    try:
+        aval_of(x)
+    except (TypeError, AttributeError):
+        return False
+    return True
+
+
+class _Custom:
+    """Shared by custom_jvp and custom_vjp: the call, nondiff arguments, names."""
+
+    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = ()):
+        check_callable(fun, type(self).__name__)
+        self.fun = fun
+        self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        functools.update_wrapper(self, fun)
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args, **kwargs):
+        try:
+            return self._bind(args, kwargs)
+        except Exception as e:
+            errors.hide_internal_frames(e)
+            raise
+
+    def _bind(self, args, kwargs):
+        args = self._positional(args, kwargs)
+        fixed = tuple([args[i] for i in self.nondiff])
+        rest = tuple([x for i, x in enumerate(args) if i not in self.nondiff])
+        leaves, treedef = tree.flatten(rest)
+        if not any(type(x) is Tracer for x in leaves):
+            return self.fun(*args)
+        names = argument_names(self.fun)
+        kept = [i for i in range(len(args)) if i not in self.nondiff]
+        avals = leaf_avals(leaves, treedef, lambda i: names(kept[i]), name_of(self.fun))
+
+        def call(tracers):
+            return self.fun(*self._merge(fixed, treedef.unflatten(tracers)))
+
+        traced = trace_call(call, leaves, [a.strong for a in avals], name_of(self.fun))
+        perturbed = [c for c in traced.consts if type(c) is Tracer and has_tangent(c.aval)]
+        rule = self._rule(fixed, treedef, traced, avals, perturbed)
+        outs = self.op(*leaves, *traced.consts, jaxpr=traced.jaxpr, rule=rule)
+        return traced.out_tree.unflatten(outs)
+
+    def _positional(self, args, kwargs):
+        """Keywords put in their places, as rules know arguments by position."""
+        if not kwargs:
+            return args
+        import inspect
+        bound = inspect.signature(self.fun).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise TypeError(f"{name_of(self.fun)}: keyword-only arguments {', '.join(bound.kwargs)} cannot "
+                            "be passed to a function with a custom rule; make them positional")
+        return bound.args
+
+    def _merge(self, fixed, rest):
+        at = dict(zip(self.nondiff, fixed, strict=True))
+        more = iter(rest)
+        return [at[i] if i in at else next(more) for i in range(len(at) + len(rest))]
+
+    def _refuse_captured(self, n, tangents, consts):
+        """A closed-over value that is differentiated has no place in the rule."""
+        for t, c in zip(tangents[n:], consts, strict=True):
+            if _nonzero(t):
+                raise errors.NonDifferentiableError(
+                    f"{name_of(self.fun)} has a custom rule but closes over a traced {aval_of(c)} that is "
+                    "being differentiated.", "Make it an argument of the function and of its rule.")
+
+
+def _nonzero(t) -> bool:
+    value = getattr(t, "value", None)
+    return value is None or value != 0
+
+
+class custom_jvp(_Custom):
+    """A function with its own forward derivative; reverse mode follows by transposition.
+
+    Args:
+      fun: the function.
+      nondiff_argnums: positions of arguments that are passed to the rule first, as they are
+        (functions, sizes); they are not differentiated.
+
+    ``defjvp(rule)``: ``rule(*nondiff, primals, tangents) -> (out, tangent)``, both pytrees like the
+    output. ``defjvps(*rules)``: a rule per argument, ``rule(tangent, out, *primals)``, or None.
+
+    >>> import numpy as np
+    >>> from functrans import custom_jvp, grad
+    >>> @custom_jvp
+    ... def f(x):
+    ...     return np.sin(x)
+    >>> @f.defjvp
+    ... def _(primals, tangents):
+    ...     return f(*primals), 10.0 * tangents[0]
+    >>> grad(f)(0.0)
+    np.float64(10.0)
+    """
+
+    op = staticmethod(custom_jvp_call)
+    jvp: Callable | None = None
+
+    def defjvp(self, rule: Callable) -> Callable:
+        """Sets the rule; returns it, so that it works as a decorator."""
+        self.jvp = rule
+        return rule
+
+    def defjvps(self, *rules: Callable | None) -> None:
+        """Sets a rule per argument: ``rule(tangent, out, *primals) -> tangent of out``, or None for 0."""
+        def jvp(*args):
+            *fixed, primals, tangents = args
+            out = self(*self._merge(fixed, primals))
+            total = None
+            for rule, t in zip(rules, tangents, strict=True):
+                if rule is not None:
+                    term = rule(t, out, *primals)
+                    total = term if total is None else tree.map(np.add, total, term)
+            return out, tree.map(np.zeros_like, out) if total is None else total
+        self.jvp = jvp
+
+    def _rule(self, fixed, treedef, traced, avals, perturbed):
+        if self.jvp is None:
+            raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a custom_jvp without a rule.",
+                                                "Give it one with defjvp or defjvps.")
+        n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
+
+        def jvp(primals, tangents):
+            self._refuse_captured(n, tangents, primals[n:])
+            given = (*fixed, treedef.unflatten(primals[:n]), treedef.unflatten(tangents[:n]))
+            pair = self.jvp(*given)
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+                raise errors.TreeError(f"the jvp rule of {name_of(self.fun)} returned {describe(pair)}.",
+                                       "Return a pair (out, tangent).")
+            outs = _like(pair[0], out_tree, out_avals, self, "primal output")
+            return outs, _like(pair[1], out_tree, out_avals, self, "tangent")
+
+        return Rule(name_of(self.fun), jvp=jvp)
+
+
+def _like(value, out_tree, avals, custom, what) -> list:
+    """Leaves of what a rule returned, which must be like the function's output."""
+    leaves = out_tree.flatten_up_to(value, f"the {what} of the rule of {name_of(custom.fun)}",
+                                    "the function's output")
+    out = []
+    for x, a in zip(leaves, avals, strict=True):
+        got = aval_of(x)
+        if got.shape != a.shape:
+            raise errors.ShapeError(f"the rule of {name_of(custom.fun)} returned a {what} {got} where the "
+                                    f"function returns {a.strong}.", "Shapes must be equal.")
+        if got.dtype != a.dtype:
+            x = OPS["convert"](x, dtype=a.dtype)
+        out.append(x)
+    return out
+
+
+class custom_vjp(_Custom):
+    """A function with its own reverse derivative. Forward mode through it is an error.
+
+    Args:
+      fun, nondiff_argnums: as for ``custom_jvp``.
+
+    ``defvjp(fwd, bwd)``: ``fwd(*args) -> (out, residuals)`` takes the function's arguments;
+    ``bwd(*nondiff, residuals, ct) -> cts`` returns a tuple with a cotangent (or None for zero) per
+    argument that is not in ``nondiff_argnums``.
+
+    >>> import numpy as np
+    >>> from functrans import custom_vjp, grad
+    >>> @custom_vjp
+    ... def clip_gradient(x):
+    ...     return x
+    >>> clip_gradient.defvjp(lambda x: (x, None), lambda res, ct: (np.clip(ct, -1.0, 1.0),))
+    >>> grad(lambda x: 5.0 * clip_gradient(x))(2.0)
+    np.float64(1.0)
+    """
+
+    op = staticmethod(custom_vjp_call)
+    fwd: Callable | None = None
+    bwd: Callable | None = None
+
+    def defvjp(self, fwd: Callable, bwd: Callable) -> None:
+        """Sets the rule's two halves."""
+        self.fwd, self.bwd = fwd, bwd
+
+    def _rule(self, fixed, treedef, traced, avals, perturbed):
+        if self.fwd is None or self.bwd is None:
+            raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a custom_vjp without a rule.",
+                                                "Give it one with defvjp(fwd, bwd).")
+        n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
+        n_const = len(traced.consts)
+        residual_tree: list = [None]
+
+        def fwd(primals):
+            args = self._merge(fixed, treedef.unflatten(primals[:n]))
+            pair = self.fwd(*args)
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+                raise errors.TreeError(f"the fwd rule of {name_of(self.fun)} returned {describe(pair)}.",
+                                       "Return a pair (out, residuals).")
+            outs = _like(pair[0], out_tree, out_avals, self, "primal output")
+            leaves, structure = tree.flatten(pair[1])
+            places = [i for i, x in enumerate(leaves) if _is_array(x)]
+            residual_tree[0] = (structure, leaves, places)
+            return outs, [leaves[i] for i in places]
+
+        def bwd(residuals, cts):
+            structure, leaves, places = residual_tree[0]
+            full = list(leaves)
+            for i, r in zip(places, residuals, strict=True):
+                full[i] = r
+            cts = [lit_zero(a) if ct is None else ct for ct, a in zip(cts, out_avals, strict=True)]
+            got = self.bwd(*fixed, structure.unflatten(full), out_tree.unflatten(cts))
+            return self._cotangents(got, treedef, avals) + [
+                lit_zero(c) for c in traced.jaxpr.in_avals[n:n + n_const]]
+
+        return Rule(name_of(self.fun), fwd=fwd, bwd=bwd)
+
+    def _cotangents(self, got, treedef, avals) -> list:
+        """What bwd returned as flat cotangents: None anywhere is zero."""
+        children = treedef.children()
+        if not isinstance(got, (tuple, list)) or len(got) != len(children):
+            raise errors.TreeError(
+                f"the bwd rule of {name_of(self.fun)} returned {describe(got)}"
+                f"{f' of length {len(got)}' if isinstance(got, (tuple, list)) else ''} for {len(children)} "
+                "arguments.", "Return a tuple with one cotangent (or None) per argument.")
+        out: list = []
+        for child, ct in zip(children, got, strict=True):
+            part = avals[len(out):len(out) + child.num_leaves]
+            leaves = [None] * child.num_leaves if ct is None else child.flatten_up_to(
+                ct, f"a cotangent from the bwd rule of {name_of(self.fun)}", "the argument")
+            for x, a in zip(leaves, part, strict=True):
+                if x is None or not has_tangent(a):
+                    out.append(lit_zero(a))
+                    continue
+                if aval_of(x).shape != a.shape:
+                    raise errors.ShapeError(f"the bwd rule of {name_of(self.fun)} returned {aval_of(x)} for an "
+                                            f"argument {a.strong}.", "Shapes must be equal.")
+                out.append(x if aval_of(x).dtype == a.dtype else OPS["convert"](x, dtype=a.dtype))
+        return out
+
+
+def lit_zero(a):
+    """A zero cotangent of a value of this type."""
+    return lit(0, a)

@@ -1,0 +1,146 @@
+"""Dense Jacobians and Hessians: all derivatives at once, by batching one-direction derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from . import errors, tree
+from .api import jvp, vjp, vmap
+from .staging import check_callable, describe, transformed
+from .trace.core import aval_of
+
+
+def _split_argnums(argnums):
+    return (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+
+def _with_arguments(fun, args, kwargs, nums):
+    """``fun`` of the arguments in ``nums`` alone."""
+    def partial(*chosen):
+        full = list(args)
+        for i, x in zip(nums, chosen, strict=True):
+            full[i] = x
+        return fun(*full, **kwargs)
+    return partial
+
+
+def _basis(leaves):
+    """Per leaf, the directions of all leaves' elements, one after another: ``[total, *shape]``."""
+    avals = [aval_of(x) for x in leaves]
+    total, at, out = sum(a.size for a in avals), 0, []
+    for a in avals:
+        block = np.zeros((total, a.size), a.dtype)
+        block[at + np.arange(a.size), np.arange(a.size)] = 1
+        out.append(block.reshape(total, *a.shape))
+        at += a.size
+    return out
+
+
+def _float_leaves(values, what):
+    leaves, treedef = tree.flatten(values)
+    for x in leaves:
+        if aval_of(x).dtype.kind != "f":
+            raise errors.IntegerInputError(f"{what} with respect to {describe(x)}: only floats have "
+                                           "derivatives here.", "Convert it with astype(float).")
+    return leaves, treedef
+
+
+def _blocks(stacked, leaves, axis):
+    """Cuts the axis of directions of ``stacked`` into one axis group per leaf's own shape."""
+    out, at = [], 0
+    shape = aval_of(stacked).shape
+    for x in leaves:
+        a = aval_of(x)
+        index = (*[slice(None)] * axis, slice(at, at + a.size))
+        out.append(np.reshape(stacked[index], (*shape[:axis], *a.shape, *shape[axis + 1:])))
+        at += a.size
+    return out
+
+
+def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The Jacobian by forward mode: one pass per input element, batched. Best for few inputs.
+
+    The result is a pytree like ``fun``'s output whose leaves are pytrees like the argument (a tuple
+    of them for several ``argnums``), with arrays of shape ``out.shape + in.shape``.
+
+    >>> import numpy as np
+    >>> from functrans import jacfwd
+    >>> jacfwd(lambda x: x ** 2)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    check_callable(fun, "jacfwd")
+    nums = _split_argnums(argnums)
+
+    def call(*args, **kwargs):
+        chosen = tuple([args[i] for i in nums])
+        leaves, treedef = _float_leaves(chosen, "jacfwd")
+        partial = _with_arguments(fun, args, kwargs, nums)
+
+        def push(*directions):
+            moved = jvp(partial, chosen, treedef.unflatten(directions), has_aux=has_aux)
+            return moved[1:]
+
+        out = vmap(push, out_axes=(-1, None) if has_aux else (-1,))(*_basis(leaves))
+        tangents = out[0]
+
+        def unpack(stacked):
+            blocks = treedef.unflatten(_blocks(stacked, leaves, aval_of(stacked).ndim - 1))
+            return blocks[0] if isinstance(argnums, int) else blocks
+
+        jacobian = tree.map(unpack, tangents)
+        return (jacobian, out[1]) if has_aux else jacobian
+
+    return transformed(fun, "jacfwd")(call)
+
+
+def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The Jacobian by reverse mode: one pass per output element, batched. Best for few outputs.
+
+    Structure and shapes are those of ``jacfwd``.
+
+    >>> import numpy as np
+    >>> from functrans import jacrev
+    >>> jacrev(lambda x: x ** 2)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    check_callable(fun, "jacrev")
+    nums = _split_argnums(argnums)
+
+    def call(*args, **kwargs):
+        chosen = tuple([args[i] for i in nums])
+        _float_leaves(chosen, "jacrev")
+        partial = _with_arguments(fun, args, kwargs, nums)
+        out, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
+        leaves, treedef = _float_leaves(out, "jacrev of a function that returns")
+        cts = vmap(lambda *directions: pull(treedef.unflatten(directions)))(*_basis(leaves))
+        # cts: like the arguments, with the directions of all output elements in front
+        ct_leaves, ct_tree = tree.flatten(cts)
+        columns = [_blocks(ct, leaves, 0) for ct in ct_leaves]
+        rows = []
+        for i in range(len(leaves)):
+            block = ct_tree.unflatten([column[i] for column in columns])
+            rows.append(block[0] if isinstance(argnums, int) else block)
+        jacobian = treedef.unflatten(rows)
+        return (jacobian, aux[0]) if has_aux else jacobian
+
+    return transformed(fun, "jacrev")(call)
+
+
+def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The Hessian, by forward over reverse mode: ``jacfwd(jacrev(fun))``.
+
+    For an array argument of shape ``s`` and a scalar function the result has shape ``s + s``.
+
+    >>> import numpy as np
+    >>> from functrans import hessian
+    >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    check_callable(fun, "hessian")
+    return transformed(fun, "hessian")(
+        jacfwd(jacrev(fun, argnums, has_aux), argnums, has_aux))

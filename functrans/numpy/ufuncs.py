@@ -1,0 +1,238 @@
+"""NumPy's ufuncs on tracers: which op each one is, and in which dtype it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import errors
+from ..ir.core import aval, lit
+from ..ir.op import OPS
+from ..trace.core import Tracer, Upward, aval_of
+from .core import asvalue, convert, is_number, refuse_out
+from .dispatch import Recipe, call, install
+
+# ufunc -> op of the same meaning; NumPy's own loop table says in which dtype it runs
+DIRECT = {
+    np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div",
+    np.floor_divide: "floordiv", np.remainder: "mod", np.fmod: "fmod", np.negative: "neg",
+    np.absolute: "abs", np.fabs: "abs", np.sign: "sign", np.floor: "floor", np.ceil: "ceil",
+    np.trunc: "trunc", np.rint: "rint", np.sqrt: "sqrt", np.cbrt: "cbrt", np.exp: "exp",
+    np.exp2: "exp2", np.expm1: "expm1", np.log: "log", np.log2: "log2", np.log10: "log10",
+    np.log1p: "log1p", np.sin: "sin", np.cos: "cos", np.tan: "tan", np.arcsin: "asin",
+    np.arccos: "acos", np.arctan: "atan", np.sinh: "sinh", np.cosh: "cosh", np.tanh: "tanh",
+    np.arcsinh: "asinh", np.arccosh: "acosh", np.arctanh: "atanh", np.arctan2: "atan2",
+    np.hypot: "hypot", np.logaddexp: "logaddexp", np.maximum: "max", np.minimum: "min",
+    np.fmax: "fmax", np.fmin: "fmin", np.copysign: "copysign", np.nextafter: "nextafter",
+    np.heaviside: "heaviside", np.equal: "eq", np.not_equal: "ne", np.less: "lt",
+    np.less_equal: "le", np.greater: "gt", np.greater_equal: "ge", np.isnan: "isnan",
+    np.isinf: "isinf", np.isfinite: "isfinite", np.signbit: "signbit", np.invert: "not",
+    np.bitwise_and: "and", np.bitwise_or: "or", np.bitwise_xor: "xor", np.left_shift: "shl",
+    np.right_shift: "shr", np.power: "pow",
+}
+_IDENTITY_ON_INTEGERS = {np.floor, np.ceil, np.trunc}
+_FALSE_ON_INTEGERS = {np.isnan: False, np.isinf: False, np.isfinite: True, np.signbit: False}
+
+# ufunc -> composition; filled by the modules that define them (matmul and the like)
+COMPOSITE: dict = {}
+BY_NAME: dict = {}          # SciPy's ufuncs, by name: importing scipy.special takes 100 ms
+
+
+def composite(*ufuncs):
+    """Registers the function below as what ``ufuncs`` do on tracers."""
+    def wrap(function):
+        for f in ufuncs:
+            COMPOSITE[f] = function
+        return function
+    return wrap
+
+
+def make_recipe(ufunc, operands, operator, key) -> Recipe:
+    """The recipe of a ufunc for operands of these types (``key``: an aval or a Python type each)."""
+    if ufunc in COMPOSITE:
+        return Recipe(composite=COMPOSITE[ufunc])
+    if ufunc not in DIRECT:
+        return _special(ufunc)
+    avals = [k if not isinstance(k, type) else None for k in key[:len(operands)]]
+    shape = _shape(ufunc, avals)
+    weak = operator and all(a is None or a.weak for a in avals)
+    if ufunc is np.power and len(key) == 3:
+        found = _constant_power(avals[0], key[2], shape, operator)
+        if found is not None:
+            return found
+    types = [_resolvable(k) for k in key[:len(operands)]]
+    loop = _loop(ufunc, types, operands)
+    name = DIRECT[ufunc]
+    kind = loop[0].kind
+    if kind in "iu" and ufunc in _IDENTITY_ON_INTEGERS:
+        return Recipe(composite=lambda x: x)
+    if kind in "iub" and ufunc in _FALSE_ON_INTEGERS and not (ufunc is np.signbit and kind == "i"):
+        value = _FALSE_ON_INTEGERS[ufunc]
+        return Recipe(composite=lambda x: np.full(aval_of(x).shape, value))
+    if len({d for d in loop[:len(operands)]}) > 1:          # int64 with uint64 comparisons
+        loop = [np.result_type(*loop[:len(operands)])] * len(operands) + loop[len(operands):]
+    if name in ("abs", "sign") and kind == "b":
+        return Recipe(composite=lambda x: x)
+    op = OPS[name]
+    for d in loop:
+        if d.kind == "e" or d.itemsize == 2 and d.kind == "f":
+            raise errors.DtypeError(
+                f"numpy.{ufunc.__name__} of {', '.join(map(str, types))} runs in float16, which "
+                "functrans does not compute in yet.", "Convert first, e.g. x.astype(np.float32).")
+    literal = None
+    dtypes = tuple(loop[:len(operands)])
+    if ufunc is np.power and len(key) == 3:
+        literal = lit(key[2], aval(shape, dtypes[1]))
+        dtypes = dtypes[:1]
+    return Recipe(op, dtypes, shape, weak=weak, literal=literal)
+
+
+def _shape(ufunc, avals):
+    shapes = [a.shape for a in avals if a is not None]
+    if all(s == shapes[0] for s in shapes):
+        return shapes[0]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise errors.ShapeError(
+            f"numpy.{ufunc.__name__}: operands {', '.join(str(a) for a in avals if a is not None)} do not "
+            "broadcast.", "Each axis must be equal, or 1, counted from the last.") from None
+
+
+def _resolvable(k):
+    """What NumPy's loop resolution takes: Python types for weak operands."""
+    if isinstance(k, type):
+        return np.dtype(bool) if k is bool else k
+    return {"f": float, "i": int, "c": complex}[k.dtype.kind] if k.weak else k.dtype
+
+
+def _loop(ufunc, types, operands) -> list[np.dtype]:
+    if all(isinstance(t, type) for t in types):             # only Python numbers: their default types
+        types = [np.dtype({int: np.int64, float: np.float64, complex: np.complex128}[t]) for t in types]
+    try:
+        return list(ufunc.resolve_dtypes((*types, *[None] * ufunc.nout)))
+    except TypeError as e:
+        names = ", ".join(str(aval_of(x)) for x in operands)
+        raise errors.DtypeError(f"numpy.{ufunc.__name__} is not defined for {names}: {e}",
+                                "Convert an operand with astype.") from None
+
+
+def _constant_power(base, y, shape, operator):
+    """``x ** y`` for a known number y, where a cheaper or better behaved op is the same."""
+    kind = base.dtype.kind
+    if isinstance(y, float) and kind == "f":
+        if y == 0.5 and operator:
+            return Recipe(OPS["sqrt"], (base.dtype,), shape, weak=base.weak and operator)
+        if y.is_integer() and abs(y) <= 32:
+            y = int(y)
+    if isinstance(y, int) and not isinstance(y, bool) and abs(y) <= 32 and (kind == "f" or kind in "iu"):
+        if y < 0 and kind in "iu":
+            raise ValueError("integers to negative integer powers are not allowed; write x ** float(n) "
+                             "or 1.0 / x")
+        return Recipe(OPS["integer_pow"], (base.dtype,), shape, params={"y": y},
+                      weak=base.weak and operator)
+    return None
+
+
+def _special(ufunc) -> Recipe:
+    if not BY_NAME:
+        from ..scipy import special
+        BY_NAME.update(special.BY_NAME)
+    found = BY_NAME.get(ufunc.__name__)
+    if found is None:
+        raise errors.NotSupportedError(f"the ufunc {ufunc.__name__!r} has no traced version.",
+                                       "Write it with supported functions, or give it a rule with "
+                                       "functrans.custom_jvp.")
+    return Recipe(composite=found)
+
+
+# ----- compositions -------------------------------------------------------------------------------------
+
+
+def _truth(x):
+    """x as bool: whether it is not zero."""
+    x = asvalue(x)
+    if is_number(x):
+        return np.bool_(x)
+    return x if aval_of(x).dtype == np.bool_ else np.not_equal(x, 0)
+
+
+composite(np.square)(lambda x: x * x)
+composite(np.positive)(lambda x: x)
+composite(np.conjugate)(lambda x: x)
+composite(np.logical_and)(lambda x, y: np.bitwise_and(_truth(x), _truth(y)))
+composite(np.logical_or)(lambda x, y: np.bitwise_or(_truth(x), _truth(y)))
+composite(np.logical_xor)(lambda x, y: np.bitwise_xor(_truth(x), _truth(y)))
+composite(np.logical_not)(lambda x: np.invert(_truth(x)))
+composite(np.deg2rad, np.radians)(lambda x: _float(x) * (np.pi / 180))
+composite(np.rad2deg, np.degrees)(lambda x: _float(x) * (180 / np.pi))
+composite(np.divmod)(lambda x, y: (np.floor_divide(x, y), np.remainder(x, y)))
+composite(np.modf)(lambda x: (np.fmod(_float(x), 1.0), np.trunc(_float(x))))
+composite(np.ldexp)(lambda x, n: x * np.exp2(convert(n, aval_of(x).dtype)))
+composite(np.float_power)(lambda x, y: np.power(convert(x, np.float64), _wide(y)))
+composite(np.logaddexp2)(lambda x, y: np.logaddexp(x * np.log(2.0), y * np.log(2.0)) / np.log(2.0))
+
+
+@composite(np.reciprocal)
+def _reciprocal(x):
+    return np.floor_divide(1, x) if aval_of(x).dtype.kind in "iu" else 1 / x
+
+
+def _float(x):
+    return x if aval_of(x).dtype.kind == "f" else convert(x, np.float64)
+
+
+def _wide(y):
+    return float(y) if is_number(y) else convert(y, np.float64)
+
+
+# ----- the full protocol: methods and keywords ------------------------------------------------------------
+
+
+def array_ufunc(ufunc, method, inputs, kwargs):
+    """What ``__array_ufunc__`` gets beyond a plain call."""
+    kwargs = dict(kwargs)
+    out = kwargs.pop("out", None)
+    if out is not None and out != (None,):
+        target = out[0] if isinstance(out, tuple) else out
+        if inputs and target is inputs[0]:
+            raise errors.InPlaceError(
+                f"an in-place {ufunc.__name__} of an ndarray and a traced value.",
+                "Write b = b + x instead of b += x (and likewise for the other operators).")
+        refuse_out(out)
+    if method == "at":
+        raise errors.InPlaceError(f"np.{ufunc.__name__}.at changes its argument in place.",
+                                  "Write x = functrans.at(x)[index].add(value) (or set, multiply, min, max).")
+    if method in ("reduce", "accumulate"):
+        from .reductions import UFUNC_ACCUMULATE, UFUNC_REDUCE
+        table = UFUNC_REDUCE if method == "reduce" else UFUNC_ACCUMULATE
+        if ufunc not in table:
+            raise errors.NotSupportedError(f"np.{ufunc.__name__}.{method} has no traced version.",
+                                           "Use a reduction such as np.sum, or functrans.lax.scan.")
+        kwargs.setdefault("axis", 0)
+        return table[ufunc](*inputs, **kwargs)
+    if method == "outer":
+        a, b = (asvalue(x) for x in inputs)
+        shape = aval_of(a).shape + (1,) * aval_of(b).ndim
+        return ufunc(np.reshape(a, shape), b)
+    if method != "__call__":
+        raise errors.NotSupportedError(f"np.{ufunc.__name__}.{method} has no traced version.",
+                                       "Write it with supported functions.")
+    dtype = kwargs.pop("dtype", None)
+    where = kwargs.pop("where", True)
+    for name in ("casting", "order", "subok"):
+        kwargs.pop(name, None)
+    if where is not True:
+        raise errors.NotSupportedError(f"np.{ufunc.__name__}(where=...) leaves elements undefined.",
+                                       "Use np.where(condition, f(x), other).")
+    if kwargs:
+        raise TypeError(f"numpy.{ufunc.__name__} got unexpected keywords {', '.join(kwargs)}")
+    if dtype is not None:
+        inputs = tuple([convert(asvalue(x), dtype) for x in inputs])
+        if not any(type(x) is Tracer for x in inputs):
+            return ufunc(*inputs)
+    return call(ufunc, inputs, False)
+
+
+install(make_recipe, asvalue)
+Upward.ufunc = call
+Upward.array_ufunc = array_ufunc

@@ -1,0 +1,136 @@
+"""Contractions: dot_general, the one product of arrays that all matrix products lower to."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ir.op import CODE, ErrorSample, Sample, aval_of, bilinear, move_axis
+from .elementwise import OPS
+
+# ``contract`` and ``batch`` are pairs: (axes of a, axes of b), matched in order.
+
+
+def _free(ndim, contract, batch):
+    return [i for i in range(ndim) if i not in contract and i not in batch]
+
+
+def _dot_infer(a, b, *, contract, batch):
+    (ca, cb), (ba, bb) = contract, batch
+    if a.dtype != b.dtype:
+        raise TypeError(f"dot_general: operands must have one dtype, got {a}, {b}")
+    if len(ca) != len(cb) or len(ba) != len(bb) or len({*ca, *ba}) != len(ca) + len(ba) or len(
+            {*cb, *bb}) != len(cb) + len(bb):
+        raise ValueError(f"dot_general: contract={contract} and batch={batch} do not match for {a}, {b}")
+    for i, j in zip((*ca, *ba), (*cb, *bb), strict=True):
+        if not (0 <= i < a.ndim and 0 <= j < b.ndim) or a.shape[i] != b.shape[j]:
+            raise ValueError(f"dot_general: axis {i} of {a} and axis {j} of {b} do not have equal extents")
+    shape = [a.shape[i] for i in ba]
+    shape += [a.shape[i] for i in _free(a.ndim, ca, ba)]
+    shape += [b.shape[i] for i in _free(b.ndim, cb, bb)]
+    return tuple(shape), a.dtype
+
+
+def _dot_reference(a, b, *, contract, batch):
+    (ca, cb), (ba, bb) = contract, batch
+    letters = iter(range(a.ndim + b.ndim))
+    la = [next(letters) for _ in range(a.ndim)]
+    lb = [next(letters) for _ in range(b.ndim)]
+    for i, j in zip((*ca, *ba), (*cb, *bb), strict=True):
+        lb[j] = la[i]
+    out = [la[i] for i in ba] + [la[i] for i in _free(a.ndim, ca, ba)]
+    out += [lb[i] for i in _free(b.ndim, cb, bb)]
+    return np.einsum(a, la, b, lb, out).astype(a.dtype)
+
+
+def _transpose_a(ct, a, b, *, contract, batch):
+    """Cotangent of a: ct contracted with b over b's free axes, and its axes put in a's order."""
+    (ca, cb), (ba, bb) = contract, batch
+    ndim_a, ndim_b = a.aval.ndim, aval_of(b).ndim
+    n_free_a = ndim_a - len(ca) - len(ba)
+    free_b = _free(ndim_b, cb, bb)
+    first = len(ba) + n_free_a
+    out = OPS["dot_general"](ct, b, contract=(tuple(range(first, first + len(free_b))), tuple(free_b)),
+                             batch=(tuple(range(len(ba))), bb))
+    # out's axes: batch, a's free, then b's contracted axes in their own order
+    rest_b = [i for i in range(ndim_b) if i not in bb and i not in free_b]
+    where = [*ba, *_free(ndim_a, ca, ba), *[ca[cb.index(i)] for i in rest_b]]
+    return OPS["transpose"](out, perm=tuple(sorted(range(ndim_a), key=where.__getitem__)))
+
+
+def _transpose_b(ct, a, b, *, contract, batch):
+    (ca, cb), (ba, bb) = contract, batch
+    n_batch = len(ba)
+    n_free_a = aval_of(a).ndim - len(ca) - n_batch
+    n_free_b = b.aval.ndim - len(cb) - n_batch
+    swapped = OPS["transpose"](ct, perm=(*range(n_batch),
+                                         *range(n_batch + n_free_a, n_batch + n_free_a + n_free_b),
+                                         *range(n_batch, n_batch + n_free_a)))
+    return _transpose_a(swapped, b, a, contract=(cb, ca), batch=(bb, ba))
+
+
+def _dot_batch(size, operands, dims, *, contract, batch):
+    a, b = operands
+    da, db = dims
+    (ca, cb), (ba, bb) = contract, batch
+
+    def shifted(axes, d):
+        return tuple([i + (i >= d) for i in axes])
+
+    if da is not None and db is not None:
+        a, b = move_axis(a, da, 0), move_axis(b, db, 0)
+        out = OPS["dot_general"](a, b, contract=(shifted(ca, 0), shifted(cb, 0)),
+                                 batch=((0, *shifted(ba, 0)), (0, *shifted(bb, 0))))
+        return [out], [0]
+    if da is not None:
+        ca, ba = shifted(ca, da), shifted(ba, da)
+        out = OPS["dot_general"](a, b, contract=(ca, cb), batch=(ba, bb))
+        return [out], [len(ba) + _free(aval_of(a).ndim, ca, ba).index(da)]
+    cb, bb = shifted(cb, db), shifted(bb, db)
+    out = OPS["dot_general"](a, b, contract=(ca, cb), batch=(ba, bb))
+    n_free_a = aval_of(a).ndim - len(ca) - len(ba)
+    return [out], [len(ba) + n_free_a + _free(aval_of(b).ndim, cb, bb).index(db)]
+
+
+def _dot_lower(ctx, eqn, views):
+    """One batched matrix product [batch, M, N, K]: axes of a group are merged where strides allow."""
+    a, b = views
+    (ca, cb), (ba, bb) = (tuple(map(tuple, pair)) for pair in
+                          (eqn.params["contract"], eqn.params["batch"]))
+    free_a, free_b = _free(len(a.shape), ca, ba), _free(len(b.shape), cb, bb)
+    groups_a = [math.prod(a.shape[i] for i in g) for g in (ba, free_a, ca)]
+    n = math.prod(b.shape[i] for i in free_b)
+    batch, m, k = groups_a
+
+    def merged(view, order, shape):
+        moved = view.transpose(order)
+        flat = moved.reshape(shape)
+        return flat if flat is not None else ctx.contiguous(moved).reshape(shape)
+
+    a3 = merged(a, (*ba, *free_a, *ca), (batch, m, k))
+    b3 = merged(b, (*bb, *free_b, *cb), (batch, n, k))
+    out = ctx.new(eqn.outs[0].aval)
+    o3 = out.reshape((batch, m, n))
+    ctx.step(f"matmul:{CODE[out.dtype]}", [out, a3, b3], (batch, m, n, k),
+             strides=[(*o3.strides, 0),
+                      (a3.strides[0], a3.strides[1], 0, a3.strides[2]),
+                      (b3.strides[0], 0, b3.strides[1], b3.strides[2])],
+             cost=0.1 * batch * m * n * k)
+    return [out]
+
+
+dot_general = bilinear(
+    "dot_general", infer=_dot_infer, transposes=(_transpose_a, _transpose_b), batch=_dot_batch,
+    lower=_dot_lower, reference=_dot_reference,
+    samples=[Sample("f64[3,4]", "f64[4,2]", contract=((1,), (0,)), batch=((), ())),
+             Sample("f64[3]", "f64[3]", contract=((0,), (0,)), batch=((), ())),
+             Sample("f64[2,3,4]", "f64[2,5,4]", contract=((2,), (2,)), batch=((0,), (0,))),
+             Sample("f64[3,2]", "f64[4]", contract=((), ()), batch=((), ())),
+             Sample("f32[4,2,3]", "f32[3,5,4]", contract=((2, 0), (0, 2)), batch=((), ())),
+             Sample("f64[3,0]", "f64[0,2]", contract=((1,), (0,)), batch=((), ())),
+             Sample("i64[3,4]", "i64[4,2]", contract=((1,), (0,)), batch=((), ()))],
+    errors=[ErrorSample("f64[3,4]", "f64[3,2]", contract=((1,), (0,)), batch=((), ()),
+                        match="do not have equal extents"),
+            ErrorSample("f64[3]", "f32[3]", contract=((0,), (0,)), batch=((), ()), error=TypeError,
+                        match="one dtype")])

@@ -1,0 +1,475 @@
+"""Structural ops: they move elements. Most are views in a plan and cost nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ir.op import (CODE, ErrorSample, Hooks, Linear, Sample, aval_of, batch_first, flat,
+                     move_axis, structural)
+from .elementwise import OPS, add
+
+
+
+# ----- reshape, transpose, broadcast, reverse ------------------------------------------------------
+
+
+def _reshape_infer(x, *, shape):
+    if math.prod(shape) != x.size:
+        raise ValueError(f"cannot reshape {x} of {x.size} elements to shape {shape} "
+                         f"of {math.prod(shape)}")
+    return shape, x.dtype
+
+
+def _reshape_lower(ctx, eqn, views):
+    (view,), shape = views, eqn.params["shape"]
+    moved = view.reshape(shape)
+    return [moved if moved is not None else ctx.contiguous(view).reshape(shape)]
+
+
+reshape = structural(
+    "reshape", infer=_reshape_infer,
+    transpose=lambda cts, operands, *, shape: [reshape(cts[0], shape=operands[0].aval.shape)],
+    batch=lambda size, operands, dims, *, shape: (
+        [reshape(move_axis(operands[0], dims[0], 0), shape=(size, *shape))], [0]),
+    lower=_reshape_lower, reference=lambda x, *, shape: np.reshape(x, shape),
+    simplify=lambda inputs, params: inputs[0] if inputs[0].aval.shape == params["shape"] else None,
+    samples=[Sample("f64[3,4]", shape=(2, 6)), Sample("f64[]", shape=(1, 1)),
+             Sample("f64[0,3]", shape=(3, 0)), Sample("i64[6]", shape=(3, 2))],
+    errors=[ErrorSample("f64[3]", shape=(2,), match="cannot reshape")])
+
+
+def _transpose_infer(x, *, perm):
+    if sorted(perm) != list(range(x.ndim)):
+        raise ValueError(f"permutation {perm} does not name the {x.ndim} axes of {x} once each")
+    return tuple([x.shape[p] for p in perm]), x.dtype
+
+
+def _inverse(perm):
+    return tuple(sorted(range(len(perm)), key=perm.__getitem__))
+
+
+def _transpose_batch(size, operands, dims, *, perm):
+    (d,) = dims
+    moved = [p + (p >= d) for p in perm]
+    return [transpose(operands[0], perm=(d, *moved))], [0]
+
+
+transpose = structural(
+    "transpose", infer=_transpose_infer,
+    transpose=lambda cts, operands, *, perm: [transpose(cts[0], perm=_inverse(perm))],
+    batch=_transpose_batch, lower=lambda ctx, eqn, views: [views[0].transpose(eqn.params["perm"])],
+    reference=lambda x, *, perm: np.transpose(x, perm),
+    simplify=lambda inputs, params: (
+        inputs[0] if params["perm"] == tuple(range(len(params["perm"]))) else None),
+    samples=[Sample("f64[3,4,2]", perm=(2, 0, 1)), Sample("f64[]", perm=()),
+             Sample("f32[0,3]", perm=(1, 0))],
+    errors=[ErrorSample("f64[3,4]", perm=(0, 0), match="does not name")])
+
+
+def _broadcast_infer(x, *, shape, dims):
+    if len(dims) != x.ndim or list(dims) != sorted(set(dims)) or any(
+            d >= len(shape) or x.shape[i] not in (1, shape[d]) for i, d in enumerate(dims)):
+        raise ValueError(f"cannot broadcast {x} to shape {shape} with its axes at {dims}")
+    return shape, x.dtype
+
+
+def _broadcast_transpose(cts, operands, *, shape, dims):
+    aval = operands[0].aval
+    kept = {d for i, d in enumerate(dims) if aval.shape[i] == shape[d]}
+    total = OPS["reduce_sum"](cts[0], axes=tuple(d for d in range(len(shape)) if d not in kept))
+    return [reshape(total, shape=aval.shape)]
+
+
+def _broadcast_batch(size, operands, dims_in, *, shape, dims):
+    (d,) = dims_in
+    x = move_axis(operands[0], d, 0)
+    return [broadcast_in_dim(x, shape=(size, *shape), dims=(0, *(i + 1 for i in dims)))], [0]
+
+
+def _broadcast_reference(x, *, shape, dims):
+    full = [1] * len(shape)
+    for i, d in enumerate(dims):
+        full[d] = x.shape[i]
+    return np.broadcast_to(x.reshape(full), shape)
+
+
+broadcast_in_dim = structural(
+    "broadcast_in_dim", infer=_broadcast_infer, transpose=_broadcast_transpose,
+    batch=_broadcast_batch, reference=_broadcast_reference,
+    lower=lambda ctx, eqn, views: [views[0].broadcast(eqn.params["shape"], eqn.params["dims"])],
+    simplify=lambda inputs, params: inputs[0] if inputs[0].aval.shape == params["shape"] else None,
+    samples=[Sample("f64[]", shape=(2, 3), dims=()), Sample("f64[3]", shape=(2, 3), dims=(1,)),
+             Sample("f64[2,1]", shape=(2, 3), dims=(0, 1)), Sample("f64[3]", shape=(3, 0), dims=(0,))],
+    errors=[ErrorSample("f64[3]", shape=(2, 4), dims=(1,), match="cannot broadcast")])
+
+
+def _rev_infer(x, *, axes):
+    if any(not 0 <= a < x.ndim for a in axes):
+        raise ValueError(f"axes {axes} are not all axes of {x}")
+    return x.shape, x.dtype
+
+
+rev = structural(
+    "rev", infer=_rev_infer, transpose=lambda cts, operands, *, axes: [rev(cts[0], axes=axes)],
+    batch=lambda size, operands, dims, *, axes: (
+        [rev(operands[0], axes=tuple(a + (a >= dims[0]) for a in axes))], [dims[0]]),
+    lower=lambda ctx, eqn, views: [views[0].reverse(eqn.params["axes"])],
+    reference=lambda x, *, axes: np.flip(x, axes),
+    samples=[Sample("f64[3,4]", axes=(1,)), Sample("f64[3,4]", axes=(0, 1))],
+    errors=[ErrorSample("f64[3]", axes=(1,), match="not all axes")])
+
+
+# ----- slice, pad, concatenate -----------------------------------------------------------------------
+
+
+def _slice_infer(x, *, start, limit, stride):
+    if not len(start) == len(limit) == len(stride) == x.ndim or any(
+            not (0 <= a <= b <= n and s > 0)
+            for a, b, s, n in zip(start, limit, stride, x.shape, strict=True)):
+        raise ValueError(f"slice {start} to {limit} by {stride} does not fit {x}")
+    return tuple([-(-(b - a) // s) for a, b, s in zip(start, limit, stride, strict=True)]), x.dtype
+
+
+def _slice_transpose(cts, operands, *, start, limit, stride):
+    shape = operands[0].aval.shape
+    ct = aval_of(cts[0]).shape
+    high = tuple([n - a - ((m - 1) * s + 1 if m else 0)
+                  for n, a, s, m in zip(shape, start, stride, ct, strict=True)])
+    return [pad(cts[0], Hooks.lit_like(0, _scalar(cts[0])), low=start, high=high,
+                interior=tuple([s - 1 for s in stride]))]
+
+
+def _scalar(x):
+    """A 0-d value of x's dtype, to take a literal's type from."""
+    return aval_of(x).dtype.type(0)
+
+
+def _insert(values, d, value):
+    return (*values[:d], value, *values[d:])
+
+
+def _slice_batch(size, operands, dims, *, start, limit, stride):
+    (d,) = dims
+    return [slice(operands[0], start=_insert(start, d, 0), limit=_insert(limit, d, size),
+                  stride=_insert(stride, d, 1))], [d]
+
+
+slice = structural(
+    "slice", infer=_slice_infer, transpose=_slice_transpose, batch=_slice_batch,
+    lower=lambda ctx, eqn, views: [views[0].slice(**eqn.params)],
+    reference=lambda x, *, start, limit, stride: x[tuple(
+        np.s_[a:b:s] for a, b, s in zip(start, limit, stride, strict=True))],
+    samples=[Sample("f64[5,4]", start=(1, 0), limit=(5, 3), stride=(2, 1)),
+             Sample("f64[5]", start=(2,), limit=(2,), stride=(1,)), Sample("f64[]", start=(), limit=(),
+                                                                       stride=())],
+    errors=[ErrorSample("f64[3]", start=(1,), limit=(4,), stride=(1,), match="does not fit")])
+
+
+def _pad_infer(x, value, *, low, high, interior):
+    if value.ndim or value.dtype != x.dtype:
+        raise TypeError(f"the padding must be a scalar of dtype {x.dtype}, got {value}")
+    if not len(low) == len(high) == len(interior) == x.ndim or any(i < 0 for i in interior):
+        raise ValueError(f"padding {low}, {high}, {interior} does not fit {x}")
+    shape = [a + b + (n + (n - 1) * i if n else 0)
+             for n, a, b, i in zip(x.shape, low, high, interior, strict=True)]
+    if any(n < 0 for n in shape):
+        raise ValueError(f"padding {low}, {high} would leave {x} with a negative extent")
+    return tuple(shape), x.dtype
+
+
+def _pad_transpose(cts, operands, *, low, high, interior):
+    ct = cts[0]
+    x, value = operands
+    ct_x = ct_value = None
+    aval = x.aval if isinstance(x, Linear) else aval_of(x)
+    zeros = (0,) * aval.ndim
+    inner = pad(ct, Hooks.lit_like(0, _scalar(ct)), low=tuple([-a for a in low]),
+                high=tuple([-b for b in high]), interior=zeros)
+    inner = slice(inner, start=zeros, limit=aval_of(inner).shape,
+                  stride=tuple([i + 1 for i in interior]))
+    if isinstance(x, Linear):
+        ct_x = inner
+    if isinstance(value, Linear):
+        total = OPS["reduce_sum"](ct, axes=tuple(range(aval.ndim)))
+        ct_value = OPS["sub"](total, OPS["reduce_sum"](inner, axes=tuple(range(aval.ndim))))
+    return [ct_x, ct_value]
+
+
+def _pad_batch(size, operands, dims, *, low, high, interior):
+    x, value = operands
+    dx, dv = dims
+    if dv is None:
+        return [pad(x, value, low=_insert(low, dx, 0), high=_insert(high, dx, 0),
+                    interior=_insert(interior, dx, 0))], [dx]
+    x = batch_first(size, x, dx)        # a value per example: pad with 0 and add it outside
+    zero, one = (Hooks.lit_like(v, _scalar(x)) for v in (0, 1))
+    wide = {"low": (0, *low), "high": (0, *high), "interior": (0, *interior)}
+    padded = pad(x, zero, **wide)
+    outside = pad(Hooks.lit_like(0, x), one, **wide)
+    shape = aval_of(padded).shape
+    return [OPS["select"](OPS["eq"](outside, 1), broadcast_in_dim(value, shape=shape, dims=(0,)),
+                          padded)], [0]
+
+
+def _pad_lower(ctx, eqn, views):
+    x, value = views
+    low, high, interior = (eqn.params[k] for k in ("low", "high", "interior"))
+    out = ctx.new(eqn.outs[0].aval)
+    ctx.fill(out, value)
+    start, limit, stride, cut, end = [], [], [], [], []
+    for n, a, i, m in zip(x.shape, low, interior, out.shape, strict=True):
+        step = i + 1
+        first = 0 if a >= 0 else -(a // step)           # elements that a negative low drops
+        last = first
+        if m > 0:
+            last = max(first, min(n, (m - 1 - a) // step + 1))
+        start.append(a + first * step if last > first else 0)
+        limit.append(start[-1] + (last - first - 1) * step + 1 if last > first else start[-1])
+        stride.append(step)
+        cut.append(first)
+        end.append(last)
+    ones = (1,) * len(low)
+    if all(b > a for a, b in zip(cut, end, strict=True)):
+        ctx.copy(out.slice(tuple(start), tuple(limit), tuple(stride)),
+                 x.slice(tuple(cut), tuple(end), ones))
+    return [out]
+
+
+def _pad_reference(x, value, *, low, high, interior):
+    shape = [n + (n - 1) * i if n else 0 for n, i in zip(x.shape, interior, strict=True)]
+    wide = np.full(shape, value, x.dtype)
+    wide[tuple(np.s_[::i + 1] for i in interior)] = x
+    outer = np.pad(wide, [(max(a, 0), max(b, 0)) for a, b in zip(low, high, strict=True)],
+                   constant_values=value)
+    return outer[tuple(np.s_[max(-a, 0):n - max(-b, 0)]
+                       for a, b, n in zip(low, high, outer.shape, strict=True))]
+
+
+pad = structural(
+    "pad", infer=_pad_infer, transpose=_pad_transpose, batch=_pad_batch, lower=_pad_lower,
+    reference=_pad_reference,
+    samples=[Sample("f64[3]", "f64[]", low=(1,), high=(2,), interior=(0,)),
+             Sample("f64[3,2]", "f64[]", low=(0, 1), high=(-1, 0), interior=(1, 2)),
+             Sample("f64[4]", "f64[]", low=(-2,), high=(1,), interior=(1,)),
+             Sample("f64[0]", "f64[]", low=(2,), high=(1,), interior=(0,))],
+    errors=[ErrorSample("f64[3]", "f64[]", low=(-4,), high=(0,), interior=(0,),
+                        match="negative extent")])
+
+
+def _concatenate_infer(*xs, axis):
+    first = xs[0]
+    if not 0 <= axis < first.ndim:
+        raise ValueError(f"cannot concatenate along axis {axis} of {first}")
+    for x in xs[1:]:
+        if x.dtype != first.dtype or x.ndim != first.ndim or any(
+                a != b for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True)) if i != axis):
+            raise ValueError(f"cannot concatenate {first} and {x} along axis {axis}: "
+                             "all other axes and the dtype must agree")
+    shape = list(first.shape)
+    shape[axis] = sum(x.shape[axis] for x in xs)
+    return tuple(shape), first.dtype
+
+
+def _pieces(whole, operands, axis, of):
+    """(slice of whole, operand) pairs: where each operand lies in the concatenation."""
+    ndim, at = len(of), 0
+    for x in operands:
+        n = (x.aval if isinstance(x, Linear) else x).shape[axis]
+        yield x, {"start": tuple([at if i == axis else 0 for i in range(ndim)]),
+                  "limit": tuple([at + n if i == axis else m for i, m in enumerate(of)]),
+                  "stride": (1,) * ndim}
+        at += n
+
+
+def _concatenate_transpose(cts, operands, *, axis):
+    ct = cts[0]
+    return [slice(ct, **where) if isinstance(x, Linear) else None
+            for x, where in _pieces(ct, [x if isinstance(x, Linear) else aval_of(x) for x in operands],
+                                    axis, aval_of(ct).shape)]
+
+
+def _concatenate_lower(ctx, eqn, views):
+    axis = eqn.params["axis"]
+    out = ctx.new(eqn.outs[0].aval)
+    for view, where in _pieces(out, views, axis, out.shape):
+        ctx.copy(out.slice(**where), view)
+    return [out]
+
+
+concatenate = structural(
+    "concatenate", infer=_concatenate_infer, transpose=_concatenate_transpose,
+    batch=lambda size, operands, dims, *, axis: (
+        [concatenate(*[batch_first(size, x, d) for x, d in zip(operands, dims, strict=True)],
+                     axis=axis + 1)], [0]),
+    lower=_concatenate_lower, reference=lambda *xs, axis: np.concatenate(xs, axis),
+    samples=[Sample("f64[2,3]", "f64[1,3]", axis=0), Sample("f64[2,1]", "f64[2,0]", "f64[2,2]", axis=1),
+             Sample("f64[3]", axis=0)],
+    errors=[ErrorSample("f64[2,3]", "f64[2,2]", axis=0, match="cannot concatenate")])
+
+
+# ----- iota, constants, slices at run-time positions -----------------------------------------------------
+
+
+def _iota_lower(ctx, eqn, views):
+    out = ctx.new(eqn.outs[0].aval)
+    ctx.step(f"iota:{CODE[out.dtype]}", [out], out.shape, ints=(eqn.params["axis"],))
+    return [out]
+
+
+def _iota_infer(*, shape, dtype, axis):
+    if not 0 <= axis < len(shape):
+        raise ValueError(f"iota: axis {axis} is not an axis of shape {shape}")
+    return shape, dtype
+
+
+def _iota_reference(*, shape, dtype, axis):
+    along = np.arange(shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return np.broadcast_to(along, shape).astype(dtype)
+
+
+iota = flat("iota", infer=_iota_infer, batch=None, lower=_iota_lower, always=True,
+            reference=_iota_reference, why={"batch": "it has no operands"},
+            samples=[Sample(shape=(3, 4), dtype=np.dtype("int64"), axis=1),
+                     Sample(shape=(3,), dtype=np.dtype("float32"), axis=0)],
+            errors=[ErrorSample(shape=(3,), dtype=np.dtype("int64"), axis=1, match="not an axis")])
+
+
+class Box:
+    """Holds an array that a user's rule captured; equal only to itself, read at every run."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+constant = flat("constant", infer=lambda *, box: (box.value.shape, box.value.dtype), batch=None,
+                lower=lambda ctx, eqn, views: [ctx.const(eqn.params["box"].value)], always=True,
+                why={"batch": "it has no operands"})
+
+
+def _starts_ok(x, starts, sizes, name):
+    if len(starts) != x.ndim or len(sizes) != x.ndim or any(
+            n > m for n, m in zip(sizes, x.shape, strict=True)):
+        raise ValueError(f"{name}: sizes {sizes} with {len(starts)} starts do not fit {x}")
+    if any(s.ndim or s.dtype != np.int64 for s in starts):
+        raise TypeError(f"{name}: starts must be int64 scalars, got {', '.join(map(str, starts))}")
+
+
+def _dynamic_slice_infer(x, *starts, sizes):
+    _starts_ok(x, starts, sizes, "dynamic_slice")
+    return sizes, x.dtype
+
+
+def _dynamic_slice_lower(ctx, eqn, views):
+    x, *starts = views
+    out = ctx.new(eqn.outs[0].aval)
+    ctx.step(f"dynslice:{x.dtype.itemsize}", [out, x, *map(ctx.contiguous, starts)], out.shape,
+             strides=[out.strides, x.strides, *[(0,) * len(out.shape)] * len(starts)], ints=x.shape)
+    return [out]
+
+
+def _window(x, starts, sizes):
+    at = [int(np.clip(s, 0, n - m)) for s, n, m in zip(starts, x.shape, sizes, strict=True)]
+    return tuple(np.s_[a:a + m] for a, m in zip(at, sizes, strict=True))
+
+
+def _zeros(aval):
+    return Hooks.lit_like(0, aval)
+
+
+def _clamped_indices(starts, shape, sizes, extra=()):
+    """Index arrays of a window, for the batched forms: one per axis, broadcast to the window."""
+    out = []
+    lead = len(extra)
+    full = (*extra, *sizes)
+    for axis, (s, n, m) in enumerate(zip(starts, shape, sizes, strict=True)):
+        s = OPS["min"](OPS["max"](s, 0), n - m)
+        s = broadcast_in_dim(s, shape=full, dims=tuple(range(lead)))
+        out.append(add(s, iota(shape=full, dtype=np.dtype("int64"), axis=lead + axis)))
+    return out
+
+
+def _dynamic_slice_batch(size, operands, dims, *, sizes):
+    x, *starts = operands
+    dx, *ds = dims
+    if all(d is None for d in ds):
+        zero = Hooks.lit_like(0, starts[0]) if starts else None
+        return [dynamic_slice(x, *_insert(tuple(starts), dx, zero), sizes=_insert(sizes, dx, size))], [dx]
+    starts = [batch_first(size, s, d) for s, d in zip(starts, ds, strict=True)]
+    shape = aval_of(x).shape if dx is None else aval_of(x).shape[:dx] + aval_of(x).shape[dx + 1:]
+    index = _clamped_indices(starts, shape, sizes, (size,))
+    if dx is not None:
+        x = move_axis(x, dx, 0)
+        index = [iota(shape=(size, *sizes), dtype=np.dtype("int64"), axis=0), *index]
+    return [OPS["gather"](x, *index, mode="clip")], [0]
+
+
+dynamic_slice = structural(
+    "dynamic_slice", operands=(0,), infer=_dynamic_slice_infer,
+    transpose=lambda cts, operands, *, sizes: [
+        dynamic_update_slice(_zeros(operands[0].aval), cts[0], *operands[1:])]
+    + [None] * (len(operands) - 1),
+    batch=_dynamic_slice_batch, lower=_dynamic_slice_lower,
+    reference=lambda x, *starts, sizes: x[_window(x, starts, sizes)],
+    samples=[Sample("f64[5,4]", np.int64(1), np.int64(3), sizes=(2, 3)),
+             Sample("f64[5]", np.int64(-7), sizes=(2,))],
+    errors=[ErrorSample("f64[3]", np.int64(0), sizes=(4,), match="do not fit")])
+dynamic_slice.splat = False
+
+
+def _dynamic_update_infer(x, update, *starts):
+    _starts_ok(x, starts, update.shape, "dynamic_update_slice")
+    if x.dtype != update.dtype:
+        raise TypeError(f"dynamic_update_slice: dtypes differ: {x}, {update}")
+    return x.shape, x.dtype
+
+
+def _dynamic_update_transpose(cts, operands):
+    ct = cts[0]
+    x, update, *starts = operands
+    shape = (update.aval if isinstance(update, Linear) else aval_of(update))
+    ct_x = dynamic_update_slice(ct, _zeros(shape), *starts) if isinstance(x, Linear) else None
+    ct_u = dynamic_slice(ct, *starts, sizes=shape.shape) if isinstance(update, Linear) else None
+    return [ct_x, ct_u] + [None] * len(starts)
+
+
+def _dynamic_update_batch(size, operands, dims):
+    x, update, *starts = operands
+    dx, du, *ds = dims
+    x, update = batch_first(size, x, dx), batch_first(size, update, du)
+    shape, sizes = aval_of(x).shape[1:], aval_of(update).shape[1:]
+    if all(d is None for d in ds):
+        zero = Hooks.lit_like(0, starts[0]) if starts else None
+        return [dynamic_update_slice(x, update, *_insert(tuple(starts), 0, zero))] if starts else [
+            update], [0]
+    starts = [batch_first(size, s, d) for s, d in zip(starts, ds, strict=True)]
+    index = _clamped_indices(starts, shape, sizes, (size,))
+    rows = iota(shape=(size, *sizes), dtype=np.dtype("int64"), axis=0)
+    return [OPS["scatter_set"](x, update, rows, *index, mode="clip")], [0]
+
+
+def _dynamic_update_lower(ctx, eqn, views):
+    x, update, *starts = views
+    out = ctx.new(eqn.outs[0].aval)
+    ctx.copy(out, x)
+    ctx.step(f"dynupdate:{x.dtype.itemsize}", [out, update, *map(ctx.contiguous, starts)], update.shape,
+             strides=[out.strides, update.strides, *[(0,) * len(out.shape)] * len(starts)],
+             ints=out.shape)
+    return [out]
+
+
+def _dynamic_update_reference(x, update, *starts):
+    out = x.copy()
+    out[_window(x, starts, update.shape)] = update
+    return out
+
+
+dynamic_update_slice = structural(
+    "dynamic_update_slice", operands=(0, 1), infer=_dynamic_update_infer,
+    transpose=_dynamic_update_transpose, batch=_dynamic_update_batch, lower=_dynamic_update_lower,
+    reference=_dynamic_update_reference,
+    samples=[Sample("f64[5,4]", "f64[2,3]", np.int64(1), np.int64(3)),
+             Sample("f64[5]", "f64[2]", np.int64(9))],
+    errors=[ErrorSample("f64[3]", "f64[4]", np.int64(0), match="do not fit")])
+dynamic_update_slice.splat = False

@@ -1,0 +1,274 @@
+"""From a call of a transformed function to values: trace, transform once, run or inline.
+
+Every transform does the same four things with what is here: ``Call`` flattens the traced arguments
+and traces the function; ``Pass.of`` finds the transformed program by the structure of the trace;
+``Pass.run`` runs it, or inlines it into the program that an outer transform is tracing; the results
+are put back into pytrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import errors, plan, tree
+from .ir.core import Jaxpr
+from .trace.core import Captured, Tracer, Upward, aval_of, current_builder, trace
+from .transform.cleanup import cleanup
+from .transform.evaluate import PASSES, Cache, closed, evaluate
+
+PROGRAMS = Cache(4096)
+Upward.run_op = staticmethod(plan.run_op)
+
+
+def array_function(function, args, kwargs):
+    """What ``__array_function__`` gets: the traced version of one of NumPy's functions."""
+    from .numpy.core import FUNCTIONS
+    found = FUNCTIONS.get(function)
+    if found is None:
+        name = f"{function.__module__}.{function.__name__}"
+        if name == "numpy.copyto":
+            raise errors.InPlaceError("np.copyto (or np.full with a traced value) writes into an ndarray.",
+                                      "Use np.full_like(x, value), or value * np.ones(shape).")
+        raise errors.NotSupportedError(f"{name} has no traced version.",
+                                       "Write it with supported functions (see functrans.numpy).")
+    return found(*args, **kwargs)
+
+
+Upward.array_function = staticmethod(array_function)
+
+
+def api(function: Callable) -> Callable:
+    """A public entry point: errors leave it without frames of ours."""
+    @wraps(function)
+    def entry(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except Exception as e:
+            errors.hide_internal_frames(e)
+            raise
+    return entry
+
+
+def transformed(fun: Callable, name: str) -> Callable[[Callable], Callable]:
+    """Makes the function below the transformed ``fun``: its name, its docstring, no frames of ours."""
+    def wrap(call):
+        entry = api(call)
+        for attribute in ("__module__", "__doc__", "__wrapped__"):
+            if hasattr(fun, attribute):
+                setattr(entry, attribute, getattr(fun, attribute))
+        entry.__name__ = f"{name}({name_of(fun)})"
+        entry.__qualname__ = entry.__name__
+        entry.__wrapped__ = fun
+        return entry
+    return wrap
+
+
+def name_of(fun) -> str:
+    return getattr(fun, "__name__", None) or type(fun).__name__
+
+
+def check_callable(fun, name: str) -> None:
+    if not callable(fun):
+        raise TypeError(f"{name} takes a function as its first argument, got {type(fun).__name__}; write "
+                        f"{name}(f)(x), not {name}(f(x))")
+
+
+# ----- tracing -------------------------------------------------------------------------------------------
+
+
+class Traced(NamedTuple):
+    """A traced function: its program, what it captured, and how its outputs are put together."""
+
+    jaxpr: Jaxpr
+    consts: list
+    out_tree: Any
+    aux: Any                # (aux tree, its leaves: outputs by position or plain objects)
+    n_aux: int
+
+    @property
+    def n_out(self) -> int:
+        return len(self.jaxpr.outs) - self.n_aux
+
+
+def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=False, staged=False,
+               axes=None) -> Traced:
+    """Traces ``call(list of traced leaves)``, which returns a pytree, or ``(pytree, aux)``."""
+    def flat(*tracers):
+        out = call(list(tracers))
+        aux_info, moved = None, []
+        if has_aux:
+            if not (isinstance(out, tuple) and len(out) == 2):
+                raise errors.ResultTypeError(
+                    f"has_aux=True, but the function returned {describe(out)}.",
+                    "Return a pair (output, aux).")
+            out, aux = out
+            aux_leaves, aux_tree = tree.flatten(aux)
+            slots = []
+            for x in aux_leaves:        # traced ones become outputs, everything else passes through
+                if type(x) is Tracer:
+                    slots.append(len(moved))
+                    moved.append(x)
+                else:
+                    slots.append((x,))
+            aux_info = (aux_tree, slots)
+        outs, out_tree = tree.flatten(out)
+        for i, x in enumerate(outs):
+            check_output(x, out_tree, i, name)
+        return [*outs, *moved], (out_tree, aux_info, len(moved))
+
+    jaxpr, consts, (out_tree, aux, n_aux) = trace(flat, avals, leaves if known else None, name, staged,
+                                                  axes)
+    return Traced(jaxpr, consts, out_tree, aux, n_aux)
+
+
+def describe(x) -> str:
+    """A value in an error text: its type, and its aval if it has one."""
+    try:
+        return str(aval_of(x))
+    except (TypeError, AttributeError):
+        return f"a {type(x).__name__}"
+
+
+def check_output(x, out_tree, i, name) -> None:
+    """Raises for outputs that are not arrays or numbers."""
+    try:
+        aval_of(x)
+    except (TypeError, AttributeError):
+        where = out_tree.paths()[i]
+        raise errors.ResultTypeError(
+            f"the function given to {name} returned a {type(x).__name__}"
+            f"{' at result' + where if where else ''}, which is neither an array nor a number.",
+            "Return arrays, numbers, or pytrees of them; other things can go out through has_aux=True."
+        ) from None
+
+
+def leaf_avals(leaves, treedef, names, what: str) -> list:
+    """Avals of argument leaves; the error for one that is no array says which it is."""
+    avals = []
+    for i, x in enumerate(leaves):
+        try:
+            avals.append(aval_of(x))
+        except TypeError as e:
+            got = getattr(e, "got", str(e))
+            raise errors.DtypeError(f"argument {leaf_name(treedef, names, i)} of {what}: {got}",
+                                    getattr(e, "fix", None)) from None
+    return avals
+
+
+def leaf_name(treedef, names, i) -> str:
+    """``w['bias']``: leaf i of a tuple of arguments, by the function's own names for them."""
+    path = treedef.paths()[i]
+    head, _, rest = path[1:].partition("]")
+    try:
+        return f"{names(int(head))}{rest}"
+    except ValueError:
+        return path
+
+
+def argument_names(fun) -> Callable[[int], str]:
+    """``i -> name`` of positional argument i of fun, for messages."""
+    def name(i):
+        code = getattr(getattr(fun, "__func__", fun), "__code__", None)
+        if code is None:
+            wrapped = getattr(fun, "__wrapped__", None)
+            return argument_names(wrapped)(i) if wrapped is not None else f"args[{i}]"
+        skip = 1 if hasattr(fun, "__self__") else 0
+        names = code.co_varnames[skip:code.co_argcount]
+        return names[i] if i < len(names) else f"args[{i}]"
+    return name
+
+
+# ----- transformed programs --------------------------------------------------------------------------------
+
+
+class Pass:
+    """A transformed program, ready to run.
+
+    Attributes:
+      jaxpr: the program; aux: what the pass returned beside it; inputs: values for its inputs.
+    """
+
+    __slots__ = ("aux", "inputs", "jaxpr", "program")
+
+    def __init__(self, jaxpr, aux, program=None):
+        self.jaxpr, self.aux, self.program = jaxpr, aux, program
+
+    def run(self, values) -> list:
+        """The outputs: inlined into the current builder if anything is traced, else run."""
+        for x in values:
+            if type(x) is Tracer:
+                return evaluate(self.jaxpr, values)
+        if self.program is None:
+            self.program = plan.compile(self.jaxpr)
+        return self.program.run([x.value if type(x) is Captured else x for x in values])
+
+
+def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) -> tuple[Pass, list]:
+    """The program of ``body``, a pass over values of ``jaxpr``'s inputs (and more), and its inputs.
+
+    It is found by the structure of ``jaxpr``; where user rules are inside, these are traced again.
+    ``body(*values) -> (outs, aux)``.
+    """
+    if jaxpr.retraced:
+        new, consts, aux = trace(body, [aval_of(v).strong for v in values], values, kind)
+        return Pass(cleanup(new), aux), [*values, *consts]
+    key = (kind, jaxpr, static)
+    found = PROGRAMS.get(key)
+    if found is None:
+        new, aux = closed(body, [aval_of(v).strong for v in values], kind)
+        found = PROGRAMS.put(key, Pass(cleanup(new), aux))
+    return found, values
+
+
+def in_trace(values) -> bool:
+    """Whether any value is traced, so that programs are inlined instead of run."""
+    return any(type(x) is Tracer for x in values)
+
+
+def restore_aux(traced: Traced, moved):
+    """The aux pytree, with its traced leaves replaced by ``moved``."""
+    aux_tree, slots = traced.aux
+    return aux_tree.unflatten([s[0] if isinstance(s, tuple) else moved[s] for s in slots])
+
+
+def fresh(x):
+    """A copy that shares memory with nothing; numbers become NumPy scalars."""
+    return x.copy() if isinstance(x, np.ndarray) else x
+
+
+def clear_caches() -> None:
+    """Forgets all transformed programs, plans and recipes, and gives pooled memory back."""
+    from .ir.core import clear_signatures
+    from .numpy.dispatch import clear_recipes
+    PROGRAMS.clear()
+    PASSES.clear()
+    plan.clear_cache()
+    plan.clear_arenas()
+    clear_recipes()
+    clear_signatures()
+
+
+class CacheInfo(NamedTuple):
+    """Of one cache: hits and misses so far, entries now and at most."""
+
+    hits: int
+    misses: int
+    currsize: int
+    maxsize: int
+
+
+def cache_info() -> dict[str, CacheInfo]:
+    """The bounded caches: ``programs`` (transformed, by structure), ``passes``, ``plans``."""
+    made = {name: CacheInfo(c.hits, c.misses, len(c.entries), c.maxsize)
+            for name, c in (("programs", PROGRAMS), ("passes", PASSES))}
+    p = plan.cache_info()
+    return {**made, "plans": CacheInfo(p.hits, p.misses, p.size, p.maxsize)}
+
+
+__all__ = ["Cache", "Pass", "Traced", "api", "argument_names", "cache_info", "check_callable",
+           "clear_caches", "current_builder", "find_pass", "fresh", "in_trace", "leaf_avals",
+           "leaf_name", "name_of", "restore_aux", "trace_call", "transformed"]
