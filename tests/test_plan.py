@@ -14,6 +14,7 @@ from functrans import plan
 from functrans.errors import NotSupportedError
 from functrans.ir import core
 from functrans.ir.op import OPS, Op
+from functrans.plan.cache import ProgramCache
 from functrans.plan.lower import lower
 from functrans.plan.view import Buffer, View, dense
 
@@ -334,11 +335,11 @@ def test_cache():
 
 
 def test_cache_is_bounded():
-    cache = plan.cache.ProgramCache(4, 10**9)
+    cache = ProgramCache(4, 10**9)
     for n in range(10):
         cache.get(n, lambda n=n: lower(jaxpr([(3,)], chain(n))))
     assert cache.info().size == 4
-    cache = plan.cache.ProgramCache(100, 5000)
+    cache = ProgramCache(100, 5000)
     for n in range(10):
         cache.get(n, lambda n=n: lower(jaxpr([(3,)], chain(n))))
     assert cache.info().nbytes <= 5000 or cache.info().size == 1

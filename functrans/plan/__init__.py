@@ -3,11 +3,12 @@
 In: a jaxpr. Out: a ``Program``, flat C steps over an arena; ``run`` turns values into fresh arrays.
 What must hold: a program is immutable and reentrant and owns no arena; inputs are never written;
 no output shares memory with anything; lowering is linear in the number of equations.
-``view`` and ``lower`` make steps, ``buffers`` places them, ``run`` and ``control`` execute them.
+``view`` and ``lower`` make steps, ``buffers`` places them, ``run`` and ``control`` execute them,
+``entry`` is where other rooms come in.
 """
 
 from .arena import arena_info, clear_arenas
-from .cache import cache_info, clear_cache, compile, evaluate, run_op
+from .entry import cache_info, clear_cache, compile, evaluate, run_op
 from .lower import Context, lower
 from .run import Program
 from .view import View

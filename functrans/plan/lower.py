@@ -17,6 +17,7 @@ from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
 from ..kernels.lib import load_blas
 from .buffers import place, round_up
+from .cache import ProgramCache
 from .run import Program, Step, kernel_cost
 from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
 
@@ -24,6 +25,9 @@ PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep
 UNKNOWN_NS = 1e9          # a loop of unknown length
 STEP_NS = 3.0             # dispatch of a step
 BLAS_FROM = 65536         # multiply-adds of one product; matmul.c asks BLAS from here on, if loaded
+
+# Programs of loop bodies and branches, which an unrolled Python loop may name many times.
+bodies = ProgramCache(1024, 64 << 20)
 
 
 def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
@@ -51,6 +55,10 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
     return Program(ctx.steps, jaxpr.in_avals, jaxpr.out_avals, bytes(ctx.blob), arena,
                    tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
                    tuple(ctx.references))
+
+
+def _inner(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
+    return bodies.get((jaxpr, *carries), lambda: lower(jaxpr, carries))
 
 
 def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
@@ -261,7 +269,7 @@ class Context:
     def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
-        body = lower(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
+        body = _inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         if not outs:
             return outs
@@ -279,8 +287,8 @@ class Context:
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body
-        cond = lower(p["cond"])
-        body = lower(p["body"], [(n_body + k, k) for k in range(n_carry)])
+        cond = _inner(p["cond"])
+        body = _inner(p["body"], [(n_body + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         ins = [self.contiguous(v) for v in views]
         carry = ins[n_cond + n_body:]
@@ -292,7 +300,7 @@ class Context:
         return outs
 
     def cond(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
-        branches = [lower(b) for b in eqn.params["branches"]]
+        branches = [_inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
         if outs:
             self._control("cond", outs, [self.contiguous(v) for v in views],
