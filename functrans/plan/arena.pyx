@@ -3,6 +3,8 @@
 Programs own no arena, so thousands of cached programs cost no memory and one program may run in
 several threads at once. Callers hold the GIL, which guards the pool.
 """
+import os
+
 from libc.stdlib cimport free
 from libc.string cimport memmove
 
@@ -32,7 +34,7 @@ cdef enum:
 cdef block _kept[BLOCKS]               # oldest first
 cdef int _count = 0
 cdef size_t _total = 0
-cdef size_t _limit = 256 << 20
+cdef size_t _limit = min(1 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
 cdef size_t HUGE_PAGE = 2 << 20
 
 
