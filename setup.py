@@ -125,7 +125,7 @@ class BuildExt(build_ext):
         sources = codegen.write_sources(generated, list(levels))
         compile_openmp, link_openmp = self.probe_openmp(work)
         base = [*FLAGS, *WARNINGS, f"-I{KERNELS}", f"-I{generated}", "-D_GNU_SOURCE", "-fPIC",
-                "-std=gnu11"]
+                "-std=gnu11", "-g0"]
         jobs = [(KERNELS / name, work / f"{Path(name).stem}.o", ["-O2", *compile_openmp, *base])
                 for name in codegen.SHARED_SOURCES]
         jobs += [(source, work / f"{source.stem}_{level}.o",
@@ -135,7 +135,13 @@ class BuildExt(build_ext):
         headers += sorted(p for p in KERNELS.glob("*.h") if p not in headers)
         newest = max(p.stat().st_mtime for p in headers)
         with ThreadPoolExecutor(JOBS) as pool:
-            list(pool.map(lambda job: self.compile_object(*job, newest), jobs))
+            compiled = list(pool.map(lambda job: self.compile_object(*job, newest), jobs))
+        if any(compiled):
+            # setuptools compares whole seconds: without this it may miss that objects are newer
+            name = self.get_ext_filename(self.get_ext_fullname(ext.name))
+            for built in (Path(self.build_lib) / name, HERE / name):
+                if built.exists():
+                    os.utime(built, (0, 0))
         ext.extra_objects = [str(job[1]) for job in jobs]
         ext.include_dirs.append(str(generated))
         ext.extra_link_args += link_openmp
@@ -143,13 +149,14 @@ class BuildExt(build_ext):
         ext.depends += [str(KERNELS / name) for name in codegen.SHARED_SOURCES]
         ext.depends += ext.extra_objects
 
-    def compile_object(self, source: Path, target: Path, flags: list[str], newest: float) -> None:
+    def compile_object(self, source: Path, target: Path, flags: list[str], newest: float) -> bool:
+        """Whether it had to."""
         command = [*self.compiler.compiler_so, "-c", str(source), "-o", str(target), *flags]
         stamp = target.with_suffix(".cmd")
         text = "\n".join(command)
         if (not self.force and target.exists() and stamp.exists() and stamp.read_text() == text
                 and target.stat().st_mtime > max(newest, source.stat().st_mtime)):
-            return
+            return False
         print(" ".join(command), flush=True)
         result = subprocess.run(command, stderr=subprocess.PIPE, text=True)
         sys.stderr.write(result.stderr)
@@ -157,6 +164,7 @@ class BuildExt(build_ext):
             raise SystemExit(f"functrans: {command[0]} could not compile {source} (gcc >= 12 or "
                              "clang >= 17 is needed); its messages are above")
         stamp.write_text(text)
+        return True
 
     def probe_openmp(self, work: Path) -> tuple[list[str], list[str]]:
         """Flags with which a small OpenMP program compiles and links; none: the build is serial."""

@@ -8,8 +8,9 @@
 
 ft_blas_table ft_blas;
 
-/* Multiply-adds above which a BLAS call beats the own loops (measured). */
-#define BLAS_FROM 65536
+/* Multiply-adds above which a BLAS call beats the own loops (measured): products, and with a vector. */
+#define GEMM_FROM (128.0 * 128 * 128)
+#define GEMV_FROM 16384.0
 #define ROWS 64                /* rows of one task of the own loops */
 #define STACK_SCRATCH 8192
 
@@ -197,7 +198,8 @@ static int blas_product(const ft_matmul *kernel, char *out, const char *a, const
 
 static int use_blas(const ft_matmul *kernel, const ft_mm *d)
 {
-    if (!kernel->blas || (double)d->m * d->n * d->k < BLAS_FROM || (d->m == 1 && d->n == 1))
+    double from = d->m == 1 || d->n == 1 ? GEMV_FROM : GEMM_FROM;
+    if (!kernel->blas || (double)d->m * d->n * d->k <= from || (d->m == 1 && d->n == 1))
         return 0;
     if (!(kernel->blas == 2 ? ft_blas.dgemm && ft_blas.dgemv : ft_blas.sgemm && ft_blas.sgemv))
         return 0;

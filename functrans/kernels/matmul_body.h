@@ -53,7 +53,9 @@ FT_INLINE void FT_NAME(panel)(char *out, const char *a, const char *b, const ft_
     int64_t wide = nv * PER, bstep = d->bk, i = 0;
     out += j * d->on;
     b += j * d->bn;
-    if (w < wide || d->bn != sizeof(T)) {
+    /* Many rows use it again: packed, it does not fall on few cache sets and pages. */
+    int far = d->m >= 32 && d->k >= 64 && (d->bk & 1023) == 0;
+    if (w < wide || d->bn != sizeof(T) || far || (d->m >= 64 && d->k >= 256)) {
         T *s = (T *)scratch;
         for (int64_t k = 0; k < d->k; k++, s += wide) {
             const char *row = b + k * d->bk;

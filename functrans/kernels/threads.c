@@ -67,10 +67,11 @@ void ft_set_num_threads(int n)
 }
 
 #ifdef _OPENMP
-/* libgomp's threads do not survive a fork but its records of them do: end the team before. */
+/* libgomp's threads do not survive a fork but its records of them do: end the team before.
+ * (gcc has the call since 9, though it claims OpenMP 4.5 for long after.) */
 static void before_fork(void)
 {
-#if _OPENMP >= 201811
+#if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9)
     if (!inside)
         omp_pause_resource_all(omp_pause_hard);
 #endif
