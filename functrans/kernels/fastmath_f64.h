@@ -203,8 +203,11 @@ FT_INLINE double ft_reduce_pi_f64(double x, double q, double unit, double *l)
  * bits of `magic`, is odd. The derivative by l only has to vanish at pi/2. */
 FT_INLINE double ft_sin_turned_f64(double r, double l, double magic)
 {
-    double z = r * r;
-    double y = ft_ma_f64(r * z, FT_SIN_f64(z), l * ft_ma_f64(z, -0x1.9f02f6222c72p-2, 1.0)) + r;
+    double z = r * r, low = l * ft_ma_f64(z, -0x1.9f02f6222c72p-2, 1.0);
+#if FT_FUSED
+    low = ft_ma_f64(r * ft_ma_f64(r, r, -z), -0.13, low);     /* what z lost, by the slope */
+#endif
+    double y = ft_ma_f64(r * z, FT_SIN_f64(z), low) + r;
     return ft_from_f64(ft_bits_f64(y) ^ (ft_bits_f64(magic) << 63));
 }
 
