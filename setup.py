@@ -95,8 +95,8 @@ class BuildExt(build_ext):
 
     def cythonize(self):
         from Cython.Build import cythonize
-        checks = {name: DEBUG for name in
-                  ("boundscheck", "wraparound", "initializedcheck", "nonecheck")}
+        checks = dict.fromkeys(
+            ("boundscheck", "wraparound", "initializedcheck", "nonecheck"), DEBUG)
         made = cythonize(
             self.extensions, nthreads=JOBS if len(self.extensions) > 1 else 0,
             force=bool(self.force), build_dir=str(Path(self.build_temp).parent / "cython"),

@@ -148,12 +148,12 @@ FT_DIVISION(double, f64)
 FT_LOGADDEXP(float, f32)
 FT_LOGADDEXP(double, f64)
 
-/* x**k: squaring for small k (float in double, so that it is rounded once), else pow. */
+/* x**k: squaring for small k, where it is within 4 ulps, else pow. */
 FT_INLINE double ft_powi_f64(double x, int64_t k)
 {
     uint64_t m = k < 0 ? -(uint64_t)k : (uint64_t)k;
-    if (m > 32)
-        return pow(x, (double)k);
+    if (m > 8)
+        return ft_pow_f64(x, (double)k);
     double r = 1, b = x;
     for (; m; m >>= 1, b *= b)
         if (m & 1)
@@ -162,7 +162,7 @@ FT_INLINE double ft_powi_f64(double x, int64_t k)
         return r;
     /* x**-k left the range, its inverse may not have */
     int lost = ft_abs_f64(r) < DBL_MIN || ft_abs_f64(r) > DBL_MAX;
-    return lost ? pow(x, (double)k) : 1 / r;
+    return lost ? ft_pow_f64(x, (double)k) : 1 / r;
 }
 
 FT_INLINE float ft_powi_f32(float x, int64_t k)

@@ -1,0 +1,172 @@
+"""What the tests of the kernels share: operands with special values, comparisons, and a step of any
+kernel."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+
+from functrans.ir.op import DTYPE
+from functrans.kernels import codegen, lib
+
+CODES = codegen.CODES
+ROWS = codegen.table()
+BY_NAME = {op.name: op for op in codegen.records()}
+ULPS = 4          # NumPy's own f32 functions are up to 4 ulps off
+ROUNDED_ONCE = set("""
+    neg add sub mul zmul div floordiv mod fmod abs sign floor ceil trunc rint copysign nextafter
+    heaviside sqrt max min fmax fmin select stop_gradient""".split())
+
+
+def rng_of(text):
+    return np.random.default_rng(zlib.crc32(text.encode()))
+
+
+def numbers(code, shape, rng, low=-9.0, high=9.0):
+    """Random values with special ones strewn in."""
+    dt = DTYPE[code]
+    n = int(np.prod(shape))
+    if code == "b1":
+        return rng.integers(0, 2, n).astype(bool).reshape(shape)
+    if code in codegen.INTS:
+        info = np.iinfo(dt)
+        x = rng.integers(max(info.min, -100), min(info.max, 100), n, endpoint=True).astype(dt)
+        special = np.array([0, 1, info.min, info.max, info.max - 1, 2, info.min + 1], dt)
+    else:
+        tiny = np.finfo(dt).smallest_subnormal
+        x = rng.uniform(low, high, n).astype(dt)
+        special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, tiny, -tiny * 3, np.finfo(dt).max,
+                            1.0, -1.0, 0.5, -2.5, 1.5, 2.5], dt)
+    where = rng.integers(0, 4, n) == 0
+    x[where] = rng.choice(special, int(where.sum()))
+    return x.reshape(shape)
+
+
+def tame(code, shape, rng):
+    """Values whose sums and products stay finite."""
+    if code in codegen.FLOATS:
+        return rng.uniform(0.5, 1.5, shape).astype(DTYPE[code])
+    return numbers(code, shape, rng)
+
+
+def same(got, want, ulps=0):
+    """Equal values, within some ulps for floats; nan is nan. With 0 ulps zeros have a sign."""
+    assert got.shape == want.shape and got.dtype == want.dtype, (got.dtype, want.dtype)
+    if got.dtype.kind != "f":
+        np.testing.assert_array_equal(got, want)
+        return
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    got, want = got[~np.isnan(want)], want[~np.isnan(want)]
+    if ulps == 0:
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+        return
+    finite = np.isfinite(want) & np.isfinite(got)
+    np.testing.assert_array_equal(got[~finite], want[~finite])
+    got, want = got[finite], want[finite]
+    with np.errstate(over="ignore"):
+        limit = ulps * np.spacing(np.maximum(np.abs(want), np.finfo(want.dtype).tiny))
+    limit[~np.isfinite(limit)] = np.finfo(want.dtype).eps * np.finfo(want.dtype).max * ulps
+    bad = ~(np.abs(got - want) <= np.abs(limit))
+    assert not bad.any(), (got[bad][:4], want[bad][:4])
+
+
+def unsigned_zero(x):
+    """Of -0.0 and 0.0 either may be the extremum."""
+    return x + 0 if x.dtype.kind == "f" else x
+
+
+def bits(x):
+    """The bytes of an array, all nans being one (which of two nans wins is nobody's business)."""
+    x = np.ascontiguousarray(x).copy()
+    if x.dtype.kind == "f":
+        x[np.isnan(x)] = np.nan
+    return x.tobytes()
+
+
+def operands(name, code, shape, rng):
+    op = BY_NAME[name]
+    args = [numbers(code, shape, rng) for _ in range(op.arity)]
+    if name == "select":
+        args[0] = numbers("b1", shape, rng)
+    if name == "pow" and code in codegen.INTS:      # NumPy refuses negative ones
+        args[1] = rng.integers(0, 12, shape).astype(DTYPE[code])
+    if name in ("shl", "shr"):
+        args[1] = rng.integers(0, 80, shape).astype(DTYPE[code])
+    if name in ("floordiv", "mod", "fmod") and code in codegen.INTS:
+        args[1] = np.where(rng.integers(0, 3, shape) == 0, 0, args[1])
+        minus = np.array(-1).astype(DTYPE[code])
+        args[1] = np.where(rng.integers(0, 3, shape) == 0, minus, args[1]).astype(DTYPE[code])
+    return args
+
+
+def ew(kernel, out, args, cost=0.0, k=3):
+    lib.call(kernel, [out], args, out.shape, (k,), cost=cost)
+    return out
+
+
+def generic(name, size, rng):
+    """Some operands for any kernel: (outs, ins, shape, ints, strides)."""
+    kind, *rest = name.split(":")
+    code = rest[-1]
+    if kind == "ew":
+        op = rest[0]
+        if op == "convert":
+            args, out = [numbers(rest[1], size, rng)], rest[2]
+        else:
+            args = operands(op, code, (size,), rng)
+            out = next(r[2] for r in ROWS if r[0] == op and r[1] == code)
+        return [np.empty(size, DTYPE[out])], args, (size,), (3,), None
+    if kind == "reduce":
+        x = tame(code, (size // 8, 8), rng)
+        return [np.empty(8, x.dtype)], [x], (8, size // 8), (1,), [(x.itemsize, 0), x.strides[::-1]]
+    if kind in ("argreduce", "cumulative"):
+        x = tame(code, (16, size // 16), rng)
+        if kind == "cumulative":
+            return [np.empty_like(x)], [x], x.shape, (1,), None
+        return [np.empty(16, np.int64)], [x], x.shape, (1,), [(8, 0), x.strides]
+    if kind == "matmul":
+        m = int(size ** 0.5) // 2 + 3
+        a, b = tame(code, (m, m + 1), rng), tame(code, (m + 1, m + 2), rng)
+        out = np.empty((m, m + 2), a.dtype)
+        strides = [(0, *out.strides, 0), (0, a.strides[0], 0, a.strides[1]),
+                   (0, 0, *b.strides[::-1])]
+        return [out], [a, b], (1, m, m + 2, m + 1), (), strides
+    if kind == "iota":
+        return [np.empty((size // 8, 8), DTYPE[code])], [], (size // 8, 8), (0,), None
+    if kind == "scatter":
+        x = tame(code, (3, size // 4), rng)
+        return [x], [tame(code, (4, size // 4), rng), np.array([0, 2, 0, 9])], (4,), \
+            (1, 0, 3, size // 4), [()] * 3
+    x = rng.integers(0, 200, (size // 16, 16)).astype(f"u{code}")
+    if kind == "copy":
+        return [np.empty_like(x.T)], [x.T], x.T.shape, (), None
+    if kind == "gather":
+        index = rng.integers(-3, 20, size)
+        ints = (1, 1, size // 16, x.nbytes // len(x), 7)
+        return [np.empty((size, 16), x.dtype)], [x, index], (size,), ints, [()] * 3
+    scalars = [np.array(1, np.int64), np.array(2, np.int64)]
+    part = np.zeros((size // 32, 8), x.dtype)
+    outs, ins = ([part], [x]) if kind == "dynslice" else ([x], [part])
+    return outs, [*ins, *scalars], part.shape, x.shape, [outs[0].strides, ins[0].strides, (), ()]
+
+
+def result(name, size, cost):
+    outs, ins, shape, ints, strides = generic(name, size, rng_of(name))
+    lib.call(name, outs, ins, shape, ints, strides, cost)
+    return b"".join(bits(o) for o in outs)
+
+
+def digests():
+    """A hash of the result of every kernel: run in a process of each level."""
+    return {n: hashlib.sha1(result(n, 800, 0.0)).hexdigest() for n in lib.names()}
+
+
+def python(code, **env):
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = os.pathsep.join([os.path.dirname(here), here, *sys.path])
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": path, **env})
