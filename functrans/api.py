@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from . import errors, tree
+from .boundary import Transformed
 from .ir.core import Jaxpr, aval, lit
 
 from .staging import (api, argument_names, check_callable, find_pass, leaf_avals, leaf_name, name_of,
-                      restore_aux, trace_call, transformed)
+                      restore_aux, trace_call)
 from .trace.core import Tracer, aval_of
 from .transform import linearize as _linearize
 from .transform.evaluate import evaluate
@@ -67,54 +68,79 @@ class ShapeDtypeStruct:
 # ----- choosing arguments --------------------------------------------------------------------------------
 
 
-class _Chosen:
-    """Some arguments of a call as one pytree; the others reach the function untouched."""
+class _Selection:
+    """Which arguments of a function a transform takes: worked out once, when it is made."""
 
-    def __init__(self, fun, argnums, argnames, args, kwargs, what):
-        self.fun, self.args, self.kwargs = fun, args, kwargs
-        self.single = argnames is None and isinstance(argnums, int) or (
-            isinstance(argnames, str) and argnums is None)
-        nums = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    def __init__(self, fun, argnums, argnames, what):
+        self.fun, self.what, self.argnums = fun, what, argnums
+        self.nums = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
         self.names = () if argnames is None else (argnames,) if isinstance(argnames, str) else tuple(
             argnames)
+        self.single = isinstance(argnums, int) and argnames is None or (
+            isinstance(argnames, str) and argnums is None)
+        self.first = self.nums == (0,) and not self.names
+
+    def check(self, args, kwargs) -> tuple[int, ...]:
+        """The positions counted from the front; TypeError where the call has no such argument."""
         n = len(args)
-        for i in nums:
+        for i in self.nums:
             if not -n <= i < n:
-                raise TypeError(f"{what}: argnums={argnums} but {name_of(fun)} was called with {n} "
-                                "positional arguments; pass that argument by position, or name it with "
-                                "argnames")
+                raise TypeError(f"{self.what}: argnums={self.argnums} but {name_of(self.fun)} was called "
+                                f"with {n} positional arguments; pass that argument by position, or name it "
+                                "with argnames")
         missing = [k for k in self.names if k not in kwargs]
         if missing:
-            raise TypeError(f"{what}: argnames {', '.join(map(repr, missing))} not among the keywords of "
-                            f"the call ({', '.join(kwargs) or 'none'})")
-        self.nums = tuple([i % n for i in nums])
-        self.leaves, self.treedef = tree.flatten(
-            (*[args[i] for i in self.nums], *[kwargs[k] for k in self.names]))
-        self.what = what
+            raise TypeError(f"{self.what}: argnames {', '.join(map(repr, missing))} not among the keywords "
+                            f"of the call ({', '.join(kwargs) or 'none'})")
+        return tuple([i % n for i in self.nums])
+
+
+class _Chosen:
+    """The chosen arguments of one call as a pytree; the others reach the function untouched."""
+
+    __slots__ = ("args", "kwargs", "leaves", "nums", "selection", "treedef")
+
+    def __init__(self, selection, args, kwargs):
+        self.selection, self.args, self.kwargs = selection, args, kwargs
+        if selection.first and args:
+            self.nums = (0,)
+            self.leaves, self.treedef = tree.flatten(args[:1])
+        else:
+            self.nums = selection.check(args, kwargs)
+            self.leaves, self.treedef = tree.flatten(
+                (*[args[i] for i in self.nums], *[kwargs[k] for k in selection.names]))
 
     def name(self, position: int) -> str:
         """The function's own name for chosen argument number ``position``."""
         if position < len(self.nums):
-            return argument_names(self.fun)(self.nums[position])
-        return self.names[position - len(self.nums)]
+            return argument_names(self.selection.fun)(self.nums[position])
+        return self.selection.names[position - len(self.nums)]
 
     def avals(self) -> list:
-        return leaf_avals(self.leaves, self.treedef, self.name, self.what)
+        return leaf_avals(self.leaves, self.treedef, self.name, self.selection.what)
 
     def call(self, leaves):
         """The function on these leaves in place of the chosen arguments' own."""
         chosen = self.treedef.unflatten(leaves)
-        args, kwargs = list(self.args), self.kwargs
+        selection, args, kwargs = self.selection, self.args, self.kwargs
+        if selection.first:
+            return selection.fun(*chosen, *args[1:], **kwargs)
+        args = list(args)
         for i, x in zip(self.nums, chosen[:len(self.nums)], strict=True):
             args[i] = x
-        if self.names:
-            kwargs = {**kwargs, **dict(zip(self.names, chosen[len(self.nums):], strict=True))}
-        return self.fun(*args, **kwargs)
+        if selection.names:
+            kwargs = {**kwargs, **dict(zip(selection.names, chosen[len(self.nums):], strict=True))}
+        return selection.fun(*args, **kwargs)
 
     def restore(self, leaves):
         """Results of the chosen arguments' structure: of one argument, or a tuple of them."""
         out = self.treedef.unflatten(leaves)
-        return out[0] if self.single else out
+        return out[0] if self.selection.single else out
+
+
+def _all_of(fun, args, what) -> _Chosen:
+    """All positional arguments of a call."""
+    return _Chosen(_Selection(fun, tuple(range(len(args))), None, what), args, {})
 
 
 def _check_differentiable(chosen: _Chosen, avals, what, allow_int) -> None:
@@ -166,8 +192,9 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
     (5.0, array([2., 4.]))
     """
     check_callable(fun, "value_and_grad")
-    return transformed(fun, "value_and_grad")(
-        _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, "value_and_grad", True))
+    options = (argnums, argnames, has_aux, holomorphic, allow_int)
+    return Transformed(_gradient(fun, *options, "value_and_grad", True), fun, "value_and_grad",
+                       (_remake, ("value_and_grad", fun, options)))
 
 
 def grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
@@ -185,8 +212,17 @@ def grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
     np.float64(12.0)
     """
     check_callable(fun, "grad")
-    return transformed(fun, "grad")(
-        _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, "grad", False))
+    options = (argnums, argnames, has_aux, holomorphic, allow_int)
+    return Transformed(_gradient(fun, *options, "grad", False), fun, "grad",
+                       (_remake, ("grad", fun, options)))
+
+
+def _remake(name, fun, options):
+    """A gradient function again, from its pickle."""
+    argnums, argnames, has_aux, holomorphic, allow_int = options
+    make = grad if name == "grad" else value_and_grad
+    return make(fun, argnums, argnames=argnames, has_aux=has_aux, holomorphic=holomorphic,
+                allow_int=allow_int)
 
 
 def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, with_value):
@@ -199,8 +235,10 @@ def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, wit
                                        "Write real and imaginary parts as two real arrays.",
                                        location=False)
 
+    selection = _Selection(fun, argnums, argnames, what)
+
     def call(*args, **kwargs):
-        chosen = _Chosen(fun, argnums, argnames, args, kwargs, what)
+        chosen = _Chosen(selection, args, kwargs)
         avals = chosen.avals()
         for a in avals:
             if a.dtype.kind != "f":
@@ -267,7 +305,7 @@ def vjp(fun: Callable, *primals, has_aux: bool = False):
     [0.0, 2.0]
     """
     check_callable(fun, "vjp")
-    chosen = _Chosen(fun, tuple(range(len(primals))), None, primals, {}, "vjp")
+    chosen = _all_of(fun, primals, "vjp")
     avals = chosen.avals()
     traced = trace_call(chosen.call, chosen.leaves, avals, "vjp", has_aux=has_aux)
     jaxpr, n = traced.jaxpr, len(avals)
@@ -357,7 +395,7 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_a
             raise TypeError(f"jvp: {name} must be a tuple with one entry per argument, got "
                             f"{type(value).__name__}; write jvp(f, (x,), (t,))")
     primals = tuple(primals)
-    chosen = _Chosen(fun, tuple(range(len(primals))), None, primals, {}, "jvp")
+    chosen = _all_of(fun, primals, "jvp")
     avals = chosen.avals()
     ts = _matching_leaves(tuple(tangents), chosen.treedef, avals, "jvp (tangents)", "primals")
     traced = trace_call(chosen.call, chosen.leaves, avals, "jvp", has_aux=has_aux)
@@ -396,7 +434,7 @@ def linearize(fun: Callable, *primals):
     3.0
     """
     check_callable(fun, "linearize")
-    chosen = _Chosen(fun, tuple(range(len(primals))), None, primals, {}, "linearize")
+    chosen = _all_of(fun, primals, "linearize")
     avals = chosen.avals()
     traced = trace_call(chosen.call, chosen.leaves, avals, "linearize")
     jaxpr, n = traced.jaxpr, len(avals)
@@ -444,7 +482,7 @@ def linear_transpose(fun: Callable, *examples) -> Callable:
 
     @api
     def transposed(cts):
-        chosen = _Chosen(fun, tuple(range(len(examples))), None, examples, {}, "linear_transpose")
+        chosen = _all_of(fun, examples, "linear_transpose")
         avals = [a.strong for a in chosen.avals()]
         traced = trace_call(chosen.call, chosen.leaves, avals, "linear_transpose", known=False)
         jaxpr, n = traced.jaxpr, len(avals)
@@ -554,7 +592,12 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int |
                                    "mapped arguments.", "Give it an axis.")
         return traced.out_tree.unflatten(found.run(values))
 
-    return transformed(fun, "vmap")(call)
+    return Transformed(call, fun, "vmap", (_revmap, (fun, in_axes, out_axes, axis_size, axis_name)))
+
+
+def _revmap(fun, in_axes, out_axes, axis_size, axis_name):
+    """A vmapped function again, from its pickle."""
+    return vmap(fun, in_axes, out_axes, axis_size=axis_size, axis_name=axis_name)
 
 
 def _vmap_name(treedef, names, i) -> str:
@@ -625,7 +668,7 @@ def eval_shape(fun: Callable, *args, **kwargs):
 
 def _abstract(fun, static, args, kwargs, what):
     nums = tuple([i for i in range(len(args)) if i not in {s % max(len(args), 1) for s in static}])
-    chosen = _Chosen(fun, nums, tuple(kwargs), args, kwargs, what)
+    chosen = _Chosen(_Selection(fun, nums, tuple(kwargs), what), args, kwargs)
     avals = chosen.avals()
     traced = trace_call(chosen.call, chosen.leaves, avals, what, known=False, staged=True)
     jaxpr = traced.jaxpr

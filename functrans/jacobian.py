@@ -8,7 +8,8 @@ import numpy as np
 
 from . import errors, tree
 from .api import jvp, vjp, vmap
-from .staging import check_callable, describe, transformed
+from .boundary import Transformed
+from .staging import check_callable, describe
 from .trace.core import aval_of
 
 
@@ -93,7 +94,7 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         jacobian = tree.map(unpack, tangents)
         return (jacobian, out[1]) if has_aux else jacobian
 
-    return transformed(fun, "jacfwd")(call)
+    return Transformed(call, fun, "jacfwd", (jacfwd, (fun, argnums, has_aux)))
 
 
 def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
@@ -127,7 +128,7 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         jacobian = treedef.unflatten(rows)
         return (jacobian, aux[0]) if has_aux else jacobian
 
-    return transformed(fun, "jacrev")(call)
+    return Transformed(call, fun, "jacrev", (jacrev, (fun, argnums, has_aux)))
 
 
 def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
@@ -142,5 +143,5 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
            [2., 0.]])
     """
     check_callable(fun, "hessian")
-    return transformed(fun, "hessian")(
-        jacfwd(jacrev(fun, argnums, has_aux), argnums, has_aux))
+    return Transformed(jacfwd(jacrev(fun, argnums, has_aux), argnums, has_aux), fun, "hessian",
+                       (hessian, (fun, argnums, has_aux)))

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
+from . import tree
+from .boundary import Entry, FastJit
 from .ir.core import Jaxpr
 from .staging import (Cache, CacheInfo, Pass, argument_names, check_callable,
                       leaf_avals, name_of, trace_call)
@@ -44,37 +45,36 @@ class _Static:
 class Compiled:
     """One program of a jitted function: for one set of argument types."""
 
-    __slots__ = ("consts", "n_in", "out_tree", "run_pass")
+    __slots__ = ("consts", "out_tree", "run_pass")
 
     def __init__(self, traced):
-        self.n_in = len(traced.jaxpr.invars) - len(traced.consts)
         self.consts, self.out_tree = traced.consts, traced.out_tree
         self.run_pass = Pass(cleanup(traced.jaxpr), None)
 
     def __call__(self, leaves):
         return self.out_tree.unflatten(self.run_pass.run([*leaves, *self.consts]))
 
+    def entry(self, args, kwargs, avals) -> Entry:
+        """This program for the fast path."""
+        return Entry(tree.structure(args), tree.structure(kwargs) if kwargs else None, tuple(avals),
+                     tuple([c.value for c in self.consts]), self.run_pass.compiled(), self.out_tree)
 
-class Jitted:
+
+class Jitted(FastJit):
     """What ``jit`` returns: call it like the function."""
 
     def __init__(self, fun: Callable, static_argnums, static_argnames, cache_size):
+        super().__init__(self._call, fun, (Jitted, (fun, static_argnums, static_argnames, cache_size)),
+                         not static_argnums and not static_argnames)
         self.fun = fun
         self.static_argnums, self.static_argnames = static_argnums, static_argnames
         self.cache = Cache(cache_size)
         self.misses: list = []
-        functools.update_wrapper(self, fun, updated=())
-        self.__name__ = f"jit({name_of(fun)})"
 
-    def __call__(self, *args, **kwargs):
-        try:
-            return self._call(args, kwargs)
-        except Exception as e:
-            errors.hide_internal_frames(e)
-            raise
-
-    def _call(self, args, kwargs):
-        compiled, leaves = self._find(args, kwargs)
+    def _call(self, *args, **kwargs):
+        compiled, leaves, avals = self._find(args, kwargs)
+        if self.plain and current_builder() is None:
+            self.remember(compiled.entry(args, kwargs, avals))
         return compiled(leaves)
 
     def _find(self, args, kwargs):
@@ -87,7 +87,7 @@ class Jitted:
         key = (treedef, tuple(avals), statics, axes)
         found = self.cache.get(key)
         if found is not None:
-            return found, leaves
+            return found, leaves, avals
 
         def call(tracers):
             d, k = treedef.unflatten(tracers)
@@ -99,7 +99,7 @@ class Jitted:
         if not any(type(c) is Tracer for c in traced.consts):
             self.misses.append(key)
             self.cache.put(key, compiled)
-        return compiled, leaves
+        return compiled, leaves, avals
 
     def _split(self, args, kwargs):
         if not self.static_argnums and not self.static_argnames:
@@ -128,23 +128,16 @@ class Jitted:
         names = argument_names(self.fun)
         return lambda position: names(places[position])
 
-    def __get__(self, instance, owner=None):
-        return self if instance is None else functools.partial(self, instance)
-
-    def __reduce__(self):
-        return _rebuild, (self.fun, self.static_argnums, self.static_argnames, self.cache.maxsize)
-
-    def __repr__(self):
-        return f"<jit of {name_of(self.fun)}>"
-
     def cache_info(self) -> CacheInfo:
         """Hits, misses, and how many programs are kept."""
-        return CacheInfo(self.cache.hits, self.cache.misses, len(self.cache.entries), self.cache.maxsize)
+        return CacheInfo(self.cache.hits + self.fast_hits, self.cache.misses, len(self.cache.entries), self.cache.maxsize)
 
     def clear_cache(self) -> None:
         """Forgets the compiled programs; the next call traces again."""
         self.cache.clear()
+        self.forget()
         self.misses.clear()
+        self.fast_hits = 0
 
     def jaxpr(self, *args, **kwargs) -> Jaxpr:
         """The program that a call with these arguments runs."""
@@ -188,10 +181,6 @@ def _changes(before, now, names):
     found += [f"static argument {i} is {s.value!r}" for (i, s), (_, t) in
               zip(now[2], before[2], strict=False) if s != t]
     return found
-
-
-def _rebuild(fun, static_argnums, static_argnames, maxsize):
-    return Jitted(fun, static_argnums, static_argnames, maxsize)
 
 
 def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = (),

@@ -53,20 +53,6 @@ def api(function: Callable) -> Callable:
     return entry
 
 
-def transformed(fun: Callable, name: str) -> Callable[[Callable], Callable]:
-    """Makes the function below the transformed ``fun``: its name, its docstring, no frames of ours."""
-    def wrap(call):
-        entry = api(call)
-        for attribute in ("__module__", "__doc__", "__wrapped__"):
-            if hasattr(fun, attribute):
-                setattr(entry, attribute, getattr(fun, attribute))
-        entry.__name__ = f"{name}({name_of(fun)})"
-        entry.__qualname__ = entry.__name__
-        entry.__wrapped__ = fun
-        return entry
-    return wrap
-
-
 def name_of(fun) -> str:
     return getattr(fun, "__name__", None) or type(fun).__name__
 
@@ -99,6 +85,8 @@ def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=
     """Traces ``call(list of traced leaves)``, which returns a pytree, or ``(pytree, aux)``."""
     def flat(*tracers):
         out = call(list(tracers))
+        if type(out) is Tracer and not has_aux:
+            return [out], (tree.LEAF, None, 0)
         aux_info, moved = None, []
         if has_aux:
             if not (isinstance(out, tuple) and len(out) == 2):
@@ -202,9 +190,14 @@ class Pass:
         for x in values:
             if type(x) is Tracer:
                 return evaluate(self.jaxpr, values)
+        program = self.program or self.compiled()
+        return program.run([x.value if type(x) is Captured else x for x in values])
+
+    def compiled(self):
+        """Its plan, made when it first runs."""
         if self.program is None:
             self.program = plan.compile(self.jaxpr)
-        return self.program.run([x.value if type(x) is Captured else x for x in values])
+        return self.program
 
 
 def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) -> tuple[Pass, list]:
@@ -271,4 +264,4 @@ def cache_info() -> dict[str, CacheInfo]:
 
 __all__ = ["Cache", "Pass", "Traced", "api", "argument_names", "cache_info", "check_callable",
            "clear_caches", "current_builder", "find_pass", "fresh", "in_trace", "leaf_avals",
-           "leaf_name", "name_of", "restore_aux", "trace_call", "transformed"]
+           "leaf_name", "name_of", "restore_aux", "trace_call"]

@@ -23,6 +23,9 @@ cdef class Sig:
     cdef readonly tuple outs
     cdef readonly Aval out          # of an op with a single result
     cdef readonly bint multiple
+    cdef readonly bint collective
+    cdef readonly bint splat
+    cdef readonly bint retraced     # a user's rule, or a program with one, is among the parameters
 
 cdef class Eqn:
     cdef readonly Sig sig
@@ -39,10 +42,13 @@ cdef class Jaxpr:
     cdef readonly tuple out_avals
     cdef readonly bint retraced     # holds user rules, whose traces must not be cached by structure
     cdef readonly object names      # names of the first inputs, for printing
+    cdef bint dense                 # its variables were numbered by one builder
     cdef tuple _key
     cdef Py_hash_t _hash
     cdef object __weakref__
     cpdef tuple key(self)
+
+cdef Jaxpr make_jaxpr(tuple invars, tuple eqns, tuple outs, bint retraced)
 
 cpdef Aval aval(object shape, object dtype, bint weak=*)
 cdef Aval aval_of_type(tuple shape, object dtype, bint weak)

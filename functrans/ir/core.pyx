@@ -3,6 +3,8 @@
 A jaxpr is ``(invars, eqns, outs)`` without free variables: what a function captured is passed as
 trailing inputs. Two jaxprs are equal when they are the same program, whatever lines wrote it.
 """
+cimport cython
+
 import numpy as np
 
 from .op import CODE, NUMPY_NAME
@@ -56,7 +58,7 @@ cdef class Aval:
     def __repr__(self):
         dims = ",".join([str(d) for d in self.shape])
         code = CODE[self.dtype]
-        return f"{'bool' if code == 'b1' else code}[{dims}]{'~' if self.weak else ''}"
+        return f"{'bool' if code == 'b1' else code}[{dims}]"
 
     def __reduce__(self):
         return aval, (self.shape, self.dtype, self.weak)
@@ -98,6 +100,8 @@ cdef Aval aval_of_type(tuple shape, object dtype, bint weak):
     return a
 
 
+@cython.freelist(256)
+@cython.no_gc
 cdef class Var:
     """A variable of one program; ``index`` counts in order of creation."""
 
@@ -178,7 +182,8 @@ cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=False):
     result = op.infer(*in_avals, **params)
     sig = Sig.__new__(Sig)
     sig.op, sig.params, sig.in_avals = op, dict(params), in_avals
-    sig.multiple = op.multiple
+    sig.multiple, sig.splat, sig.collective = op.multiple, op.splat, op.family == "collective"
+    sig.retraced = any([_is_retraced(p) for p in params.values()])
     if sig.multiple:
         sig.outs = tuple([a if isinstance(a, Aval) else aval(a[0], a[1]) for a in result])
         sig.out = None
@@ -192,6 +197,12 @@ cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=False):
     return sig
 
 
+def _is_retraced(param):
+    if isinstance(param, tuple):
+        return any([_is_retraced(p) for p in param])
+    return bool(getattr(param, "retraced", False))
+
+
 def clear_signatures():
     """Forgets all interned signatures (programs that hold some stay valid)."""
     global _n_sigs
@@ -201,6 +212,8 @@ def clear_signatures():
     _n_sigs = 0
 
 
+@cython.freelist(256)
+@cython.no_gc
 cdef class Eqn:
     """``outs = op[params](inputs)``; inputs are Vars of the program or literals."""
 
@@ -245,18 +258,27 @@ def var(Aval a, Py_ssize_t index):
     return v
 
 
+cdef void fill(Jaxpr j, tuple invars, tuple eqns, tuple outs, bint retraced):
+    j.invars, j.eqns, j.outs = invars, eqns, outs
+    j.in_avals = tuple([(<Var>v).aval for v in invars])
+    j.out_avals = tuple([(<Var>o).aval if type(o) is Var else (<Lit>o).aval for o in outs])
+    j.retraced = retraced
+    j._hash = 0
+
+
+cdef Jaxpr make_jaxpr(tuple invars, tuple eqns, tuple outs, bint retraced):
+    cdef Jaxpr j = Jaxpr.__new__(Jaxpr)
+    fill(j, invars, eqns, outs, retraced)
+    j.dense = True
+    return j
+
+
 cdef class Jaxpr:
     """A program: ``invars -> eqns -> outs``."""
 
     def __init__(self, invars, eqns, outs, bint retraced=False, names=None):
-        self.invars, self.eqns, self.outs = tuple(invars), tuple(eqns), tuple(outs)
-        self.in_avals = tuple([(<Var>v).aval for v in self.invars])
-        self.out_avals = tuple([(<Var>o).aval if isinstance(o, Var) else (<Lit>o).aval
-                                for o in self.outs])
-        self.retraced = retraced
+        fill(self, tuple(invars), tuple(eqns), tuple(outs), retraced)
         self.names = names
-        self._key = None
-        self._hash = 0
 
     cpdef tuple key(self):
         """Everything the program does, in one flat tuple; compared in full, never by hash alone."""
@@ -264,7 +286,20 @@ cdef class Jaxpr:
         cdef Eqn e
         cdef dict number
         cdef Py_ssize_t n = 0
-        if self._key is None:
+        if self._key is None and self.dense:
+            # a builder numbered the variables in order of creation: the numbers say it all
+            parts = [-1 - len(self.invars)]
+            for v in self.invars:
+                parts.append((<Var>v).index)
+                parts.append((<Var>v).aval)
+            for e in self.eqns:
+                parts.append(e.sig)
+                for x in e.inputs:
+                    parts.append((<Var>x).index if type(x) is Var else x)
+            for x in self.outs:
+                parts.append((<Var>x).index if type(x) is Var else x)
+            self._key = tuple(parts)
+        elif self._key is None:
             number = {}
             parts = [len(self.invars)]
             for v in self.invars:

@@ -41,6 +41,7 @@ cdef class Recipe:
     cdef readonly tuple dtypes, shape
     cdef readonly Py_ssize_t n
     cdef readonly bint weak
+    cdef Sig sig                    # of op on the prepared operands, once it was bound
 
     def __init__(self, op=None, dtypes=(), shape=(), params=None, weak=False, literal=None,
                  composite=None):
@@ -106,6 +107,8 @@ cdef object apply(Recipe r, tuple operands):
     cdef Py_ssize_t i
     cdef list args = []
     cdef Aval a
+    cdef Builder b = top_builder()
+    cdef tuple atoms
     for i in range(r.n):
         x = operands[i]
         t = type(x)
@@ -124,7 +127,13 @@ cdef object apply(Recipe r, tuple operands):
         args.append(x)
     if r.literal is not None:
         args.append(r.literal)
-    return bind(r.op, tuple(args), r.params, r.weak)
+    if b is None or b.tangent:
+        return bind(r.op, tuple(args), r.params, r.weak)
+    atoms = tuple([b.atom(x) for x in args])
+    if r.sig is None:
+        r.sig = signature(r.op, tuple([(<Var>x).aval if type(x) is Var else (<Lit>x).aval
+                                       for x in atoms]), r.params, r.weak)
+    return b.emit(r.sig, atoms)
 
 
 cdef object broadcast(object x, Aval a, tuple shape):

@@ -7,7 +7,7 @@ import numpy as np
 from .. import errors
 from ..ir.core import aval, lit
 from ..ir.op import OPS
-from ..trace.core import Tracer, Upward, aval_of
+from ..trace.core import Tracer, Upward, aval_of, install_ufunc
 from .core import asvalue, convert, is_number, refuse_out
 from .dispatch import Recipe, call, install
 
@@ -78,6 +78,7 @@ def make_recipe(ufunc, operands, operator, key) -> Recipe:
             raise errors.DtypeError(
                 f"numpy.{ufunc.__name__} of {', '.join(map(str, types))} runs in float16, which "
                 "functrans does not compute in yet.", "Convert first, e.g. x.astype(np.float32).")
+    weak = weak and loop[-1].kind != "b"
     literal = None
     dtypes = tuple(loop[:len(operands)])
     if ufunc is np.power and len(key) == 3:
@@ -234,5 +235,5 @@ def array_ufunc(ufunc, method, inputs, kwargs):
 
 
 install(make_recipe, asvalue)
-Upward.ufunc = call
+install_ufunc(call)
 Upward.array_ufunc = array_ufunc

@@ -8,7 +8,8 @@ cimport cython
 cimport numpy as cnp
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, aval_of_type, lit, signature
+from functrans.ir.core cimport (Aval, Eqn, Jaxpr, Lit, Sig, Var, aval_of_type, lit, make_jaxpr,
+                                     signature)
 
 import os
 
@@ -35,6 +36,31 @@ cdef extern from "Python.h":
     PyFrameObject *PyFrame_GetBack(PyFrameObject *)
     unsigned long PyThread_get_thread_ident()
 
+cdef object _ufunc = None            # (np.ufunc, operands, is_operator) -> value; set by the numpy room
+cdef object _absolute = np.absolute
+cdef object _add = np.add
+cdef object _bitwise_and = np.bitwise_and
+cdef object _bitwise_or = np.bitwise_or
+cdef object _bitwise_xor = np.bitwise_xor
+cdef object _equal = np.equal
+cdef object _floor_divide = np.floor_divide
+cdef object _greater = np.greater
+cdef object _greater_equal = np.greater_equal
+cdef object _invert = np.invert
+cdef object _left_shift = np.left_shift
+cdef object _less = np.less
+cdef object _less_equal = np.less_equal
+cdef object _matmul = np.matmul
+cdef object _multiply = np.multiply
+cdef object _negative = np.negative
+cdef object _not_equal = np.not_equal
+cdef object _positive = np.positive
+cdef object _power = np.power
+cdef object _remainder = np.remainder
+cdef object _right_shift = np.right_shift
+cdef object _subtract = np.subtract
+cdef object _true_divide = np.true_divide
+
 # A captured array up to this size is copied; a larger one is read-only until the call returns.
 cdef Py_ssize_t COPY_LIMIT = 1 << 18
 
@@ -46,12 +72,17 @@ _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 class Upward:
     """What tracing needs of rooms above it; set when they load."""
     run_op = None          # (op, args, params) -> value or list: an op without traced operands
-    ufunc = None           # (np.ufunc, operands, is_operator) -> value
     array_ufunc = None     # (np.ufunc, method, operands, kwargs) -> value
     array_function = None  # (function, args, kwargs) -> value
     getitem = None         # (tracer, index) -> value
     methods = {}           # ndarray methods and properties by name
     namespace = None
+
+
+def install_ufunc(call):
+    """Sets what applies a ufunc to tracers: ``(np.ufunc, operands, is_operator) -> value``."""
+    global _ufunc
+    _ufunc = call
 
 
 cdef Builder top_builder():
@@ -273,7 +304,7 @@ cdef class Builder:
             if type(x) is Var and not (<Var>x).known:
                 known = False
                 break
-        if sig.op.family == "collective":
+        if sig.collective:
             known = False
         e.sig, e.inputs = sig, atoms
         self.locate(e)
@@ -318,7 +349,8 @@ cdef class Builder:
 
     cdef Jaxpr program(self, list atoms):
         """The finished jaxpr: inputs, then constants."""
-        return Jaxpr(self.invars + self.const_vars, self.eqns, atoms, self.retraced)
+        return make_jaxpr(tuple(self.invars + self.const_vars), tuple(self.eqns), tuple(atoms),
+                          self.retraced)
 
     cdef Py_ssize_t producer(self, Var v):
         """Position of the equation that defines v: results are numbered in order, so by bisection."""
@@ -334,8 +366,20 @@ cdef class Builder:
         return lo
 
 
+cdef object _last_code = None       # of the last question, and its answer
+cdef bint _last_answer = False
+
+
 cdef bint is_internal(object code):
     """Whether code belongs to functrans or NumPy, and so is not the user's line."""
+    global _last_code, _last_answer
+    if code is not _last_code:
+        _last_answer = belongs_to_us(code)
+        _last_code = code
+    return _last_answer
+
+
+cdef bint belongs_to_us(object code):
     cdef size_t key = <size_t><PyObject *>code
     found = _internal_codes.get(key)
     if found is not None and found[0] is code:
@@ -365,10 +409,8 @@ cdef object raise_leaked(Tracer t):
 cpdef object bind(object op, tuple args, dict params, bint weak=False):
     """Applies op: records it in the innermost builder, or runs it if nothing is traced."""
     cdef Builder b = top_builder()
-    cdef Builder own
     cdef Sig sig
-    cdef bint traced = op.always
-    cdef Py_ssize_t i, n = len(args)
+    cdef bint traced = False
     cdef tuple atoms
     for x in args:
         t = type(x)
@@ -376,38 +418,42 @@ cpdef object bind(object op, tuple args, dict params, bint weak=False):
             traced = True
             break
     if b is None:
-        if op.family == "collective":
-            raise errors.UnboundAxisError(f"{op.name} over axis {params.get('axis_name')!r} outside of "
-                                          "a vmap that names it.", "Give vmap(..., axis_name=...).")
         for x in args:
             if type(x) is Tracer:
                 raise_leaked(<Tracer>x)
+        if op.family == "collective":
+            raise errors.UnboundAxisError(f"{op.name} over axis {params.get('axis_name')!r} outside of "
+                                          "a vmap that names it.", "Give vmap(..., axis_name=...).")
         return Upward.run_op(op, args, params)
-    if not traced:
+    if not traced and not op.always:
         return Upward.run_op(op, args, params)
-    while b.tangent:
-        own = None
-        for x in args:
-            if type(x) is Tracer and (<Tracer>x).builder is b:
-                own = b
-                break
-        if own is not None:
-            break
-        b = b.parent
+    b = home(b, args)
     atoms = tuple([b.atom(x) for x in args])
     sig = signature(op, tuple([(<Var>x).aval if type(x) is Var else (<Lit>x).aval for x in atoms]),
                     params, weak)
-    if op.splat and n > 0:
-        for x in atoms:
-            if type(x) is not Lit or (<Lit>x) .value.tobytes() != (<Lit>atoms[0]).value.tobytes():
-                break
-        else:
-            return lit((<Lit>atoms[0]).value, sig.out)
-    if params:
-        for p in params.values():
-            if getattr(p, "retraced", False):
-                b.retraced = True
+    if sig.splat and len(atoms) > 0 and splats(atoms):
+        return lit((<Lit>atoms[0]).value, sig.out)
+    if sig.retraced:
+        b.retraced = True
     return b.emit(sig, atoms)
+
+
+cdef Builder home(Builder b, tuple args):
+    """Where an op on args is recorded: the tangent half takes only what involves its own tracers."""
+    while b.tangent:
+        for x in args:
+            if type(x) is Tracer and (<Tracer>x).builder is b:
+                return b
+        b = b.parent
+    return b
+
+
+cdef bint splats(tuple atoms):
+    """Whether all operands are literals of one value."""
+    for x in atoms:
+        if type(x) is not Lit or (<Lit>x).value.tobytes() != (<Lit>atoms[0]).value.tobytes():
+            return False
+    return True
 
 
 cpdef object value_of(Tracer t):
@@ -529,6 +575,7 @@ class Tangents:
         return False
 
 
+@cython.freelist(256)
 cdef class Tracer:
     """A value that is being computed: what a traced function sees instead of an array.
 
@@ -686,13 +733,13 @@ cdef class Tracer:
             "Write x = x.at[index].set(value), or .add(value) for x[index] += value.")
 
     def __contains__(self, value):
-        return bool(Upward.ufunc(np.equal, (self, value), True).any())
+        return bool(_ufunc(_equal, (self, value), True).any())
 
     # ----- NumPy's protocols -----
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if method == "__call__" and not kwargs:
-            return Upward.ufunc(ufunc, inputs, False)
+            return _ufunc(ufunc, inputs, False)
         return Upward.array_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
@@ -704,40 +751,40 @@ cdef class Tracer:
     # ----- operators -----
 
     def __add__(self, other):
-        return Upward.ufunc(np.add, (self, other), True)
+        return _ufunc(_add, (self, other), True)
 
     def __radd__(self, other):
-        return Upward.ufunc(np.add, (other, self), True)
+        return _ufunc(_add, (other, self), True)
 
     def __sub__(self, other):
-        return Upward.ufunc(np.subtract, (self, other), True)
+        return _ufunc(_subtract, (self, other), True)
 
     def __rsub__(self, other):
-        return Upward.ufunc(np.subtract, (other, self), True)
+        return _ufunc(_subtract, (other, self), True)
 
     def __mul__(self, other):
-        return Upward.ufunc(np.multiply, (self, other), True)
+        return _ufunc(_multiply, (self, other), True)
 
     def __rmul__(self, other):
-        return Upward.ufunc(np.multiply, (other, self), True)
+        return _ufunc(_multiply, (other, self), True)
 
     def __truediv__(self, other):
-        return Upward.ufunc(np.true_divide, (self, other), True)
+        return _ufunc(_true_divide, (self, other), True)
 
     def __rtruediv__(self, other):
-        return Upward.ufunc(np.true_divide, (other, self), True)
+        return _ufunc(_true_divide, (other, self), True)
 
     def __floordiv__(self, other):
-        return Upward.ufunc(np.floor_divide, (self, other), True)
+        return _ufunc(_floor_divide, (self, other), True)
 
     def __rfloordiv__(self, other):
-        return Upward.ufunc(np.floor_divide, (other, self), True)
+        return _ufunc(_floor_divide, (other, self), True)
 
     def __mod__(self, other):
-        return Upward.ufunc(np.remainder, (self, other), True)
+        return _ufunc(_remainder, (self, other), True)
 
     def __rmod__(self, other):
-        return Upward.ufunc(np.remainder, (other, self), True)
+        return _ufunc(_remainder, (other, self), True)
 
     def __divmod__(self, other):
         return self // other, self % other
@@ -748,71 +795,71 @@ cdef class Tracer:
     def __pow__(self, other, modulus):
         if modulus is not None:
             return NotImplemented
-        return Upward.ufunc(np.power, (self, other), True)
+        return _ufunc(_power, (self, other), True)
 
     def __rpow__(self, other, modulus):
-        return Upward.ufunc(np.power, (other, self), True)
+        return _ufunc(_power, (other, self), True)
 
     def __matmul__(self, other):
-        return Upward.ufunc(np.matmul, (self, other), True)
+        return _ufunc(_matmul, (self, other), True)
 
     def __rmatmul__(self, other):
-        return Upward.ufunc(np.matmul, (other, self), True)
+        return _ufunc(_matmul, (other, self), True)
 
     def __and__(self, other):
-        return Upward.ufunc(np.bitwise_and, (self, other), True)
+        return _ufunc(_bitwise_and, (self, other), True)
 
     def __rand__(self, other):
-        return Upward.ufunc(np.bitwise_and, (other, self), True)
+        return _ufunc(_bitwise_and, (other, self), True)
 
     def __or__(self, other):
-        return Upward.ufunc(np.bitwise_or, (self, other), True)
+        return _ufunc(_bitwise_or, (self, other), True)
 
     def __ror__(self, other):
-        return Upward.ufunc(np.bitwise_or, (other, self), True)
+        return _ufunc(_bitwise_or, (other, self), True)
 
     def __xor__(self, other):
-        return Upward.ufunc(np.bitwise_xor, (self, other), True)
+        return _ufunc(_bitwise_xor, (self, other), True)
 
     def __rxor__(self, other):
-        return Upward.ufunc(np.bitwise_xor, (other, self), True)
+        return _ufunc(_bitwise_xor, (other, self), True)
 
     def __lshift__(self, other):
-        return Upward.ufunc(np.left_shift, (self, other), True)
+        return _ufunc(_left_shift, (self, other), True)
 
     def __rlshift__(self, other):
-        return Upward.ufunc(np.left_shift, (other, self), True)
+        return _ufunc(_left_shift, (other, self), True)
 
     def __rshift__(self, other):
-        return Upward.ufunc(np.right_shift, (self, other), True)
+        return _ufunc(_right_shift, (self, other), True)
 
     def __rrshift__(self, other):
-        return Upward.ufunc(np.right_shift, (other, self), True)
+        return _ufunc(_right_shift, (other, self), True)
 
     def __neg__(self):
-        return Upward.ufunc(np.negative, (self,), True)
+        return _ufunc(_negative, (self,), True)
 
     def __pos__(self):
-        return Upward.ufunc(np.positive, (self,), True)
+        return _ufunc(_positive, (self,), True)
 
     def __abs__(self):
-        return Upward.ufunc(np.absolute, (self,), True)
+        return _ufunc(_absolute, (self,), True)
 
     def __invert__(self):
-        return Upward.ufunc(np.invert, (self,), True)
+        return _ufunc(_invert, (self,), True)
 
     def __richcmp__(self, other, int kind):
         if kind == Py_EQ:
-            return Upward.ufunc(np.equal, (self, other), True)
+            return _ufunc(_equal, (self, other), True)
         if kind == Py_NE:
-            return Upward.ufunc(np.not_equal, (self, other), True)
+            return _ufunc(_not_equal, (self, other), True)
         if kind == Py_LT:
-            return Upward.ufunc(np.less, (self, other), True)
+            return _ufunc(_less, (self, other), True)
         if kind == Py_LE:
-            return Upward.ufunc(np.less_equal, (self, other), True)
+            return _ufunc(_less_equal, (self, other), True)
         if kind == Py_GT:
-            return Upward.ufunc(np.greater, (self, other), True)
-        return Upward.ufunc(np.greater_equal, (self, other), True)
+            return _ufunc(_greater, (self, other), True)
+        return _ufunc(_greater_equal, (self, other), True)
 
 
 def _lit_like(value, ref):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from contextlib import contextmanager
 from threading import Lock
 
@@ -70,29 +69,27 @@ def checked(jaxpr: Jaxpr, name: str) -> Jaxpr:
 
 
 class Cache:
-    """A bounded memo, oldest use out first; thread-safe. Keys are compared in full."""
+    """A bounded memo, first in first out; keys are compared in full. Reading it takes no lock."""
 
     def __init__(self, maxsize: int):
         self.maxsize = maxsize
-        self.entries: OrderedDict = OrderedDict()
+        self.entries: dict = {}
         self.lock = Lock()
         self.hits = self.misses = 0
 
     def get(self, key):
-        with self.lock:
-            found = self.entries.get(key)
-            if found is None:
-                self.misses += 1
-            else:
-                self.hits += 1
-                self.entries.move_to_end(key)
-            return found
+        found = self.entries.get(key)
+        if found is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return found
 
     def put(self, key, value):
         with self.lock:
-            self.entries[key] = value
+            value = self.entries.setdefault(key, value)
             while len(self.entries) > self.maxsize:
-                self.entries.popitem(last=False)
+                del self.entries[next(iter(self.entries))]
         return value
 
     def clear(self):
