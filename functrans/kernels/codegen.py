@@ -74,7 +74,7 @@ def out_code(op: Any, code: str) -> str:
 
 
 def table() -> list[tuple[str, str, str, str]]:
-    """(op, operand dtype, result dtype, C expression) of every elementwise kernel but conversions."""
+    """(op, operand dtype, result dtype, C expression) of each elementwise kernel but convert."""
     rows = []
     for op in records():
         if op.name == "convert":
@@ -230,7 +230,7 @@ def convert_part() -> Part:
             s, t = C_TYPE[source], C_TYPE[target]
             name = f"convert_{source}_{target}"
             if source == target or (source in INTS and target in INTS and size == SIZE[target]):
-                # the bits stay: one loop per item size, made with the bool's and the unsigned types'
+                # the bits stay: one loop per item size
                 name = f"convert_bits_{size}"
                 s = t = BITS_TYPE[size]
                 text = "x"
@@ -339,7 +339,8 @@ def other_part() -> Part:
         elif code in FLOATS:
             scalar, vector = f"FT_MAD_{code}(a, b, c)", f"FT_VMAD_{code}(a, b, c)"
         part.add(include("matmul_body.h", T=C_TYPE[code], FT_NAME=f"mm_{code}_##part",
-                         FT_MAD=scalar, FT_VMAD=vector, FT_BLAS={"f32": "1", "f64": "2"}.get(code, "0")))
+                         FT_MAD=scalar, FT_VMAD=vector,
+                         FT_BLAS={"f32": "1", "f64": "2"}.get(code, "0")))
         part.entry(f"matmul:{code}", "ft_run_matmul", f"&mm_{code}_kernel", NS_PLAIN)
     return part
 
