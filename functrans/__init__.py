@@ -17,34 +17,35 @@ if TYPE_CHECKING:
     from . import numpy as numpy
     from . import scipy as scipy
     from . import tree as tree
-    from .api import ShapeDtypeStruct as ShapeDtypeStruct
-    from .api import eval_shape as eval_shape
     from .api import grad as grad
     from .api import jvp as jvp
     from .api import linear_transpose as linear_transpose
     from .api import linearize as linearize
-    from .api import make_jaxpr as make_jaxpr
     from .api import value_and_grad as value_and_grad
     from .api import vjp as vjp
-    from .api import vmap as vmap
+    from .batching import vmap as vmap
     from .custom import checkpoint as checkpoint
     from .custom import custom_jvp as custom_jvp
     from .custom import custom_vjp as custom_vjp
     from .custom import stop_gradient as stop_gradient
+    from .inspection import ShapeDtypeStruct as ShapeDtypeStruct
+    from .inspection import eval_shape as eval_shape
+    from .inspection import make_jaxpr as make_jaxpr
     from .jacobian import hessian as hessian
     from .jacobian import jacfwd as jacfwd
     from .jacobian import jacrev as jacrev
     from .jit import jit as jit
+    from .kernels.lib import get_num_threads as get_num_threads
+    from .kernels.lib import set_num_threads as set_num_threads
     from .numpy.indexing import at as at
     from .staging import cache_info as cache_info
     from .staging import clear_caches as clear_caches
-    from .kernels.lib import get_num_threads as get_num_threads
-    from .kernels.lib import set_num_threads as set_num_threads
 
 # Loaded on first use, so that importing functrans costs nothing (and the build can read the op table).
 _HOME = {
-    "api": ("ShapeDtypeStruct", "eval_shape", "grad", "jvp", "linear_transpose", "linearize",
-            "make_jaxpr", "value_and_grad", "vjp", "vmap"),
+    "api": ("grad", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"),
+    "batching": ("vmap",),
+    "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "custom": ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"),
     "jacobian": ("hessian", "jacfwd", "jacrev"),
     "jit": ("jit",),

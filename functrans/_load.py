@@ -1,14 +1,15 @@
-"""Loads the compiled rooms in their order; an unbuilt checkout gets the command that builds it."""
+"""Loads the compiled rooms; an unbuilt checkout gets the command that builds it."""
+
+import importlib
 
 from .errors import BuildError
 
+_ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.reduce", "ops.contract", "ops.index",
+          "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs", "boundary")
+
 try:
-    from .ir import core as _core
-    from .ops import call as _call, collective, contract, control, elementwise, index, reduce, shape
-    from .trace import core as _trace
-    from . import transform as _transform
-    from . import plan as _plan
-    from .numpy import ufuncs as _ufuncs
+    for _room in _ROOMS:
+        importlib.import_module(f".{_room}", __package__)
 except ModuleNotFoundError as e:
     if (e.name or "").startswith("functrans"):
         raise BuildError(f"the compiled module {e.name} is missing.",

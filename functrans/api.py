@@ -8,142 +8,28 @@ from typing import Any
 import numpy as np
 
 from . import errors, tree
+from .arguments import Chosen, Selection, all_of
 from .boundary import Transformed
-from .ir.core import Jaxpr, aval, lit
-
-from .staging import (api, argument_names, check_callable, find_pass, leaf_avals, leaf_name, name_of,
-                      restore_aux, trace_call)
+from .ir.core import lit
+from .staging import (
+    api,
+    check_callable,
+    find_pass,
+    leaf_name,
+    restore_aux,
+    trace_call,
+)
 from .trace.core import Tracer, aval_of
 from .transform import linearize as _linearize
 from .transform.evaluate import evaluate
 from .transform.jvp import jvp_values
 from .transform.linearize import joint_values, linearize_values
-from .transform.vmap import batch_values, to_dim
 from .transform.zeros import Zero, has_tangent, instantiate, zero_of
 
 FLOAT0 = np.dtype([("float0", np.void, 0)])
 
 
-class ShapeDtypeStruct:
-    """Shape and dtype without data, as ``eval_shape`` returns and tracing functions take.
-
-    >>> import numpy as np
-    >>> from functrans import ShapeDtypeStruct
-    >>> ShapeDtypeStruct((3, 4), np.float64)
-    ShapeDtypeStruct(shape=(3, 4), dtype=float64)
-    """
-
-    __functrans_leaf__ = True
-    __slots__ = ("aval",)
-
-    def __init__(self, shape: Sequence[int], dtype: Any):
-        self.aval = aval(tuple(shape), np.dtype(dtype))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.aval.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.aval.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.aval.ndim
-
-    @property
-    def size(self) -> int:
-        return self.aval.size
-
-    def __repr__(self):
-        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
-
-    def __eq__(self, other):
-        return isinstance(other, ShapeDtypeStruct) and self.aval is other.aval
-
-    def __hash__(self):
-        return hash(self.aval)
-
-
-# ----- choosing arguments --------------------------------------------------------------------------------
-
-
-class _Selection:
-    """Which arguments of a function a transform takes: worked out once, when it is made."""
-
-    def __init__(self, fun, argnums, argnames, what):
-        self.fun, self.what, self.argnums = fun, what, argnums
-        self.nums = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        self.names = () if argnames is None else (argnames,) if isinstance(argnames, str) else tuple(
-            argnames)
-        self.single = isinstance(argnums, int) and argnames is None or (
-            isinstance(argnames, str) and argnums is None)
-        self.first = self.nums == (0,) and not self.names
-
-    def check(self, args, kwargs) -> tuple[int, ...]:
-        """The positions counted from the front; TypeError where the call has no such argument."""
-        n = len(args)
-        for i in self.nums:
-            if not -n <= i < n:
-                raise TypeError(f"{self.what}: argnums={self.argnums} but {name_of(self.fun)} was called "
-                                f"with {n} positional arguments; pass that argument by position, or name it "
-                                "with argnames")
-        missing = [k for k in self.names if k not in kwargs]
-        if missing:
-            raise TypeError(f"{self.what}: argnames {', '.join(map(repr, missing))} not among the keywords "
-                            f"of the call ({', '.join(kwargs) or 'none'})")
-        return tuple([i % n for i in self.nums])
-
-
-class _Chosen:
-    """The chosen arguments of one call as a pytree; the others reach the function untouched."""
-
-    __slots__ = ("args", "kwargs", "leaves", "nums", "selection", "treedef")
-
-    def __init__(self, selection, args, kwargs):
-        self.selection, self.args, self.kwargs = selection, args, kwargs
-        if selection.first and args:
-            self.nums = (0,)
-            self.leaves, self.treedef = tree.flatten(args[:1])
-        else:
-            self.nums = selection.check(args, kwargs)
-            self.leaves, self.treedef = tree.flatten(
-                (*[args[i] for i in self.nums], *[kwargs[k] for k in selection.names]))
-
-    def name(self, position: int) -> str:
-        """The function's own name for chosen argument number ``position``."""
-        if position < len(self.nums):
-            return argument_names(self.selection.fun)(self.nums[position])
-        return self.selection.names[position - len(self.nums)]
-
-    def avals(self) -> list:
-        return leaf_avals(self.leaves, self.treedef, self.name, self.selection.what)
-
-    def call(self, leaves):
-        """The function on these leaves in place of the chosen arguments' own."""
-        chosen = self.treedef.unflatten(leaves)
-        selection, args, kwargs = self.selection, self.args, self.kwargs
-        if selection.first:
-            return selection.fun(*chosen, *args[1:], **kwargs)
-        args = list(args)
-        for i, x in zip(self.nums, chosen[:len(self.nums)], strict=True):
-            args[i] = x
-        if selection.names:
-            kwargs = {**kwargs, **dict(zip(selection.names, chosen[len(self.nums):], strict=True))}
-        return selection.fun(*args, **kwargs)
-
-    def restore(self, leaves):
-        """Results of the chosen arguments' structure: of one argument, or a tuple of them."""
-        out = self.treedef.unflatten(leaves)
-        return out[0] if self.selection.single else out
-
-
-def _all_of(fun, args, what) -> _Chosen:
-    """All positional arguments of a call."""
-    return _Chosen(_Selection(fun, tuple(range(len(args))), None, what), args, {})
-
-
-def _check_differentiable(chosen: _Chosen, avals, what, allow_int) -> None:
+def _check_differentiable(chosen: Chosen, avals, what, allow_int) -> None:
     for i, a in enumerate(avals):
         if a.dtype.kind == "c":
             raise errors.NotSupportedError(f"{what} with respect to the complex {a} of argument "
@@ -235,10 +121,10 @@ def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, wit
                                        "Write real and imaginary parts as two real arrays.",
                                        location=False)
 
-    selection = _Selection(fun, argnums, argnames, what)
+    selection = Selection(fun, argnums, argnames, what)
 
     def call(*args, **kwargs):
-        chosen = _Chosen(selection, args, kwargs)
+        chosen = Chosen(selection, args, kwargs)
         avals = chosen.avals()
         for a in avals:
             if a.dtype.kind != "f":
@@ -305,7 +191,7 @@ def vjp(fun: Callable, *primals, has_aux: bool = False):
     [0.0, 2.0]
     """
     check_callable(fun, "vjp")
-    chosen = _all_of(fun, primals, "vjp")
+    chosen = all_of(fun, primals, "vjp")
     avals = chosen.avals()
     traced = trace_call(chosen.call, chosen.leaves, avals, "vjp", has_aux=has_aux)
     jaxpr, n = traced.jaxpr, len(avals)
@@ -395,7 +281,7 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_a
             raise TypeError(f"jvp: {name} must be a tuple with one entry per argument, got "
                             f"{type(value).__name__}; write jvp(f, (x,), (t,))")
     primals = tuple(primals)
-    chosen = _all_of(fun, primals, "jvp")
+    chosen = all_of(fun, primals, "jvp")
     avals = chosen.avals()
     ts = _matching_leaves(tuple(tangents), chosen.treedef, avals, "jvp (tangents)", "primals")
     traced = trace_call(chosen.call, chosen.leaves, avals, "jvp", has_aux=has_aux)
@@ -434,7 +320,7 @@ def linearize(fun: Callable, *primals):
     3.0
     """
     check_callable(fun, "linearize")
-    chosen = _all_of(fun, primals, "linearize")
+    chosen = all_of(fun, primals, "linearize")
     avals = chosen.avals()
     traced = trace_call(chosen.call, chosen.leaves, avals, "linearize")
     jaxpr, n = traced.jaxpr, len(avals)
@@ -482,7 +368,7 @@ def linear_transpose(fun: Callable, *examples) -> Callable:
 
     @api
     def transposed(cts):
-        chosen = _all_of(fun, examples, "linear_transpose")
+        chosen = all_of(fun, examples, "linear_transpose")
         avals = [a.strong for a in chosen.avals()]
         traced = trace_call(chosen.call, chosen.leaves, avals, "linear_transpose", known=False)
         jaxpr, n = traced.jaxpr, len(avals)
@@ -498,182 +384,5 @@ def linear_transpose(fun: Callable, *examples) -> Callable:
         return chosen.treedef.unflatten(found.run(values))
 
     return transposed
-
-
-# ----- batching ------------------------------------------------------------------------------------------
-
-
-def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None,
-         axis_name: Any = None) -> Callable:
-    """Maps ``fun`` over an axis of its arguments, as one batched program.
-
-    Args:
-      in_axes: which axis of each argument to map over: an integer, None (not mapped: the argument
-        reaches ``fun`` as it is), or a tuple with an entry per positional argument, each of which may
-        be a pytree prefix of it. Keyword arguments are mapped over their first axis.
-      out_axes: where the batch axis goes in the outputs: an integer, or a pytree prefix of them; None
-        says that an output does not depend on the mapped arguments.
-      axis_size: needed only when nothing is mapped.
-      axis_name: a name for collectives (``lax.psum`` and the like) inside ``fun``.
-
-    Raises:
-      BatchSizeError: mapped axes of different extents; TreeError: axes that do not fit the arguments.
-
-    >>> import numpy as np
-    >>> from functrans import vmap
-    >>> vmap(np.dot)(np.ones((3, 2)), np.ones((3, 2)))
-    array([2., 2., 2.])
-    """
-    check_callable(fun, "vmap")
-    if isinstance(in_axes, list):
-        in_axes = tuple(in_axes)
-
-    def call(*args, **kwargs):
-        leaves, treedef = tree.flatten((args, kwargs))
-        if isinstance(in_axes, tuple) and len(in_axes) != len(args):
-            raise errors.TreeError(f"vmap: in_axes has {len(in_axes)} entries for {len(args)} positional "
-                                   "arguments.", "Give one entry per argument, or a single integer.")
-        axes = treedef.prefix_flatten((in_axes, 0), "in_axes")
-        names = argument_names(fun)
-        size, dims, avals, mapped = axis_size, [], [], []
-        sizes = []
-        for i, (x, axis) in enumerate(zip(leaves, axes, strict=True)):
-            if axis is None:
-                continue
-            a = aval_of(x)
-            where = _vmap_name(treedef, names, i)
-            if not isinstance(axis, (int, np.integer)) or not -a.ndim <= axis < a.ndim:
-                raise errors.AxisError(
-                    f"vmap: in_axes is {axis!r} for argument {where}, which is {a}.",
-                    "Map over one of its axes, or use None for arguments that are not mapped.",
-                    axis=axis if isinstance(axis, int) else 0, ndim=a.ndim)
-            axis = int(axis) % a.ndim
-            dims.append(axis)
-            sizes.append((a.shape[axis], where, a, axis))
-            avals.append(aval((*a.shape[:axis], *a.shape[axis + 1:]), a.dtype))
-            mapped.append(i)
-        if size is None:
-            if not sizes:
-                raise errors.BatchSizeError("vmap has nothing to map over: every in_axes entry is None, "
-                                            "or there are no arguments.", "Pass axis_size=.")
-            size = sizes[0][0]
-        if any(s[0] != size for s in sizes):
-            listing = "\n  ".join(f"axis {ax} of {where} ({a}) has extent {s}" for s, where, a, ax in sizes)
-            raise errors.BatchSizeError(f"vmap: mapped axes have different extents:\n  {listing}",
-                                        "All mapped axes must be equal" + (
-                                            f" to axis_size={axis_size}." if axis_size is not None else "."))
-
-        def one(tracers):
-            full = list(leaves)
-            for i, t in zip(mapped, tracers, strict=True):
-                full[i] = t
-            a, k = treedef.unflatten(full)
-            return fun(*a, **k)
-
-        traced = trace_call(one, [leaves[i] for i in mapped], avals, "vmap", known=False,
-                            axes=None if axis_name is None else ((axis_name, size),))
-        jaxpr = traced.jaxpr
-        outs_at = _out_axes(traced.out_tree, out_axes, jaxpr.out_avals)
-        in_dims = [*dims, *[None] * len(traced.consts)]
-
-        def body(*values):
-            outs, got = batch_values(jaxpr, size, values, in_dims, axis_name)
-            bad = next((i for i, (g, o) in enumerate(zip(got, outs_at, strict=True))
-                        if o is None and g is not None), None)
-            return [x if o is None else to_dim(x, g, o, size)
-                    for x, g, o in zip(outs, got, outs_at, strict=True)], bad
-
-        static = (size, tuple(in_dims), tuple(outs_at), axis_name)
-        found, values = find_pass("vmap", jaxpr, static, body,
-                                  [*[leaves[i] for i in mapped], *traced.consts])
-        if found.aux is not None:
-            path = traced.out_tree.paths()[found.aux]
-            raise errors.TreeError(f"vmap: out_axes is None for output{path or ''}, which depends on the "
-                                   "mapped arguments.", "Give it an axis.")
-        return traced.out_tree.unflatten(found.run(values))
-
-    return Transformed(call, fun, "vmap", (_revmap, (fun, in_axes, out_axes, axis_size, axis_name)))
-
-
-def _revmap(fun, in_axes, out_axes, axis_size, axis_name):
-    """A vmapped function again, from its pickle."""
-    return vmap(fun, in_axes, out_axes, axis_size=axis_size, axis_name=axis_name)
-
-
-def _vmap_name(treedef, names, i) -> str:
-    """``w['bias']`` for leaf i of ``(args, kwargs)``."""
-    path = treedef.paths()[i]
-    if path.startswith("[0][") and path[4].isdigit():
-        number, _, rest = path[4:].partition("]")
-        return f"{names(int(number))}{rest}"
-    return path[3:]
-
-
-def _out_axes(out_tree, out_axes, avals) -> list:
-    axes = out_tree.prefix_flatten(out_axes, "out_axes")
-    for i, (o, a) in enumerate(zip(axes, avals, strict=True)):
-        if o is not None and (not isinstance(o, (int, np.integer)) or not -a.ndim - 1 <= o <= a.ndim):
-            raise errors.AxisError(f"vmap: out_axes is {o!r} for output{out_tree.paths()[i]}, which is {a} "
-                                   "per example.", f"Use {-a.ndim - 1} to {a.ndim}.",
-                                   axis=o if isinstance(o, int) else 0, ndim=a.ndim + 1)
-    return [None if o is None else int(o) % (a.ndim + 1) for o, a in zip(axes, avals, strict=True)]
-
-
-# ----- looking at programs --------------------------------------------------------------------------------
-
-
-def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), *,
-               return_shape: bool = False) -> Callable:
-    """A function that returns the program of ``fun`` instead of running it.
-
-    Arguments may be arrays or ``ShapeDtypeStruct``s. The result prints; ``str(jaxpr)`` and
-    ``jaxpr.show(sources=True)`` (with the user's lines). With ``return_shape`` it is
-    ``(jaxpr, pytree of ShapeDtypeStruct)``.
-
-    >>> import numpy as np
-    >>> from functrans import make_jaxpr
-    >>> print(make_jaxpr(lambda x: np.sin(x) + 1.0)(2.0))
-    jaxpr(x:f64[])
-      a:f64[] = sin(x)
-      b:f64[] = add(a, 1.0)
-      return b
-    """
-    check_callable(fun, "make_jaxpr")
-    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-
-    @api
-    def show(*args, **kwargs):
-        traced = _abstract(fun, static, args, kwargs, "make_jaxpr")
-        jaxpr = traced.jaxpr
-        if not return_shape:
-            return jaxpr
-        return jaxpr, traced.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype)
-                                                 for a in jaxpr.out_avals])
-
-    return show
-
-
-@api
-def eval_shape(fun: Callable, *args, **kwargs):
-    """Shapes and dtypes of ``fun(*args, **kwargs)``, as a pytree of ``ShapeDtypeStruct``, without running it.
-
-    >>> import numpy as np
-    >>> from functrans import ShapeDtypeStruct, eval_shape
-    >>> eval_shape(np.matmul, ShapeDtypeStruct((3, 4), float), ShapeDtypeStruct((4, 2), float))
-    ShapeDtypeStruct(shape=(3, 2), dtype=float64)
-    """
-    traced = _abstract(fun, (), args, kwargs, "eval_shape")
-    return traced.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype) for a in traced.jaxpr.out_avals])
-
-
-def _abstract(fun, static, args, kwargs, what):
-    nums = tuple([i for i in range(len(args)) if i not in {s % max(len(args), 1) for s in static}])
-    chosen = _Chosen(_Selection(fun, nums, tuple(kwargs), what), args, kwargs)
-    avals = chosen.avals()
-    traced = trace_call(chosen.call, chosen.leaves, avals, what, known=False, staged=True)
-    jaxpr = traced.jaxpr
-    names = [leaf_name(chosen.treedef, chosen.name, i) for i in range(len(avals))]
-    named = Jaxpr(jaxpr.invars, jaxpr.eqns, jaxpr.outs, jaxpr.retraced, tuple(names))
-    return traced._replace(jaxpr=named)
 
 

@@ -12,7 +12,7 @@ from . import errors, tree
 from .ir.core import lit
 from .ops.call import Rule, custom_jvp_call, custom_vjp_call, remat
 from .ops.elementwise import OPS
-from .staging import api, check_callable, describe, leaf_avals, argument_names, name_of, trace_call
+from .staging import api, argument_names, check_callable, describe, leaf_avals, name_of, trace_call
 from .trace.core import Tracer, aval_of
 from .transform.zeros import has_tangent
 

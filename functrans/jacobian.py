@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import errors, tree
-from .api import jvp, vjp, vmap
+from .api import jvp, vjp
+from .batching import vmap
 from .boundary import Transformed
 from .staging import check_callable, describe
 from .trace.core import aval_of

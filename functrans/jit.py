@@ -11,8 +11,16 @@ import numpy as np
 from . import tree
 from .boundary import Entry, FastJit
 from .ir.core import Jaxpr
-from .staging import (Cache, CacheInfo, Pass, argument_names, check_callable,
-                      leaf_avals, name_of, trace_call)
+from .staging import (
+    Cache,
+    CacheInfo,
+    Pass,
+    argument_names,
+    check_callable,
+    leaf_avals,
+    name_of,
+    trace_call,
+)
 from .trace.core import Tracer, current_builder
 from .transform.cleanup import cleanup
 

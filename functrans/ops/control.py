@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import CarryTypeError, NonDifferentiableError
-from ..ir.core import Jaxpr, Var
+from ..ir.core import Jaxpr, Lit, Var
 from ..ir.op import Hooks, Linear, Op, aval_of, batch_first, instantiate, move_axis
 from .call import Passes, fill, is_zero, nonzero, pick, split
 from .elementwise import OPS, select
@@ -141,7 +141,8 @@ def _hoist(jaxpr, wanted, consts, n_consts) -> list:
 def _scan_transpose(cts, operands, *, jaxpr, n_consts, n_carry, length, reverse):
     consts, carry, xs = split(operands, n_consts, n_carry)
     lin_c, lin_x = ([isinstance(o, Linear) for o in group] for group in (consts, xs))
-    if not all(isinstance(o, Linear) for o in carry):
+    # a carry that starts at a literal zero is as good as linear
+    if not all(isinstance(o, Linear) or (isinstance(o, Lit) and o.value == 0) for o in carry):
         raise NonDifferentiableError("the transpose of a scan whose carry is only partly linear.",
                                      "Keep what does not depend on the linear input out of the carry.")
     ct_carry, ct_ys = split([instantiate(c) for c in cts], n_carry)
@@ -168,7 +169,8 @@ def _scan_transpose(cts, operands, *, jaxpr, n_consts, n_carry, length, reverse)
                 reverse=not reverse)
     ct_consts, ct_init, ct_xs = split(outs, n_acc, n_carry)
     ct_consts, ct_xs = iter(ct_consts), iter(ct_xs)
-    return [*[next(ct_consts) if m else None for m in lin_c], *ct_init,
+    return [*[next(ct_consts) if m else None for m in lin_c],
+            *[ct if isinstance(o, Linear) else None for ct, o in zip(ct_init, carry, strict=True)],
             *[next(ct_xs) if m else None for m in lin_x]]
 
 
