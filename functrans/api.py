@@ -234,7 +234,7 @@ def vjp(fun: Callable, *primals, has_aux: bool = False):
 def _matching_leaves(value, treedef, avals, what, reference) -> list:
     """Leaves of ``value``, whose structure, shapes and dtypes must be those of ``reference``."""
     leaves = treedef.flatten_up_to(value, f"the argument of {what}", reference)
-    out = []
+    out: list = []
     for i, (x, a) in enumerate(zip(leaves, avals, strict=True)):
         if not has_tangent(a):
             out.append(None)

@@ -78,6 +78,8 @@ def _is_array(x) -> bool:
 class _Custom:
     """Shared by custom_jvp and custom_vjp: the call, nondiff arguments, names."""
 
+    op: Callable            # custom_jvp_call or custom_vjp_call
+
     def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = ()):
         check_callable(fun, type(self).__name__)
         self.fun = fun
@@ -113,6 +115,10 @@ class _Custom:
         rule = self._rule(fixed, treedef, traced, avals, perturbed)
         outs = self.op(*leaves, *traced.consts, jaxpr=traced.jaxpr, rule=rule)
         return traced.out_tree.unflatten(outs)
+
+    def _rule(self, fixed, treedef, traced, avals, perturbed) -> Rule:
+        """The user's rule as a function of flat values."""
+        raise NotImplementedError(type(self).__name__)
 
     def _positional(self, args, kwargs):
         """Keywords put in their places, as rules know arguments by position."""
@@ -193,12 +199,13 @@ class custom_jvp(_Custom):
         if self.jvp is None:
             raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a custom_jvp without a rule.",
                                                 "Give it one with defjvp or defjvps.")
+        user_jvp = self.jvp
         n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
 
         def jvp(primals, tangents):
             self._refuse_captured(n, tangents, primals[n:])
             given = (*fixed, treedef.unflatten(primals[:n]), treedef.unflatten(tangents[:n]))
-            pair = self.jvp(*given)
+            pair = user_jvp(*given)
             if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
                 raise errors.TreeError(f"the jvp rule of {name_of(self.fun)} returned {describe(pair)}.",
                                        "Return a pair (out, tangent).")
@@ -256,13 +263,14 @@ class custom_vjp(_Custom):
         if self.fwd is None or self.bwd is None:
             raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a custom_vjp without a rule.",
                                                 "Give it one with defvjp(fwd, bwd).")
+        user_fwd, user_bwd = self.fwd, self.bwd
         n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
         n_const = len(traced.consts)
         residual_tree: list = [None]
 
         def fwd(primals):
             args = self._merge(fixed, treedef.unflatten(primals[:n]))
-            pair = self.fwd(*args)
+            pair = user_fwd(*args)
             if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
                 raise errors.TreeError(f"the fwd rule of {name_of(self.fun)} returned {describe(pair)}.",
                                        "Return a pair (out, residuals).")
@@ -278,7 +286,7 @@ class custom_vjp(_Custom):
             for i, r in zip(places, residuals, strict=True):
                 full[i] = r
             cts = [lit_zero(a) if ct is None else ct for ct, a in zip(cts, out_avals, strict=True)]
-            got = self.bwd(*fixed, structure.unflatten(full), out_tree.unflatten(cts))
+            got = user_bwd(*fixed, structure.unflatten(full), out_tree.unflatten(cts))
             return self._cotangents(got, treedef, avals) + [
                 lit_zero(c) for c in traced.jaxpr.in_avals[n:n + n_const]]
 

@@ -110,9 +110,9 @@ def convert(x, dtype):
 
 def promote(*xs) -> list:
     """The operands in their common dtype."""
-    xs = [asvalue(x) for x in xs]
-    dtype = result_type(*xs)
-    return [convert(x, dtype) for x in xs]
+    values = [asvalue(x) for x in xs]
+    dtype = result_type(*values)
+    return [convert(x, dtype) for x in values]
 
 
 def shape_of(x) -> tuple[int, ...]:
@@ -143,9 +143,9 @@ def broadcast_shape(*shapes) -> tuple[int, ...]:
 
 def broadcast_arrays(*xs) -> list:
     """The operands in their common shape."""
-    xs = [asvalue(x) for x in xs]
-    shape = broadcast_shape(*[shape_of(x) for x in xs])
-    return [broadcast_to(x, shape) for x in xs]
+    values = [asvalue(x) for x in xs]
+    shape = broadcast_shape(*[shape_of(x) for x in values])
+    return [broadcast_to(x, shape) for x in values]
 
 
 def ufunc(np_ufunc, *xs):

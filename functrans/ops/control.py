@@ -20,7 +20,7 @@ def rearranged(jaxpr: Jaxpr, ins, outs) -> Jaxpr:
 
 def order(*groups) -> list[int]:
     """Positions that bring interleaved groups together: groups are (start, mask) or (start, count)."""
-    out = []
+    out: list[int] = []
     for start, count in groups:
         out += range(start, start + count)
     return out
@@ -130,21 +130,35 @@ def _hoist(jaxpr, wanted, consts, n_consts) -> list:
     """The values of ``wanted`` variables, which depend on consts alone, outside of the loop."""
     if not wanted:
         return []
+    return Passes.evaluate(Jaxpr(jaxpr.invars[:n_consts], _needed(jaxpr, wanted), wanted), consts)
+
+
+def _needed(jaxpr, wanted) -> list:
+    """The equations that the variables ``wanted`` depend on."""
     need, eqns = {v for v in wanted if type(v) is Var}, []
     for eqn in reversed(jaxpr.eqns):
         if not need.isdisjoint(eqn.outs):
             eqns.append(eqn)
             need.update(x for x in eqn.inputs if type(x) is Var)
-    return Passes.evaluate(Jaxpr(jaxpr.invars[:n_consts], eqns[::-1], wanted), consts)
+    return eqns[::-1]
+
+
+def _dependent(jaxpr, mask) -> tuple[bool, ...]:
+    """Which outputs depend on the inputs in ``mask`` by a chain of floats."""
+    moved = {v for v, m in zip(jaxpr.invars, mask, strict=True) if m}
+    for eqn in jaxpr.eqns:
+        if any(type(x) is Var and x in moved for x in eqn.inputs):
+            moved.update(v for v in eqn.outs if v.aval.dtype.kind in "fc")
+    return tuple([type(x) is Var and x in moved for x in jaxpr.outs])
 
 
 def _scan_transpose(cts, operands, *, jaxpr, n_consts, n_carry, length, reverse):
     consts, carry, xs = split(operands, n_consts, n_carry)
-    lin_c, lin_x = ([isinstance(o, Linear) for o in group] for group in (consts, xs))
-    # a carry that starts at a literal zero is as good as linear
-    if not all(isinstance(o, Linear) or (isinstance(o, Lit) and o.value == 0) for o in carry):
-        raise NonDifferentiableError("the transpose of a scan whose carry is only partly linear.",
-                                     "Keep what does not depend on the linear input out of the carry.")
+    lin_c, lin_k, lin_x = (tuple([isinstance(o, Linear) for o in g]) for g in (consts, carry, xs))
+    while (grown := _grow(lin_k, _dependent(jaxpr, (*lin_c, *lin_k, *lin_x))[:n_carry])) != lin_k:
+        lin_k = grown
+    if not all(lin_k):
+        return _scan_transpose_mixed(cts, consts, carry, xs, lin_k, jaxpr, length, reverse)
     ct_carry, ct_ys = split([instantiate(c) for c in cts], n_carry)
     acc = [o.aval for o in pick(consts, lin_c)]
     res_c = [o for o in consts if not isinstance(o, Linear)]

@@ -6,7 +6,7 @@ jaxpr never has a free variable and tangents of one derivative cannot reach anot
 """
 cimport cython
 cimport numpy as cnp
-from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
+from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from functrans.ir.core cimport (Aval, Eqn, Jaxpr, Lit, Sig, Var, aval_of_type, lit, make_jaxpr,
                                      signature)
@@ -863,8 +863,8 @@ cdef class Tracer:
 
 
 def _lit_like(value, ref):
-    """The splat literal of ``value`` in shape and dtype of ``ref``."""
-    return lit(value, aval_of(ref))
+    """The splat literal of ``value`` in shape and dtype of ``ref``, a value or an aval."""
+    return lit(value, ref if type(ref) is Aval else aval_of(ref))
 
 
 Hooks.bind = bind
