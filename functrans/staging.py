@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import errors, plan, tree
-from .ir.core import Jaxpr
+from .ir.core import Jaxpr, Lit
 from .trace.core import Captured, Tracer, Upward, aval_of, current_builder, trace
 from .transform.cleanup import cleanup
 from .transform.evaluate import PASSES, Cache, closed, evaluate
@@ -189,7 +189,7 @@ class Pass:
         """The outputs: inlined into the current builder if anything is traced, else run."""
         for x in values:
             if type(x) is Tracer:
-                return evaluate(self.jaxpr, values)
+                return _as_values(evaluate(self.jaxpr, values))
         program = self.program or self.compiled()
         return program.run([x.value if type(x) is Captured else x for x in values])
 
@@ -198,6 +198,22 @@ class Pass:
         if self.program is None:
             self.program = plan.compile(self.jaxpr)
         return self.program
+
+
+def _as_values(outs) -> list:
+    """Outputs of an inlined program as users may see them: literals and inputs become fresh arrays."""
+    if all(type(x) is Tracer for x in outs):
+        return outs
+    done: list = []
+    for x in outs:
+        if type(x) is Lit:
+            x = np.full(x.aval.shape, x.value) if x.aval.shape else x.value
+        elif type(x) is not Tracer:
+            x = x.value if type(x) is Captured else x
+            known = isinstance(x, np.ndarray) and not x.ndim
+            x = x[()] if known else fresh(x)
+        done.append(x)
+    return done
 
 
 def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) -> tuple[Pass, list]:

@@ -17,6 +17,7 @@ class Passes:
     transpose_masked: Any
     batch_jaxpr: Any
     batch_fun: Any
+    linearize_rule: Any
     evaluate: Any
     stage: Any
     lit: Any
@@ -166,6 +167,24 @@ def _custom_jvp_jvp(primals, tangents, *, jaxpr, rule):
                   for o, t in zip(outs, out_ts, strict=True)]
 
 
+def _custom_jvp_linearize(primals, tangents, *, jaxpr, rule):
+    """The rule may mix primals and tangents in one equation (a loop, a derivative of its own), so it is
+    traced as a whole, and linearized in its tangents."""
+    moves = nonzero(tangents)
+    n = len(primals)
+
+    def flat(*values):
+        rest = iter(values[n:])
+        outs, out_ts = rule.jvp(list(values[:n]), [
+            next(rest) if m else instantiate(t) for m, t in zip(moves, tangents, strict=True)])
+        return [*outs, *out_ts]
+
+    outs, out_ts = Passes.linearize_rule(flat, primals, pick(tangents, moves))
+    half = len(outs) // 2
+    return outs[:half], [t if o.dtype.kind in "fc" else Hooks.zero(o) for o, t in
+                         zip(jaxpr.out_avals, out_ts[half:], strict=True)]
+
+
 def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
     batched, out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
 
@@ -183,7 +202,7 @@ def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
 
 
 custom_jvp_call = Op("custom_jvp_call", "call", multiple=True, infer=_custom_infer,
-                     jvp=_custom_jvp_jvp, transpose=None, batch=_custom_jvp_batch, lower=_inline)
+                     jvp=_custom_jvp_jvp, linearize=_custom_jvp_linearize, transpose=None, batch=_custom_jvp_batch, lower=_inline)
 
 
 def _custom_vjp_jvp(primals, tangents, *, jaxpr, rule):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ..ir.core import Jaxpr
-from ..trace.core import Tangents, aval_of
+import numpy as np
+
+from ..ir.core import Jaxpr, Lit, lit
+from ..trace.core import Tangents, aval_of, trace
 from .evaluate import cached_pass, closed, evaluate
 from .jvp import jvp_values
 from .transpose import transpose_values
@@ -27,6 +29,21 @@ def linearize_values(jaxpr: Jaxpr, primals, nonzeros, force=None):
         half.close([instantiate(t) for t, k in zip(out_ts, keep, strict=True) if k])
     lin, residuals = half.result
     return outs, keep, lin, residuals
+
+
+def linearize_rule(fun, primals, tangents):
+    """``fun(primals, tangents)``, linear in tangents, between the two builders of a linearization.
+
+    Returns ``(outs, tangents of outs)``: what depends on tangents, at zero tangents and as the
+    derivative in them.
+    """
+    values = [*primals, *[lit(0, aval_of(t).strong) for t in tangents]]
+    known = [np.full(x.aval.shape, x.value) if type(x) is Lit else x for x in (*primals, *tangents)]
+    jaxpr, consts, _ = trace(lambda *xs: (fun(*xs), None), [aval_of(v).strong for v in values], known,
+                             "linearize")
+    zeros = [zero_of(x) for x in (*primals, *consts)]
+    ts = [*zeros[:len(primals)], *tangents, *zeros[len(primals):]]
+    return jvp_values(jaxpr, [*values, *consts], ts, "linearize")
 
 
 @cached_pass("linearize")

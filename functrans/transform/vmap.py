@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.core import Jaxpr, Var, aval
+from ..ir.core import Jaxpr, Lit, Var, aval, lit
 from ..ir.op import move_axis, spread
 from ..ops.collective import AXIS
 from ..trace.core import aval_of, bind, source_of, trace
@@ -106,12 +106,27 @@ def vmap_jaxpr(jaxpr: Jaxpr, size: int, dims: tuple, out_dims: tuple, axis_name=
 
 
 def batch_fun(fun, size: int, values, dims) -> list:
-    """``fun`` of values of one example, mapped over ``values``; results have the batch axis first."""
-    avals = []
+    """``fun`` of values of one example, mapped over ``values``; results have the batch axis first.
+
+    Literals stay literals: a rule can see that a tangent is zero.
+    """
+    avals, moved, moved_dims, known = [], [], [], []
     for x, d in zip(values, dims, strict=True):
         a = aval_of(x).strong
-        avals.append(a if d is None else aval((*a.shape[:d], *a.shape[d + 1:]), a.dtype))
-    jaxpr, consts, _ = trace(lambda *xs: (fun(*xs), None), avals, None, "vmap")
-    outs, out_dims = batch_values(jaxpr, size, [*values, *consts],
-                                  [*dims, *[None] * len(consts)], AXIS.name)
+        a = a if d is None else aval((*a.shape[:d], *a.shape[d + 1:]), a.dtype)
+        if type(x) is Lit:
+            known.append(lit(x.value, a))
+            continue
+        known.append(None)
+        avals.append(a)
+        moved.append(x)
+        moved_dims.append(d)
+
+    def one(*tracers):
+        rest = iter(tracers)
+        return fun(*[next(rest) if x is None else x for x in known]), None
+
+    jaxpr, consts, _ = trace(one, avals, None, "vmap")
+    outs, out_dims = batch_values(jaxpr, size, [*moved, *consts],
+                                  [*moved_dims, *[None] * len(consts)], AXIS.name)
     return [to_dim(x, d, 0, size) for x, d in zip(outs, out_dims, strict=True)]
