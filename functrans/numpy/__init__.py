@@ -19,7 +19,7 @@ from . import ufuncs as _ufuncs
 from .core import METHODS as _METHODS
 
 _MODULES = (_reductions, _shape, _creation, _products, _einsum, _indexing)
-_UFUNCS = [name for name in dir(_np) if isinstance(getattr(_np, name), _np.ufunc)]
+_UFUNCS = [name for name, f in vars(_np).items() if isinstance(f, _np.ufunc)]
 _CONSTANTS = ("pi", "e", "euler_gamma", "inf", "nan", "newaxis", "bool_", "int8", "int16", "int32", "int64",
               "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "complex64",
               "complex128", "dtype", "finfo", "iinfo", "ndarray", "integer", "floating", "inexact",
