@@ -1,0 +1,154 @@
+"""Reductions that pass over nan."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import errors
+from ..ir.op import OPS
+from ..trace.core import aval_of
+from .core import axes_of, implements, refuse_out
+from .reductions import (
+    _EXTREMA,
+    UFUNC_REDUCE,
+    _everywhere,
+    _extremum,
+    _freedom,
+    _mask,
+    _over,
+    _plain,
+    _reduced,
+    _root,
+    _square,
+    cumprod,
+    cumsum,
+    mean,
+    prod,
+    sum,
+    var,
+)
+from .shape import NO, as_array, dtype_of, ndim_of, shape_of, splat, supported
+
+_mean, _sum = mean.traced, sum.traced
+
+
+def _without_nan(a, other):
+    """The operand with nan replaced by the number ``other``, and where; None for integers."""
+    x = as_array(a)
+    if dtype_of(x).kind != "f":
+        return x, None
+    hole = OPS["isnan"](x)
+    return OPS["select"](hole, splat(other(dtype_of(x)) if callable(other) else other, x), x), hole
+
+
+@implements(np.nansum)
+def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=NO, where=True):
+    """Sum over axes of what is not nan."""
+    return _sum(_without_nan(a, 0)[0], axis, dtype, out, keepdims, initial, where)
+
+
+@implements(np.nanprod)
+def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=NO, where=True):
+    """Product over axes of what is not nan."""
+    return prod(_without_nan(a, 1)[0], axis, dtype, out, keepdims, initial, where)
+
+
+def _nan_extremum(kind, a, axis, out, keepdims, initial, where):
+    bound = _EXTREMA[kind][2]
+    x, hole = _without_nan(a, bound)
+    found = _extremum(kind, x, axis, out, keepdims, initial, where)
+    if hole is None or initial is not NO:
+        return found
+    nothing = _reduced("reduce_and", hole, axis, keepdims)
+    return OPS["select"](nothing, splat(np.nan, found), found)
+
+
+@implements(np.nanmax)
+def nanmax(a, axis=None, out=None, keepdims=False, initial=NO, where=True):
+    """Maximum over axes of what is not nan; nan where nothing is left."""
+    return _nan_extremum("max", a, axis, out, keepdims, initial, where)
+
+
+@implements(np.nanmin)
+def nanmin(a, axis=None, out=None, keepdims=False, initial=NO, where=True):
+    """Minimum over axes of what is not nan; nan where nothing is left."""
+    return _nan_extremum("min", a, axis, out, keepdims, initial, where)
+
+
+def _valid(hole, where):
+    """Where there is a number that counts."""
+    valid = OPS["not"](hole)
+    return valid if _everywhere(where) else OPS["and"](valid, _mask(where, shape_of(hole)))
+
+
+def _nan_dtype(x, dtype):
+    if dtype is not None and dtype_of(x).kind == "f" and np.dtype(dtype).kind not in "fc":
+        raise errors.DtypeError(f"dtype {dtype} has no nan, which {aval_of(x)} may hold.",
+                                "Give a float dtype, or replace nan first.")
+    return supported(dtype_of(x) if dtype is None else dtype)
+
+
+@implements(np.nanmean)
+def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    """Mean over axes of what is not nan; nan where nothing is left."""
+    refuse_out(out)
+    x, hole = _without_nan(a, 0)
+    if hole is None:
+        return _mean(x, axis, dtype, None, keepdims, where=where)
+    dtype = _nan_dtype(x, dtype)
+    axes = axes_of(axis, ndim_of(x))
+    total = _sum(x, axes, dtype, None, keepdims, NO, where)
+    return _over(total, _sum(_valid(hole, where), axes, np.int64, None, keepdims), dtype)
+
+
+@implements(np.nanvar)
+def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=NO,
+           correction=NO):
+    """Variance over axes of what is not nan; nan where no more than ``ddof`` elements are left."""
+    refuse_out(out)
+    x, hole = _without_nan(a, 0)
+    if hole is None:
+        return var(x, axis, dtype, None, ddof, keepdims, where=where, mean=mean,
+                   correction=correction)
+    dtype = _nan_dtype(x, dtype)
+    axes = axes_of(axis, ndim_of(x))
+    ddof = _freedom(ddof, correction)
+    valid = _valid(hole, where)
+    if mean is NO:
+        center = _over(_sum(x, axes, dtype, None, True, NO, where),
+                       _sum(valid, axes, np.int64, None, True), dtype)
+    else:
+        center = as_array(mean)
+    off = np.subtract(x, center)
+    off = OPS["select"](valid, off, splat(0, off))
+    total = _sum(_square(off), axes, dtype, None, keepdims)
+    degrees = np.subtract(_sum(valid, axes, np.int64, None, keepdims), ddof)
+    found = _over(total, degrees, dtype)
+    return OPS["select"](np.less_equal(degrees, 0), splat(np.nan, found), found)
+
+
+@implements(np.nanstd)
+def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=NO,
+           correction=NO):
+    """Standard deviation over axes of what is not nan."""
+    return _root(nanvar(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean,
+                        correction=correction))
+
+
+@implements(np.nancumsum)
+def nancumsum(a, axis=None, dtype=None, out=None):
+    """As cumsum, with 0 for nan."""
+    return cumsum(_without_nan(a, 0)[0], axis, dtype, out)
+
+
+@implements(np.nancumprod)
+def nancumprod(a, axis=None, dtype=None, out=None):
+    """As cumprod, with 1 for nan."""
+    return cumprod(_without_nan(a, 1)[0], axis, dtype, out)
+
+
+UFUNC_REDUCE[np.fmax] = _plain(nanmax)
+UFUNC_REDUCE[np.fmin] = _plain(nanmin)
+
+__all__ = ["nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
+           "nanvar"]

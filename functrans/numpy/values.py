@@ -1,0 +1,355 @@
+"""Choosing and adjusting elements: where, select, clip, round, comparisons, and in-place writes."""
+
+from __future__ import annotations
+
+from functools import partial
+from operator import index
+
+import numpy as np
+
+from .. import errors
+from ..ir.op import OPS
+from ..trace.core import Tracer, aval_of, is_known
+from . import core
+from .core import FUNCTIONS, METHODS, asvalue, convert, implements, is_number, refuse_out
+from .reductions import truth
+from .shape import (
+    NO,
+    PROPERTIES,
+    as_array,
+    dtype_of,
+    fit,
+    known_array,
+    ndim_of,
+    ravel,
+    shape_of,
+    splat,
+    supported,
+)
+
+# ----- choosing ------------------------------------------------------------------------------
+
+
+def _chosen(condition, x, y):
+    """select(condition, x, y) of operands that are yet to be promoted and broadcast."""
+    dtype = supported(core.result_type(x, y))
+    shape = core.broadcast_shape(shape_of(condition), shape_of(x), shape_of(y))
+    return OPS["select"](fit(condition, np.bool_, shape), fit(x, dtype, shape),
+                         fit(y, dtype, shape))
+
+
+@implements(np.where)
+def where(condition, x=None, y=None, /):
+    """x where the condition holds, else y; with one argument, as nonzero."""
+    if x is None and y is None:
+        return nonzero(condition)
+    if x is None or y is None:
+        raise ValueError("where takes one or three arguments, got two")
+    return _chosen(truth(condition), asvalue(x), asvalue(y))
+
+
+@implements(np.select)
+def select(condlist, choicelist, default=0):
+    """For each element the choice of the first condition that holds, else ``default``."""
+    if len(condlist) != len(choicelist):
+        raise errors.ShapeError(f"select: {len(condlist)} conditions, {len(choicelist)} choices.",
+                                "Give one choice per condition.")
+    if not len(condlist):
+        raise errors.ShapeError("select: the list of conditions is empty.")
+    conditions = [as_array(c) for c in condlist]
+    for i, c in enumerate(conditions):
+        if dtype_of(c) != np.bool_:
+            raise errors.DtypeError(f"select: condition {i} must be bool, got {aval_of(c)}.",
+                                    "Compare, e.g. x != 0.")
+    choices = [asvalue(x) for x in (*choicelist, default)]
+    dtype = supported(core.result_type(*choices))
+    shape = core.broadcast_shape(*[shape_of(x) for x in (*conditions, *choices)])
+    out = fit(choices[-1], dtype, shape)
+    for c, x in zip(conditions[::-1], choices[-2::-1], strict=True):
+        out = OPS["select"](fit(c, np.bool_, shape), fit(x, dtype, shape), out)
+    return out
+
+
+# ----- where elements are not zero -----------------------------------------------------------
+
+
+def _flat_positions(a, name, size):
+    """Flat indices of the nonzero elements of a (-1 fills up to ``size``), and its shape."""
+    x = as_array(a)
+    if type(x) is not Tracer or (size is None and is_known(x)):
+        found = np.flatnonzero(known_array(x, name, ""))
+        if size is not None:
+            found = np.concatenate([found, np.full(max(size - len(found), 0), -1)])[:size]
+        return found, shape_of(x)
+    if size is None:
+        raise errors.ConcretizationError(
+            f"{name} of a traced {x.aval}: the result's shape depends on values not known here.",
+            "Use np.where with three arguments, or functrans.numpy."
+            f"{name}(x, size=n), which gives n indices.")
+    hit = truth(ravel(x))
+    n = shape_of(hit)[0]
+    place = np.where(hit, np.cumsum(hit) - 1, size)         # positions beyond size are dropped
+    return OPS["scatter_set"](np.full(size, -1), np.arange(n), place, mode="drop"), shape_of(x)
+
+
+def _coordinates(flat, shape, size, fill_value):
+    """Flat indices as one index array per axis; -1 (nothing found) becomes ``fill_value``."""
+    if type(flat) is not Tracer and size is None:
+        return np.unravel_index(flat, shape)
+    out, rest = [], flat
+    for n in shape[::-1]:
+        out.append(np.where(np.less(flat, 0), fill_value, np.remainder(rest, max(n, 1))))
+        rest = np.floor_divide(rest, max(n, 1))
+    return tuple(out[::-1])
+
+
+def nonzero(a, *, size=None, fill_value=0):
+    """Indices of the nonzero elements, one array per axis.
+
+    Where values are not known (jit, vmap), ``size`` fixes their number: surplus ones are cut off,
+    missing ones are ``fill_value``.
+    """
+    if not ndim_of(as_array(a)):
+        raise errors.ShapeError("nonzero of a scalar is not defined.", "Use np.atleast_1d first.")
+    flat, shape = _flat_positions(a, "nonzero", size)
+    return _coordinates(flat, shape, size, fill_value)
+
+
+def flatnonzero(a, *, size=None, fill_value=0):
+    """Indices of the nonzero elements of the flattened array; ``size`` as in nonzero."""
+    flat, _ = _flat_positions(a, "flatnonzero", size)
+    return flat if size is None else np.where(np.less(flat, 0), fill_value, flat)
+
+
+def argwhere(a, *, size=None, fill_value=0):
+    """Indices of the nonzero elements, one row each; ``size`` as in nonzero."""
+    flat, shape = _flat_positions(a, "argwhere", size)
+    if not shape:
+        return np.zeros((shape_of(flat)[0], 0), np.int64)
+    return np.stack(_coordinates(flat, shape, size, fill_value), 1)
+
+
+for _function in (nonzero, flatnonzero, argwhere):
+    FUNCTIONS[getattr(np, _function.__name__)] = _function
+METHODS["nonzero"] = partial(partial, nonzero)
+
+# ----- adjusting -----------------------------------------------------------------------------
+
+
+@implements(np.clip)
+def clip(a, a_min=NO, a_max=NO, out=None, *, min=NO, max=NO):
+    """a limited to the range from ``a_min`` to ``a_max``; its derivative at an edge is 0.5."""
+    refuse_out(out)
+    if (a_min is not NO or a_max is not NO) and (min is not NO or max is not NO):
+        raise ValueError("clip takes either a_min and a_max or min and max, not both")
+    if (a_min is NO) != (a_max is NO):
+        raise TypeError("clip takes both a_min and a_max; None leaves a side open")
+    low, high = (a_min, a_max) if a_min is not NO else (min, max)
+    x = as_array(a)
+    low, high = (None if b is NO or _beyond(x, b, sign) else b
+                 for b, sign in ((low, -1), (high, 1)))
+    if low is not None:
+        x = np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
+
+
+def _beyond(x, bound, sign):
+    """Whether a Python integer lies outside of x's integer type, so that it limits nothing."""
+    if type(bound) is not int or dtype_of(x).kind not in "iu":
+        return False
+    info = np.iinfo(dtype_of(x))
+    return bound <= info.min if sign < 0 else bound >= info.max
+
+
+def _clip_method(x, min=None, max=None, out=None):
+    return clip(x, min, max, out)
+
+
+@implements(np.round, np.around, method="round")
+def round(a, decimals=0, out=None):
+    """a rounded to ``decimals`` digits, halves to even; its derivative is 0."""
+    refuse_out(out)
+    x = as_array(a)
+    decimals, dtype = index(decimals), dtype_of(x)
+    if dtype.kind == "b":
+        raise errors.DtypeError("NumPy rounds bool to float16, which functrans does not have.",
+                                "Convert with astype first.")
+    if dtype.kind in "iu":
+        if decimals >= 0:
+            return x
+        scale = 10.0 ** -decimals
+        wide = np.uint64 if dtype.kind == "u" else np.int64      # so that results wrap
+        x = np.rint(np.true_divide(convert(x, np.float64), scale)) * scale
+        return convert(convert(x, wide), dtype)
+    if decimals == 0:
+        return OPS["rint"](x)
+    scale = splat(10.0 ** abs(decimals), x)
+    if decimals > 0:
+        return OPS["div"](OPS["rint"](OPS["mul"](x, scale)), scale)
+    return OPS["mul"](OPS["rint"](OPS["div"](x, scale)), scale)
+
+
+around = round
+
+
+@implements(np.fix)
+def fix(x, out=None):
+    """x rounded towards zero."""
+    refuse_out(out)
+    return np.trunc(as_array(x))
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    """x with numbers for nan and infinities; their derivative is 0."""
+    x = as_array(x)
+    a = aval_of(x)
+    if a.dtype.kind != "f":
+        return x
+    most = np.finfo(a.dtype).max
+    high, low = OPS["eq"](x, splat(np.inf, x)), OPS["eq"](x, splat(-np.inf, x))
+    for hit, value in ((OPS["isnan"](x), nan), (high, most if posinf is None else posinf),
+                       (low, -most if neginf is None else neginf)):
+        value = np.float64(value).astype(a.dtype) if is_number(value) else value
+        x = OPS["select"](hit, fit(value, a.dtype, a.shape), x)
+    return x
+
+
+@implements(np.real)
+def real(val):
+    """The real part: val itself."""
+    return as_array(val)
+
+
+@implements(np.imag)
+def imag(val):
+    """The imaginary part of real values: zeros."""
+    x = as_array(val)
+    return np.zeros(shape_of(x), dtype_of(x))[()]
+
+
+@implements(np.iscomplexobj)
+def iscomplexobj(x):
+    """Whether the dtype is complex."""
+    return dtype_of(as_array(x)).kind == "c"
+
+
+@implements(np.isrealobj)
+def isrealobj(x):
+    """Whether the dtype is not complex."""
+    return dtype_of(as_array(x)).kind != "c"
+
+
+# ----- comparing -----------------------------------------------------------------------------
+
+
+@implements(np.isclose)
+def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Whether elements are equal within ``atol + rtol * abs(b)``."""
+    x, y = asvalue(a), asvalue(b)
+    y = float(y) if type(y) in (bool, int) else y
+    if not isinstance(y, (float, complex)) or isinstance(y, np.generic):
+        y = convert(y, np.result_type(dtype_of(y), 1.0))
+    near = np.less_equal(np.abs(np.subtract(x, y)), atol + rtol * np.abs(y))
+    near = np.logical_or(np.logical_and(near, np.isfinite(y)), np.equal(x, y))
+    if equal_nan:
+        near = np.logical_or(near, np.logical_and(np.isnan(x), np.isnan(y)))
+    return near
+
+
+@implements(np.allclose)
+def allclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Whether all elements are close, as a traced bool."""
+    return np.all(isclose(a, b, rtol, atol, equal_nan))
+
+
+@implements(np.array_equal)
+def array_equal(a1, a2, equal_nan=False):
+    """Whether shapes and elements are equal; a traced bool where it depends on values."""
+    x, y = as_array(a1), as_array(a2)
+    if shape_of(x) != shape_of(y):
+        return False
+    same = np.equal(x, y)
+    if equal_nan:
+        same = np.logical_or(same, np.logical_and(np.isnan(x), np.isnan(y)))
+    return np.all(same)
+
+
+@implements(np.array_equiv)
+def array_equiv(a1, a2):
+    """Whether the arrays broadcast to equal ones."""
+    x, y = as_array(a1), as_array(a2)
+    try:
+        core.broadcast_shape(shape_of(x), shape_of(y))
+    except errors.ShapeError:
+        return False
+    return np.all(np.equal(x, y))
+
+
+# ----- writes, and what traced arrays do not have ----------------------------------------------
+
+
+def _refuses(function, instead):
+    @implements(function)
+    def refuse(*args, **kwargs):
+        raise errors.InPlaceError(
+            f"np.{function.__name__} writes into its first argument; a traced value cannot be "
+            "written to, nor stored in an ndarray.", instead)
+    refuse.__name__ = refuse.__qualname__ = function.__name__
+    refuse.__doc__ = "Raises InPlaceError: traced values do not change."
+    return refuse
+
+
+_MASKED = "Write x = np.where(mask, values, x)."
+copyto = _refuses(np.copyto, "Write x = np.where(mask, src, x); for np.full(shape, v) write "
+                             "functrans.numpy.full(shape, v).")
+put = _refuses(np.put, "Write x = functrans.at(x.ravel())[ind].set(v).reshape(x.shape).")
+place = _refuses(np.place, _MASKED)
+putmask = _refuses(np.putmask, _MASKED)
+put_along_axis = _refuses(np.put_along_axis, "Write functrans.at(x)[rows, indices].set(values).")
+fill_diagonal = _refuses(np.fill_diagonal,
+                         "Write i = np.arange(len(x)); x = functrans.at(x)[i, i].set(val).")
+
+
+def _raises(error, got, instead):
+    """A method that raises when called."""
+    def method(x):
+        def call(*args, **kwargs):
+            raise error(got.format(x.aval), instead)
+        return call
+    return method
+
+
+def _view(x, dtype=None, type=None):
+    if type is None and (dtype is None or np.dtype(dtype) == dtype_of(x)):
+        return x
+    raise errors.NotSupportedError(f"view of a traced {x.aval} as {dtype or type}.",
+                                   "Use x.astype(dtype) to convert values.")
+
+
+def _flat(x):
+    raise errors.NotSupportedError(f"flat of a traced {x.aval}.", "Use x.ravel().")
+
+
+for _name, _instead in (
+        ("fill", "Write x = np.full_like(x, value)."),
+        ("put", "Write x = functrans.at(x.ravel())[ind].set(v).reshape(x.shape)."),
+        ("resize", "Write x = np.reshape(x, shape), or np.pad."),
+        ("setflags", "Traced values never change."),
+        ("setfield", "Write x = functrans.at(x)[index].set(v).")):
+    METHODS[_name] = _raises(errors.InPlaceError, f"x.{_name} would change a traced {{}} in place.",
+                             _instead)
+for _name in ("sort", "argsort", "partition", "argpartition", "searchsorted"):
+    METHODS.setdefault(_name, _raises(errors.NotSupportedError,
+                                      f"x.{_name} of a traced {{}} is not there yet.",
+                                      "Compute it outside of the traced function."))
+METHODS["clip"] = partial(partial, _clip_method)
+METHODS["view"] = partial(partial, _view)
+METHODS["conj"] = METHODS["conjugate"] = partial(partial, as_array)
+PROPERTIES.update({"real": real, "imag": imag, "flat": _flat})
+METHODS.update(PROPERTIES)
+
+__all__ = ["allclose", "argwhere", "around", "array_equal", "array_equiv", "clip", "copyto",
+           "fill_diagonal", "fix", "flatnonzero", "imag", "iscomplexobj", "isclose", "isrealobj",
+           "nan_to_num", "nonzero", "place", "put", "put_along_axis", "putmask", "real", "round",
+           "select", "where"]
