@@ -129,7 +129,7 @@ class Elementwise(Op):
     def __call__(self, *args, **params):
         for a in args:
             if isinstance(a, (int, float)):     # a rule's own number takes shape and dtype of the rest
-                ref = next(b for b in args if not isinstance(b, (int, float, bool)))
+                ref = next(b for b in reversed(args) if not isinstance(b, (int, float)))
                 args = tuple(Hooks.lit_like(a, ref) if isinstance(a, (int, float)) else a
                              for a in args)
                 break

@@ -182,7 +182,7 @@ def axes_of(axis, ndim: int) -> tuple[int, ...]:
 
 def refuse_out(out) -> None:
     """Raises for ``out=``: results of traced functions are new values."""
-    if out is not None and out != (None,):
+    if any(x is not None for x in (out if isinstance(out, tuple) else (out,))):
         raise errors.InPlaceError("out= would write a traced value into an ndarray.",
                                   "Use the returned value: y = np.f(x) instead of np.f(x, out=y).")
 

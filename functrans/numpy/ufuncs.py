@@ -193,7 +193,7 @@ def array_ufunc(ufunc, method, inputs, kwargs):
     """What ``__array_ufunc__`` gets beyond a plain call."""
     kwargs = dict(kwargs)
     out = kwargs.pop("out", None)
-    if out is not None and out != (None,):
+    if out is not None:
         target = out[0] if isinstance(out, tuple) else out
         if inputs and target is inputs[0]:
             raise errors.InPlaceError(

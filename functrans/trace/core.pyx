@@ -29,6 +29,10 @@ cdef extern from *:
     PyObject *ft_source
 
 cdef extern from "Python.h":
+    ctypedef struct PySequenceMethods:
+        void *sq_item
+    ctypedef struct PyTypeObject:
+        PySequenceMethods *tp_as_sequence
     ctypedef struct PyFrameObject
     PyFrameObject *PyEval_GetFrame()
     object PyFrame_GetCode(PyFrameObject *)
@@ -670,8 +674,10 @@ cdef class Tracer:
         return int(self.known("int()"))
 
     def __float__(self):
-        return float(self.without_derivative("float(x) (math functions call it too)",
-                                             "Use NumPy's functions, e.g. np.sin(x) for math.sin(x)"))
+        return float(self.without_derivative(
+            "float(x), which math.sin(x) and b[i] = x also call,",
+            "Write np.sin(x) for math.sin(x), b = functrans.at(b)[i].set(x) for b[i] = x, and x itself "
+            "for float(x)"))
 
     def __complex__(self):
         return complex(self.without_derivative("complex(x)", "Use NumPy's functions"))
@@ -723,6 +729,9 @@ cdef class Tracer:
         if self.var.aval.ndim == 0:
             raise TypeError("iteration over a 0-d array")
         return iter([Upward.getitem(self, i) for i in range(self.var.aval.shape[0])])
+
+    def __reversed__(self):
+        return iter(list(self)[::-1])
 
     def __getitem__(self, index):
         return Upward.getitem(self, index)
@@ -860,6 +869,10 @@ cdef class Tracer:
         if kind == Py_GT:
             return _ufunc(_greater, (self, other), True)
         return _ufunc(_greater_equal, (self, other), True)
+
+
+# No sequence protocol: NumPy would report "a sequence" where float(x) has the better message.
+(<PyTypeObject *>Tracer).tp_as_sequence.sq_item = NULL
 
 
 def _lit_like(value, ref):
