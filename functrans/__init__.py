@@ -63,7 +63,8 @@ def __getattr__(name: str) -> Any:
         importlib.import_module("._load", __name__)
         value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
     elif name in _MODULES:
-        importlib.import_module("._load", __name__)
+        if name not in ("errors", "tree"):
+            importlib.import_module("._load", __name__)
         value = importlib.import_module(f".{name}", __name__)
     else:
         raise AttributeError(f"module 'functrans' has no attribute {name!r}")

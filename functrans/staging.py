@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import errors, plan, tree
+from . import numpy as namespace
 from .ir.core import Jaxpr, Lit
-from .trace.core import Captured, Tracer, Upward, aval_of, current_builder, trace
+from .numpy.core import FUNCTIONS
+from .trace.core import Captured, Tracer, Upward, aval_of, as_traced, current_builder, trace
 from .transform.cleanup import cleanup
 from .transform.evaluate import PASSES, Cache, closed, evaluate
 
@@ -26,8 +28,10 @@ Upward.run_op = staticmethod(plan.run_op)
 
 def array_function(function, args, kwargs):
     """What ``__array_function__`` gets: the traced version of one of NumPy's functions."""
-    from .numpy.core import FUNCTIONS
     found = FUNCTIONS.get(function)
+    if found is None:
+        namespace._load_for(function)
+        found = FUNCTIONS.get(function)
     if found is None:
         name = f"{function.__module__}.{function.__name__}"
         if name == "numpy.copyto":
@@ -39,6 +43,16 @@ def array_function(function, args, kwargs):
 
 
 Upward.array_function = staticmethod(array_function)
+
+
+def _getitem(x, index):
+    """Indexing, until the module that does it is loaded and takes this place."""
+    from .numpy import indexing
+    return indexing.getitem(x, index)
+
+
+Upward.getitem = staticmethod(_getitem)
+Upward.load_methods = staticmethod(lambda: namespace._load_all())
 
 
 def api(function: Callable) -> Callable:
@@ -59,8 +73,9 @@ def name_of(fun) -> str:
 
 def check_callable(fun, name: str) -> None:
     if not callable(fun):
-        raise TypeError(f"{name} takes a function as its first argument, got {type(fun).__name__}; write "
-                        f"{name}(f)(x), not {name}(f(x))")
+        raise errors.ArgumentError(
+            f"{name} takes a function as its first argument, got {describe(fun)}.",
+            f"Write {name}(f)(x), not {name}(f(x)).")
 
 
 # ----- tracing -------------------------------------------------------------------------------------------
@@ -204,10 +219,14 @@ def _as_values(outs) -> list:
     """Outputs of an inlined program as users may see them: literals and inputs become fresh arrays."""
     if all(type(x) is Tracer for x in outs):
         return outs
+    builder = current_builder()
+    staged = builder is not None and builder.staged
     done: list = []
     for x in outs:
         if type(x) is Lit:
             x = np.full(x.aval.shape, x.value) if x.aval.shape else x.value
+        elif staged and isinstance(x, (Captured, np.ndarray)):
+            x = as_traced(x)            # jit reads it at every call
         elif type(x) is not Tracer:
             x = x.value if type(x) is Captured else x
             known = isinstance(x, np.ndarray) and not x.ndim

@@ -1,1 +1,16 @@
+"""The primitive layer, with the names and signatures of ``jax.lax``.
 
+In: arrays, numbers, tracers. Out: the same. What must hold: no promotion and no broadcasting but of
+scalars; control flow is one equation that holds the programs of its bodies; every function runs
+natively without a transform around it, too.
+"""
+
+from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
+from . import collectives as _collectives
+from . import control as _control
+from . import ops as _ops
+from .collectives import *  # noqa: F403
+from .control import *  # noqa: F403
+from .ops import *  # noqa: F403
+
+__all__ = [*_ops.__all__, *_control.__all__, *_collectives.__all__]

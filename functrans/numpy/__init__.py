@@ -2,37 +2,89 @@
 
 In: arrays, numbers, tracers. Out: the same as ``numpy``. What must hold: NumPy's signatures, dtypes
 and broadcasting; functions without a traced argument are NumPy's own; ``numpy.f(tracer)`` and
-``functrans.numpy.f(tracer)`` run the same code.
+``functrans.numpy.f(tracer)`` run the same code. Modules load when a name of theirs is first used.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 import numpy as _np
 
-from . import core as _core
-from . import creation as _creation
-from . import einsum as _einsum
-from . import indexing as _indexing
-from . import linalg as linalg
-from . import products as _products
-from . import reductions as _reductions
-from . import shape as _shape
-from . import ufuncs as _ufuncs
-from .core import METHODS as _METHODS
+from .. import _load as _load
+from ..trace.core import Upward as _Upward
 
-_MODULES = (_reductions, _shape, _creation, _products, _einsum, _indexing)
+_HOME = {
+    "reductions":
+        "all amax amin any argmax argmin average count_nonzero cumprod cumsum cumulative_prod "
+        "cumulative_sum max mean min prod ptp std sum var",
+    "nan_reductions":
+        "nancumprod nancumsum nanmax nanmean nanmin nanprod nanstd nansum nanvar",
+    "shape":
+        "append array_split atleast_1d atleast_2d atleast_3d block broadcast_arrays broadcast_shapes "
+        "broadcast_to column_stack concat concatenate dsplit dstack expand_dims hsplit hstack "
+        "matrix_transpose moveaxis permute_dims ravel reshape rollaxis split squeeze stack swapaxes "
+        "transpose unstack vsplit vstack",
+    "rearrange":
+        "diag diagflat diagonal flip fliplr flipud kron meshgrid pad repeat roll rot90 tile trace "
+        "tril triu vander",
+    "values":
+        "allclose argwhere around array_equal array_equiv clip copyto fill_diagonal fix flatnonzero "
+        "imag isclose iscomplexobj isrealobj nan_to_num nonzero place put put_along_axis putmask real "
+        "round select where",
+    "differences":
+        "diff ediff1d gradient trapezoid",
+    "creation":
+        "arange array asanyarray asarray ascontiguousarray astype copy diag_indices diag_indices_from "
+        "empty empty_like eye full full_like geomspace identity indices linspace logspace ndim ones "
+        "ones_like shape size tri tril_indices tril_indices_from triu_indices triu_indices_from zeros "
+        "zeros_like",
+    "products":
+        "cross dot inner matmul matvec outer tensordot vdot vecdot vecmat",
+    "einsum":
+        "einsum",
+    "indexing":
+        "At AtIndex at compress put_along_axis take take_along_axis",
+}
+_NAMES = {name: home for home, names in _HOME.items() for name in names.split()}
 _UFUNCS = [name for name, f in vars(_np).items() if isinstance(f, _np.ufunc)]
-_CONSTANTS = ("pi", "e", "euler_gamma", "inf", "nan", "newaxis", "bool_", "int8", "int16", "int32", "int64",
+_CONSTANTS = ["pi", "e", "euler_gamma", "inf", "nan", "newaxis", "bool_", "int8", "int16", "int32", "int64",
               "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "complex64",
               "complex128", "dtype", "finfo", "iinfo", "ndarray", "integer", "floating", "inexact",
-              "number", "issubdtype", "isdtype", "promote_types", "result_type", "can_cast", "arange",
-              "eye", "zeros", "ones", "empty", "ndim", "size", "shape", "s_")
+              "number", "issubdtype", "isdtype", "promote_types", "result_type", "can_cast", "s_"]
+__all__ = sorted({*_NAMES, *_UFUNCS, *_CONSTANTS, "linalg"})
 
-for _name in (*_UFUNCS, *_CONSTANTS):
-    globals()[_name] = getattr(_np, _name)
-for _module in _MODULES:
-    for _name in _module.__all__:
-        globals()[_name] = getattr(_module, _name)
-__all__ = sorted({*_UFUNCS, *_CONSTANTS, *[n for m in _MODULES for n in m.__all__], "linalg"})
-for _name, _property in _shape.PROPERTIES.items():
-    _METHODS[_name] = _property
 
-_core.Upward.namespace = lambda: __import__("functrans.numpy", fromlist=["numpy"])
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    elif name == "linalg":
+        value = importlib.import_module(".linalg", __name__)
+    elif name in __all__:
+        value = getattr(_np, name)
+    else:
+        raise AttributeError(f"module 'functrans.numpy' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+def _load_for(function) -> None:
+    """Loads what has the traced version of one of NumPy's functions, if anything has."""
+    if function.__module__ == "numpy.linalg":
+        importlib.import_module(".linalg", __name__)
+    elif (home := _NAMES.get(function.__name__)) is not None:
+        importlib.import_module(f".{home}", __name__)
+
+
+def _load_all() -> None:
+    """Loads every module: for methods of traced arrays, which any of them may define."""
+    for home in _HOME:
+        importlib.import_module(f".{home}", __name__)
+
+
+_Upward.namespace = staticmethod(lambda: importlib.import_module(__name__))

@@ -8,7 +8,8 @@ from functrans.trace.core cimport Builder, Captured, Tracer, aval_of, bind, top_
 
 import numpy as np
 
-from ..ir.op import OPS
+from ..ops.elementwise import convert
+from ..ops.shape import broadcast_in_dim
 
 cnp.import_array()
 
@@ -17,8 +18,8 @@ cdef dict _recipes = {}
 cdef int _MAX_RECIPES = 50_000
 cdef object make_recipe = None
 cdef object as_operand = None
-cdef object _convert = OPS["convert"]
-cdef object _broadcast = OPS["broadcast_in_dim"]
+cdef object _convert = convert
+cdef object _broadcast = broadcast_in_dim
 
 
 def install(make, convert_operand):

@@ -31,8 +31,8 @@ cdef class Builder:
     cdef Py_ssize_t producer(self, Var v)
 
 cdef class Tracer:
-    cdef readonly Builder builder
-    cdef readonly Var var
+    cdef Builder builder            # not readable from Python: ndarrays have a method var
+    cdef Var var
     cdef object known(self, str what)
     cdef object without_derivative(self, str what, str fix)
 

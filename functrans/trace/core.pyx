@@ -80,6 +80,7 @@ class Upward:
     array_function = None  # (function, args, kwargs) -> value
     getitem = None         # (tracer, index) -> value
     methods = {}           # ndarray methods and properties by name
+    load_methods = None    # loads the modules that define the rest of ``methods``
     namespace = None
 
 
@@ -470,6 +471,17 @@ cpdef object value_of(Tracer t):
     return t.builder.value(t.var)
 
 
+def as_traced(x):
+    """An array or a captured value as a value of the trace in progress."""
+    cdef Builder b = top_builder()
+    cdef Captured c
+    if type(x) is Captured:
+        c = <Captured>x
+    else:
+        c = captured(capture_array(x, b.staged), aval_of(x))
+    return tracer(b, b.lift(c))
+
+
 def is_known(x):
     """Whether x has a value now: everything but tracers of unknown inputs."""
     return type(x) is not Tracer or (<Tracer>x).var.known
@@ -626,6 +638,9 @@ cdef class Tracer:
 
     def __getattr__(self, name):
         method = Upward.methods.get(name)
+        if method is None and not name.startswith("__"):
+            Upward.load_methods()
+            method = Upward.methods.get(name)
         if method is None:
             raise AttributeError(f"traced arrays have no attribute {name!r}")
         return method(self)
@@ -642,7 +657,8 @@ cdef class Tracer:
         return <Py_hash_t>(<size_t><PyObject *>self >> 4)
 
     def __reduce__(self):
-        raise TypeError("traced values cannot be pickled; return them from the function instead")
+        raise errors.ArgumentError(f"a traced {self.var.aval} cannot be pickled.",
+                                   "Return it from the function instead.")
 
     def __copy__(self):
         return self
@@ -654,8 +670,8 @@ cdef class Tracer:
 
     def __bool__(self):
         if self.var.aval.size != 1:
-            raise ValueError(f"the truth value of an array with more than one element ({self.var.aval}) "
-                             "is ambiguous. Use np.any(x) or np.all(x)")
+            raise errors.ShapeError(f"the truth value of an array of {self.var.aval.size} elements "
+                                    f"({self.var.aval}) is ambiguous.", "Use np.any(x) or np.all(x).")
         if not self.var.known:
             raise errors.TracerBoolError(
                 f"the truth value of a traced {self.var.aval} is not known while {self.builder.name} "
@@ -667,7 +683,8 @@ cdef class Tracer:
 
     def __index__(self):
         if self.var.aval.dtype.kind not in "iu" or self.var.aval.ndim != 0:
-            raise TypeError(f"only integer scalars can be an index or a size, got {self.var.aval}")
+            raise errors.ArgumentError(f"only integer scalars can be an index or a size, got {self.var.aval}.",
+                                       "Convert it with astype(int) if that is meant.")
         return int(self.known("an index or a size"))
 
     def __int__(self):
@@ -722,12 +739,12 @@ cdef class Tracer:
 
     def __len__(self):
         if self.var.aval.ndim == 0:
-            raise TypeError("len() of unsized object")
+            raise errors.ArgumentError(f"len() of the scalar {self.var.aval}.")
         return self.var.aval.shape[0]
 
     def __iter__(self):
         if self.var.aval.ndim == 0:
-            raise TypeError("iteration over a 0-d array")
+            raise errors.ArgumentError(f"iteration over the scalar {self.var.aval}.")
         return iter([Upward.getitem(self, i) for i in range(self.var.aval.shape[0])])
 
     def __reversed__(self):
