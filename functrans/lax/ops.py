@@ -1,0 +1,480 @@
+"""The operations of ``jax.lax``: one op each, on operands of one dtype and one shape.
+
+Only scalars are broadcast, and only Python numbers take the dtype of the other operands.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import errors, tree
+from ..ir.core import aval, lit
+from ..ir.op import OPS
+from ..numpy.core import asvalue, axis_of, convert, is_number
+from ..trace.core import Tracer, aval_of, bind, current_builder
+
+_INT64 = np.dtype("int64")
+
+# ----- operands -----------------------------------------------------------------------------------
+
+
+def _operand(x):
+    """x as an op takes it: a Python or NumPy number as a scalar array."""
+    x = asvalue(x)
+    return np.asarray(x)[()] if is_number(x) and not isinstance(x, np.generic) else x
+
+
+def _is_weak(x):
+    return type(x) in (int, float) or aval_of(x).weak
+
+
+def _spread(x, shape):
+    """A scalar repeated to ``shape``."""
+    if aval_of(x).shape == shape:
+        return x
+    if is_number(x):
+        return np.full(shape, x) if current_builder() is None else lit(x, aval(shape, x.dtype))
+    return OPS["broadcast_in_dim"](x, shape=shape, dims=())
+
+
+def _together(name, xs):
+    """Operands in one dtype and shape: numbers take the dtype of the rest, scalars their shape."""
+    xs = [asvalue(x) for x in xs]
+    strong = [aval_of(x).dtype for x in xs if not _is_weak(x)]
+    if any(d != strong[0] for d in strong):
+        raise errors.DtypeError(f"lax.{name}: operands must have one dtype, got {_avals(xs)}.",
+                                "lax does not promote; use functrans.numpy, or convert one.")
+    dtype = strong[0] if strong else np.result_type(*[aval_of(x).dtype for x in xs])
+    for x in xs:
+        if _is_weak(x) and "biuf".index(aval_of(x).dtype.kind) > "biuf".index(dtype.kind):
+            raise errors.DtypeError(f"lax.{name}: the number {x} does not fit the dtype {dtype} of the "
+                                    "other operands.", "Convert the array, or use functrans.numpy.")
+    return _one_shape(name, [convert(x, dtype) if _is_weak(x) else x for x in xs])
+
+
+def _one_shape(name, xs):
+    shapes = [aval_of(x).shape for x in xs]
+    shape = next((s for s in shapes if s), ())
+    if any(s and s != shape for s in shapes):
+        raise errors.ShapeError(f"lax.{name}: operands must have equal shapes, got {_avals(xs)}.",
+                                "lax broadcasts scalars only; use functrans.numpy.")
+    return [_spread(x, shape) for x in xs]
+
+
+def _run(name, *xs, **params):
+    return bind(OPS[name], xs, params)
+
+
+def _avals(xs):
+    return ", ".join([str(aval_of(x)) for x in xs])
+
+
+def _elementwise(name, op, arity, doc):
+    if arity == 1:
+        def function(x):
+            return bind(op, (_operand(x),), {})
+    else:
+        def function(x, y):
+            return bind(op, tuple(_together(name, (x, y))), {})
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+_UNARY = {"neg": "neg", "sign": "sign", "floor": "floor", "ceil": "ceil", "exp": "exp",
+          "exp2": "exp2", "expm1": "expm1", "log": "log", "log1p": "log1p", "sin": "sin", "cos": "cos",
+          "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh", "cosh": "cosh",
+          "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "sqrt": "sqrt",
+          "cbrt": "cbrt", "erf": "erf", "erfc": "erfc", "logistic": "logistic",
+          "is_finite": "isfinite", "bitwise_not": "not", "abs": "abs"}
+_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "rem": "fmod", "max": "max", "min": "min",
+           "atan2": "atan2", "nextafter": "nextafter", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le",
+           "gt": "gt", "ge": "ge", "bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor",
+           "shift_left": "shl", "shift_right_arithmetic": "shr"}
+for _name, _op in _UNARY.items():
+    globals()[_name] = _elementwise(_name, OPS[_op], 1, f"Elementwise {_name} of x.")
+for _name, _op in _BINARY.items():
+    globals()[_name] = _elementwise(_name, OPS[_op], 2, f"Elementwise {_name} of x and y.")
+
+# ----- arithmetic that is more than one op --------------------------------------------------------
+
+
+def div(x, y):
+    """Elementwise x / y; integers are divided towards zero."""
+    x, y = _together("div", (x, y))
+    if aval_of(x).dtype.kind == "f":
+        return _run("div", x, y)
+    return _run("floordiv", _run("sub", x, _run("fmod", x, y)), y)
+
+
+def pow(x, y):
+    """Elementwise x ** y; y may be an integer."""
+    if type(y) is int or (isinstance(y, np.integer) and aval_of(x).dtype.kind == "f"):
+        return integer_pow(x, int(y))
+    x, y = _operand(x), asvalue(y)
+    if aval_of(x).dtype.kind == "f" and aval_of(y).dtype.kind in "iu":
+        y = convert(y, aval_of(x).dtype)
+    return _run("pow", *_together("pow", (x, y)))
+
+
+def integer_pow(x, y: int):
+    """Elementwise x ** y for a Python integer y."""
+    return _run("integer_pow", _operand(x), y=y.__index__())
+
+
+def square(x):
+    """Elementwise x * x."""
+    return integer_pow(x, 2)
+
+
+def reciprocal(x):
+    """Elementwise 1 / x."""
+    return div(1.0, x)
+
+
+def rsqrt(x):
+    """Elementwise 1 / sqrt(x)."""
+    return div(1.0, _run("sqrt", _operand(x)))
+
+
+class RoundingMethod(enum.IntEnum):
+    """How ``round`` treats numbers halfway between two integers."""
+
+    AWAY_FROM_ZERO = 0
+    TO_NEAREST_EVEN = 1
+
+
+def round(x, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO):
+    """Elementwise nearest integer; halves go away from zero by default."""
+    x = _operand(x)
+    if RoundingMethod(rounding_method) is RoundingMethod.TO_NEAREST_EVEN:
+        return _run("rint", x)
+    whole = _run("trunc", x)
+    rest = np.abs(x - whole)
+    return np.where(rest >= 0.5, whole + np.sign(x), whole)
+
+
+def select(pred, on_true, on_false):
+    """Elementwise choice; ``pred`` is a bool array of the same shape, or a scalar."""
+    return select_n(pred, on_false, on_true)
+
+
+def select_n(which, *cases):
+    """``cases[which]`` elementwise; ``which`` is bool (two cases) or an integer array or scalar."""
+    which, cases = _operand(which), _together("select_n", cases)
+    a, shape = aval_of(which), aval_of(cases[0]).shape
+    if a.dtype.kind not in "biu":
+        raise errors.DtypeError(f"lax.select_n: which must be bool or integer, got {a}.",
+                                "Compare it first, e.g. x > 0.")
+    if a.shape not in ((), shape):
+        raise errors.ShapeError(f"lax.select_n: which is {a} but the cases have shape {shape}.",
+                                "Use functrans.numpy.where to broadcast.")
+    which = _spread(which, shape)
+    if a.dtype == np.bool_:
+        if len(cases) > 2:
+            raise errors.DtypeError(f"lax.select_n: a bool chooses between two cases, got {len(cases)}.",
+                                    "Use an integer array.")
+        return cases[0] if len(cases) == 1 else _run("select", which, cases[1], cases[0])
+    out = cases[0]
+    for i, case in enumerate(cases[1:], 1):
+        out = _run("select", *_one_shape("select_n", [np.greater_equal(which, i)]), case, out)
+    return out
+
+
+def clamp(min, x, max):
+    """x limited to [min, max]; the bounds are scalars or have x's shape."""
+    low, x, high = _together("clamp", (min, x, max))
+    return _run("min", _run("max", x, low), high)
+
+
+def convert_element_type(operand, new_dtype):
+    """The operand in another dtype."""
+    return _run("convert", _operand(operand), dtype=np.dtype(new_dtype))
+
+
+def stop_gradient(x):
+    """x, a pytree, as a constant: its derivative is zero."""
+    return tree.map(lambda leaf: _run("stop_gradient", leaf) if type(leaf) is Tracer else leaf, x)
+
+
+# ----- shape --------------------------------------------------------------------------------------
+
+
+def _ints(values) -> tuple[int, ...]:
+    return tuple([v.__index__() for v in values])
+
+
+def reshape(operand, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None):
+    """The elements in another shape; ``dimensions`` permutes the axes first."""
+    if dimensions is not None:
+        operand = transpose(operand, dimensions)
+    return OPS["reshape"](_operand(operand), shape=_ints(new_sizes))
+
+
+def broadcast(operand, sizes: Sequence[int]):
+    """The operand repeated along new leading axes."""
+    operand = _operand(operand)
+    shape, lead = aval_of(operand).shape, _ints(sizes)
+    return OPS["broadcast_in_dim"](operand, shape=lead + shape,
+                                   dims=tuple(range(len(lead), len(lead) + len(shape))))
+
+
+def broadcast_in_dim(operand, shape: Sequence[int], broadcast_dimensions: Sequence[int]):
+    """The operand repeated to ``shape``; its axes are those named."""
+    return OPS["broadcast_in_dim"](_operand(operand), shape=_ints(shape), dims=_ints(broadcast_dimensions))
+
+
+def transpose(operand, permutation: Sequence[int]):
+    """The operand with its axes permuted."""
+    return OPS["transpose"](_operand(operand), perm=_ints(permutation))
+
+
+def rev(operand, dimensions: Sequence[int]):
+    """The operand reversed along axes."""
+    return OPS["rev"](_operand(operand), axes=tuple(sorted(_ints(dimensions))))
+
+
+def squeeze(array, dimensions: Sequence[int]):
+    """The array without the named axes of extent 1."""
+    array = _operand(array)
+    shape = aval_of(array).shape
+    drop = {axis_of(d, len(shape)) for d in dimensions}
+    if any(shape[d] != 1 for d in drop):
+        raise errors.ShapeError(f"lax.squeeze: axes {tuple(dimensions)} of {aval_of(array)} do not all "
+                                "have extent 1.", "Only axes of extent 1 can be dropped.")
+    return OPS["reshape"](array, shape=tuple([n for i, n in enumerate(shape) if i not in drop]))
+
+
+def expand_dims(array, dimensions: Sequence[int]):
+    """The array with new axes of extent 1, at these places of the result."""
+    array = _operand(array)
+    shape = aval_of(array).shape
+    ndim = len(shape) + len(dimensions)
+    new = {axis_of(d, ndim) for d in dimensions}
+    old = iter(shape)
+    return OPS["reshape"](array, shape=tuple([1 if i in new else next(old) for i in range(ndim)]))
+
+
+def concatenate(operands: Sequence[Any], dimension: int):
+    """Operands of one dtype joined along an axis."""
+    operands = [_operand(x) for x in operands]
+    return OPS["concatenate"](*operands, axis=dimension)
+
+
+def pad(operand, padding_value, padding_config: Sequence[tuple[int, int, int]]):
+    """The operand with (low, high, interior) padding per axis; negative low and high cut."""
+    operand = _operand(operand)
+    value = asvalue(padding_value)
+    if _is_weak(value):
+        value = convert(value, aval_of(operand).dtype)
+    low, high, interior = zip(*padding_config, strict=True) if len(padding_config) else ((), (), ())
+    return OPS["pad"](operand, value, low=_ints(low), high=_ints(high), interior=_ints(interior))
+
+
+def broadcasted_iota(dtype, shape: Sequence[int], dimension: int):
+    """0, 1, 2, ... along one axis of ``shape``."""
+    shape, dtype = _ints(shape), np.dtype(dtype)
+    if current_builder() is None:
+        along = np.arange(shape[dimension]).astype(dtype)
+        return np.broadcast_to(along.reshape([-1 if i == dimension else 1 for i in range(len(shape))]),
+                               shape).copy()
+    return OPS["iota"](shape=shape, dtype=dtype, axis=dimension)
+
+
+def iota(dtype, size: int):
+    """0, 1, ..., size - 1."""
+    return broadcasted_iota(dtype, (size,), 0)
+
+
+def full(shape: Sequence[int], fill_value, dtype=None):
+    """An array with every element ``fill_value``."""
+    value = asvalue(fill_value)
+    value = convert(value, aval_of(value).dtype if dtype is None else dtype)
+    return broadcast(value, shape) if type(value) is Tracer else np.full(_ints(shape), value)
+
+
+def full_like(x, fill_value, dtype=None, shape=None):
+    """An array with x's shape and dtype and every element ``fill_value``."""
+    a = aval_of(x)
+    return full(a.shape if shape is None else shape, fill_value, a.dtype if dtype is None else dtype)
+
+
+# ----- slices -------------------------------------------------------------------------------------
+
+
+def slice(operand, start_indices: Sequence[int], limit_indices: Sequence[int],
+          strides: Sequence[int] | None = None):
+    """The operand between static bounds."""
+    strides = (1,) * len(start_indices) if strides is None else _ints(strides)
+    return OPS["slice"](_operand(operand), start=_ints(start_indices), limit=_ints(limit_indices),
+                        stride=strides)
+
+
+def slice_in_dim(operand, start_index: int | None, limit_index: int | None, stride: int = 1,
+                 axis: int = 0):
+    """The operand between static bounds of one axis; negative bounds count from the end."""
+    operand = _operand(operand)
+    shape = aval_of(operand).shape
+    axis = axis_of(axis, len(shape))
+    n = shape[axis]
+    start = 0 if start_index is None else start_index.__index__()
+    limit = n if limit_index is None else limit_index.__index__()
+    starts, limits, strides = [0] * len(shape), list(shape), [1] * len(shape)
+    starts[axis] = start + n if start < 0 else start
+    limits[axis] = limit + n if limit < 0 else limit
+    strides[axis] = stride
+    return slice(operand, starts, limits, strides)
+
+
+def index_in_dim(operand, index: int, axis: int = 0, keepdims: bool = True):
+    """One static position along an axis."""
+    operand = _operand(operand)
+    n = aval_of(operand).shape[axis_of(axis, aval_of(operand).ndim)]
+    if not -n <= index < n:
+        raise errors.IndexRangeError(f"index {index} is out of bounds for axis {axis} with size {n}")
+    index %= n
+    out = slice_in_dim(operand, index, index + 1, 1, axis)
+    return out if keepdims else squeeze(out, (axis,))
+
+
+def _starts(name, operand, indices):
+    """Start indices as int64 scalars; negative ones count from the end, as in JAX."""
+    a = aval_of(operand)
+    if type(indices) is Tracer or isinstance(indices, np.ndarray):
+        indices = [indices[i] for i in range(aval_of(indices).shape[0])]
+    indices = [_operand(i) for i in indices]
+    if len(indices) != a.ndim:
+        raise errors.ShapeError(f"lax.{name}: {len(indices)} start indices for {a}.",
+                                "Give one for each axis.")
+    for i in indices:
+        if aval_of(i).shape or aval_of(i).dtype.kind not in "iu":
+            raise errors.DtypeError(f"lax.{name}: start indices must be integer scalars, got "
+                                    f"{_avals(indices)}.", "Convert them with astype(int).")
+    return [_from_front(convert(i, _INT64), n) for i, n in zip(indices, a.shape, strict=True)]
+
+
+def _from_front(i, n):
+    return np.where(i < 0, i + n, i) if type(i) is Tracer else i + n if i < 0 else i
+
+
+def dynamic_slice(operand, start_indices, slice_sizes: Sequence[int]):
+    """A window of static size at run-time positions, which are clamped to fit."""
+    operand = _operand(operand)
+    return OPS["dynamic_slice"](operand, *_starts("dynamic_slice", operand, start_indices),
+                                sizes=_ints(slice_sizes))
+
+
+def dynamic_slice_in_dim(operand, start_index, slice_size: int, axis: int = 0):
+    """A window along one axis."""
+    operand = _operand(operand)
+    shape = list(aval_of(operand).shape)
+    axis = axis_of(axis, len(shape))
+    shape[axis] = slice_size
+    return dynamic_slice(operand, [start_index if i == axis else 0 for i in range(len(shape))], shape)
+
+
+def dynamic_index_in_dim(operand, index, axis: int = 0, keepdims: bool = True):
+    """One run-time position along an axis."""
+    out = dynamic_slice_in_dim(operand, index, 1, axis)
+    return out if keepdims else squeeze(out, (axis,))
+
+
+def dynamic_update_slice(operand, update, start_indices):
+    """The operand with a window at run-time positions, which are clamped to fit, replaced."""
+    operand, update = _operand(operand), _operand(update)
+    return OPS["dynamic_update_slice"](operand, update,
+                                       *_starts("dynamic_update_slice", operand, start_indices))
+
+
+def dynamic_update_slice_in_dim(operand, update, start_index, axis: int):
+    """The operand with a window along one axis replaced."""
+    operand = _operand(operand)
+    ndim = aval_of(operand).ndim
+    axis = axis_of(axis, ndim)
+    return dynamic_update_slice(operand, update, [start_index if i == axis else 0 for i in range(ndim)])
+
+
+def dynamic_update_index_in_dim(operand, update, index, axis: int):
+    """The operand with one position along an axis replaced."""
+    update = _operand(update)
+    if aval_of(update).ndim < aval_of(operand).ndim:
+        update = expand_dims(update, (axis,))
+    return dynamic_update_slice_in_dim(operand, update, index, axis)
+
+
+# ----- contractions and reductions ----------------------------------------------------------------
+
+
+def dot(lhs, rhs):
+    """Vectors and matrices multiplied; operands of one or two axes."""
+    lhs, rhs = _operand(lhs), _operand(rhs)
+    a, b = aval_of(lhs), aval_of(rhs)
+    if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2):
+        raise errors.ShapeError(f"lax.dot: operands must have one or two axes, got {a} and {b}.",
+                                "Use lax.dot_general, or functrans.numpy.matmul.")
+    return dot_general(lhs, rhs, (((a.ndim - 1,), (0,)), ((), ())))
+
+
+def dot_general(lhs, rhs, dimension_numbers):
+    """A general contraction; the result has batch axes, lhs's free axes, rhs's free axes.
+
+    ``dimension_numbers`` is ``((lhs contracted, rhs contracted), (lhs batch, rhs batch))``.
+    """
+    contract, batch = dimension_numbers
+    return OPS["dot_general"](_operand(lhs), _operand(rhs), contract=tuple([_ints(c) for c in contract]),
+                              batch=tuple([_ints(b) for b in batch]))
+
+
+def _reduction(kind):
+    name = f"reduce_{kind}"
+
+    def function(operand, axes: Sequence[int]):
+        operand = _operand(operand)
+        ndim = aval_of(operand).ndim
+        return OPS[name](operand, axes=tuple(sorted([axis_of(a, ndim) for a in axes])))
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The {kind} over axes."
+    return function
+
+
+def _extremum_position(name):
+    def function(operand, axis: int, index_dtype=np.int64):
+        operand = _operand(operand)
+        out = OPS[name](operand, axis=axis_of(axis, aval_of(operand).ndim))
+        return out if np.dtype(index_dtype) == _INT64 else convert_element_type(out, index_dtype)
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The first position of the {name[3:]}imum along an axis."
+    return function
+
+
+def _cumulative(name):
+    def function(operand, axis: int = 0, reverse: bool = False):
+        operand = _operand(operand)
+        return OPS[name](operand, axis=axis_of(axis, aval_of(operand).ndim), reverse=bool(reverse))
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Cumulative {name[3:]} along an axis."
+    return function
+
+
+_REDUCTIONS = [f"reduce_{k}" for k in ("sum", "prod", "max", "min", "and", "or")]
+_CUMULATIVE = ["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"]
+for _name in _REDUCTIONS:
+    globals()[_name] = _reduction(_name[7:])
+_POSITIONS = ["argmax", "argmin"]
+for _name in _POSITIONS:
+    globals()[_name] = _extremum_position(_name)
+for _name in _CUMULATIVE:
+    globals()[_name] = _cumulative(_name)
+
+__all__ = [
+    *_UNARY, *_BINARY, "div", "pow", "integer_pow", "square", "reciprocal", "rsqrt", "RoundingMethod",
+    "round", "select", "select_n", "clamp", "convert_element_type", "stop_gradient", "reshape", "broadcast",
+    "broadcast_in_dim", "transpose", "rev", "squeeze", "expand_dims", "concatenate", "pad",
+    "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim",
+    "dynamic_slice", "dynamic_slice_in_dim", "dynamic_index_in_dim", "dynamic_update_slice",
+    "dynamic_update_slice_in_dim", "dynamic_update_index_in_dim", "dot", "dot_general", *_REDUCTIONS,
+    *_POSITIONS, *_CUMULATIVE]

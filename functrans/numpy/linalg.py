@@ -1,0 +1,285 @@
+"""numpy.linalg: norms, products and powers of matrices.
+
+Norms are compositions; their derivative at 0 is 0, since elementwise derivatives have strong zeros.
+Decompositions and solvers are refused by name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import errors
+from ..ir.op import OPS
+from . import products
+from .core import asvalue, aval_of, axes_of, axis_of, convert, implements, promote, refuse_out, shape_of
+
+# ----- norms --------------------------------------------------------------------------------------
+
+
+def _float(x):
+    x = asvalue(x)
+    return x if aval_of(x).dtype.kind == "f" else convert(x, np.float64)
+
+
+def _square(x):
+    """x**2 as one op, whose derivative is a strong zero at 0; x * x would give inf * 0 below a sqrt."""
+    return OPS["integer_pow"](x, y=2)
+
+
+def _sum(x, axes, keepdims):
+    return np.sum(x, axis=axes, keepdims=keepdims)
+
+
+def _max(x, axes, keepdims):
+    return np.max(x, axis=axes, keepdims=keepdims)
+
+
+def _min(x, axes, keepdims):
+    return np.min(x, axis=axes, keepdims=keepdims)
+
+
+def _vector_norm(x, ord, axes, keepdims):
+    if ord is None or ord == 2:
+        return np.sqrt(_sum(_square(x), axes, keepdims))
+    if isinstance(ord, str):
+        raise ValueError(f"Invalid norm order {ord!r} for vectors")
+    if ord == np.inf:
+        return _max(np.abs(x), axes, keepdims)
+    if ord == -np.inf:
+        return _min(np.abs(x), axes, keepdims)
+    if ord == 0:
+        return _sum(convert(np.not_equal(x, 0), aval_of(x).dtype), axes, keepdims)
+    if ord == 1:
+        return _sum(np.abs(x), axes, keepdims)
+    ord = float(ord)
+    return np.power(_sum(np.power(np.abs(x), ord), axes, keepdims), 1.0 / ord)
+
+
+def _matrix_norm(x, ord, rows, cols, keepdims):
+    if rows == cols:
+        raise ValueError("Duplicate axes given.")
+    if ord is None or ord in ("fro", "f"):
+        return np.sqrt(_sum(_square(x), (rows, cols), keepdims))
+    if ord in (2, -2, "nuc"):
+        raise errors.NotSupportedError(f"numpy.linalg.norm: the matrix norm ord={ord!r} needs singular "
+                                       "values, which functrans does not differentiate yet.",
+                                       "Use ord='fro', 1 or np.inf.")
+    if ord not in (1, -1, np.inf, -np.inf):
+        raise ValueError("Invalid norm order for matrices.")
+    along, other = (rows, cols) if abs(ord) == 1 else (cols, rows)
+    sums = _sum(np.abs(x), along, True)
+    best = (_max if ord > 0 else _min)(sums, other, True)
+    return best if keepdims else np.squeeze(best, axis=(rows, cols))
+
+
+@implements(np.linalg.norm)
+def norm(x, ord=None, axis=None, keepdims=False):
+    """Norm of vectors along an axis, or of matrices in two axes."""
+    x = _float(x)
+    ndim = len(shape_of(x))
+    if axis is None:
+        if ord is None:
+            return _vector_norm(x, None, tuple(range(ndim)), keepdims)
+        if ndim not in (1, 2):
+            raise ValueError(f"norm: ord={ord!r} of {aval_of(x)} is neither a vector's nor a matrix's "
+                             "norm. Improper number of dimensions to norm; give axis=")
+        axis = tuple(range(ndim))
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    axes = tuple([axis_of(a, ndim) for a in axes])
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes, keepdims)
+    if len(axes) == 2:
+        return _matrix_norm(x, ord, *axes, keepdims)
+    raise ValueError("Improper number of dimensions to norm: axis must name one or two axes")
+
+
+@implements(np.linalg.vector_norm)
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
+    """Norm of all elements along axes, read as one vector."""
+    x = _float(x)
+    return _vector_norm(x, ord, axes_of(axis, len(shape_of(x))), keepdims)
+
+
+@implements(np.linalg.matrix_norm)
+def matrix_norm(x, /, *, keepdims=False, ord="fro"):
+    """Norms of the matrices in the last two axes."""
+    x = _float(x)
+    ndim = _matrices("matrix_norm", x)
+    return _matrix_norm(x, ord, ndim - 2, ndim - 1, keepdims)
+
+
+def _matrices(name, x, square=False):
+    """The number of axes of x, which must be a stack of matrices."""
+    shape = shape_of(x)
+    if len(shape) < 2:
+        raise errors.ShapeError(f"{name}: a matrix needs two axes, got {aval_of(x)}.",
+                                "Add axes with x[None].")
+    if square and shape[-1] != shape[-2]:
+        raise errors.ShapeError(f"{name}: the last two axes must be equal, got {aval_of(x)}.",
+                                "Pass square matrices.")
+    return len(shape)
+
+
+# ----- products and powers ------------------------------------------------------------------------
+
+
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays, *, out=None):
+    """Product of several matrices, in the order of multiplication that costs least.
+
+    The first and the last may be vectors.
+    """
+    refuse_out(out)
+    arrays = promote(*arrays)
+    n = len(arrays)
+    if n < 2:
+        raise ValueError("multi_dot: expecting at least two arrays")
+    first, last = len(shape_of(arrays[0])) == 1, len(shape_of(arrays[-1])) == 1
+    if first:
+        arrays[0] = np.reshape(arrays[0], (1, -1))
+    if last:
+        arrays[-1] = np.reshape(arrays[-1], (-1, 1))
+    for a in arrays:
+        if len(shape_of(a)) != 2:
+            raise errors.ShapeError(f"multi_dot: matrices are needed, got {aval_of(a)}.",
+                                    "Only the first and the last may be vectors.")
+    sizes = [shape_of(a)[0] for a in arrays] + [shape_of(arrays[-1])[1]]
+    cut = _cheapest_order(sizes)
+
+    def product(i, j):
+        if i == j:
+            return arrays[i]
+        k = cut[i, j]
+        return products.dot(product(i, k), product(k + 1, j))
+
+    result = product(0, n - 1)
+    if first or last:
+        rows, cols = shape_of(result)
+        result = np.reshape(result, (() if first else (rows,)) + (() if last else (cols,)))
+    return result
+
+
+def _cheapest_order(sizes):
+    """Where to split each run i..j of a chain of matrices, matrix i being sizes[i] x sizes[i+1]."""
+    n = len(sizes) - 1
+    cost, cut = {(i, i): 0 for i in range(n)}, {}
+    for span in range(1, n):
+        for i in range(n - span):
+            j = i + span
+            cost[i, j], cut[i, j] = min(
+                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
+                for k in range(i, j))
+    return cut
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a, n):
+    """Square matrices to the power of an integer n >= 0, by repeated squaring."""
+    a = asvalue(a)
+    _matrices("matrix_power", a, square=True)
+    n = n.__index__()
+    if n < 0:
+        raise _refusal("matrix_power(n < 0)")
+    if n == 0:
+        return np.broadcast_to(np.eye(shape_of(a)[-1], dtype=aval_of(a).dtype), shape_of(a)).copy()
+    result, square = None, a
+    while True:
+        if n & 1:
+            result = square if result is None else np.matmul(result, square)
+        n >>= 1
+        if not n:
+            return result
+        square = np.matmul(square, square)
+
+
+# ----- the same names as elsewhere, on the last two axes
+
+
+@implements(np.linalg.matmul)
+def matmul(x1, x2, /):
+    """Matrix product; axes before the last two broadcast."""
+    return np.matmul(asvalue(x1), asvalue(x2))
+
+
+@implements(np.linalg.vecdot)
+def vecdot(x1, x2, /, *, axis=-1):
+    """Dot products of the vectors along ``axis``."""
+    return products.vecdot.traced(x1, x2, axis=axis)
+
+
+@implements(np.linalg.tensordot)
+def tensordot(x1, x2, /, *, axes=2):
+    """Sums over given axes of both."""
+    return products.tensordot.traced(x1, x2, axes)
+
+
+@implements(np.linalg.outer)
+def outer(x1, x2, /):
+    """All products of the elements of two vectors."""
+    x1, x2 = asvalue(x1), asvalue(x2)
+    for x in (x1, x2):
+        if len(shape_of(x)) != 1:
+            raise errors.ShapeError(f"outer: vectors are needed, got {aval_of(x)}.",
+                                    "numpy.outer flattens its arguments.")
+    return products.outer.traced(x1, x2)
+
+
+@implements(np.linalg.cross)
+def cross(x1, x2, /, *, axis=-1):
+    """Cross products of vectors of three components."""
+    x1, x2 = asvalue(x1), asvalue(x2)
+    for x in (x1, x2):
+        if shape_of(x)[axis_of(axis, len(shape_of(x)))] != 3:
+            raise errors.ShapeError(f"cross: three components are needed along axis {axis}, got "
+                                    f"{aval_of(x)}.", "numpy.cross takes two components as well.")
+    return products.cross.traced(x1, x2, axis=axis)
+
+
+@implements(np.linalg.trace)
+def trace(x, /, *, offset=0, dtype=None):
+    """Sums of the diagonals of the last two axes."""
+    return np.trace(x, offset=offset, axis1=-2, axis2=-1, dtype=dtype)
+
+
+@implements(np.linalg.diagonal)
+def diagonal(x, /, *, offset=0):
+    """Diagonals of the last two axes."""
+    return np.diagonal(x, offset=offset, axis1=-2, axis2=-1)
+
+
+@implements(np.linalg.matrix_transpose)
+def matrix_transpose(x, /):
+    """The last two axes exchanged."""
+    x = asvalue(x)
+    ndim = _matrices("matrix_transpose", x)
+    return products.transposed(x, (*range(ndim - 2), ndim - 1, ndim - 2))
+
+
+# ----- what is not there yet ----------------------------------------------------------------------
+
+
+def _refusal(name):
+    return errors.NotSupportedError(f"numpy.linalg.{name} of a traced array is not supported yet.",
+                                    "Compute it outside of the traced function, or give it a rule with "
+                                    "functrans.custom_jvp.")
+
+
+def _unsupported(name):
+    def function(*args, **kwargs):
+        raise _refusal(name)
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"numpy.linalg.{name}, for arrays that are not traced."
+    return implements(getattr(np.linalg, name))(function)
+
+
+_MISSING = ["cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq",
+            "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensorinv",
+            "tensorsolve"]
+for _name in _MISSING:
+    globals()[_name] = _unsupported(_name)
+
+LinAlgError = np.linalg.LinAlgError
+
+__all__ = ["norm", "vector_norm", "matrix_norm", "multi_dot", "matrix_power", "matmul", "vecdot",
+           "tensordot", "outer", "cross", "trace", "diagonal", "matrix_transpose", "LinAlgError",
+           *_MISSING]

@@ -1,0 +1,219 @@
+"""scipy.special on traced arrays: compositions of NumPy functions and of the ops erf, erfc, logistic.
+
+SciPy itself is imported when a function is first called without a traced argument.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from ..ir.op import OPS
+from ..numpy.core import asvalue, aval_of, broadcast_arrays, convert, promote, refuse_out, traced
+from ..trace.core import Tracer
+
+BY_NAME: dict = {}          # ufuncs of SciPy that reach tracers through __array_ufunc__
+
+
+def _special(function=None, *, ufunc=True):
+    """Registers a function; without traced arguments it calls SciPy's of this name."""
+    if function is None:
+        return functools.partial(_special, ufunc=ufunc)
+    name = function.__name__
+    if ufunc:
+        BY_NAME[name] = function
+
+    @functools.wraps(function)
+    def public(*args, **kwargs):
+        if any(traced(x) for x in args) or any(traced(x) for x in kwargs.values()):
+            refuse_out(kwargs.pop("out", None))
+            return function(*args, **kwargs)
+        import scipy.special
+        return getattr(scipy.special, name)(*args, **kwargs)
+
+    public.traced = function
+    return public
+
+
+def _float(x):
+    x = asvalue(x)
+    return x if aval_of(x).dtype.kind == "f" else convert(x, np.float64)
+
+
+def _floats(*xs):
+    """Operands in one float dtype and shape, ready for an op."""
+    xs = broadcast_arrays(*promote(*xs))
+    return xs if aval_of(xs[0]).dtype.kind == "f" else [convert(x, np.float64) for x in xs]
+
+
+# ----- error function, logistic function ----------------------------------------------------------
+
+
+@_special
+def erf(x):
+    """The error function."""
+    return OPS["erf"](_float(x))
+
+
+@_special
+def erfc(x):
+    """1 - erf(x), accurate where that is small."""
+    return OPS["erfc"](_float(x))
+
+
+@_special
+def ndtr(x):
+    """The normal distribution function."""
+    return 0.5 * OPS["erfc"](_float(x) * -math.sqrt(0.5))
+
+
+@_special
+def expit(x):
+    """The logistic function 1 / (1 + exp(-x))."""
+    return OPS["logistic"](_float(x))
+
+
+@_special
+def log_expit(x):
+    """The logarithm of the logistic function."""
+    return -np.logaddexp(0.0, -_float(x))
+
+
+@_special
+def logit(x):
+    """log(x / (1 - x))."""
+    x = _float(x)
+    s = 2.0 * x - 1.0           # exact near 1/2, where the two logarithms cancel
+    middle = np.abs(s) < 0.4
+    return np.where(middle, 2.0 * np.arctanh(np.where(middle, s, 0.0)), np.log(x) - np.log1p(-x))
+
+
+# ----- products with logarithms, 0 where the factor is 0
+
+
+def _x_times(x, log, y):
+    """x * log, which is 0 where x is 0, but nan where x or y is."""
+    return np.where(np.isnan(x) | np.isnan(y), np.nan, OPS["zmul"](x, log))
+
+
+@_special
+def xlogy(x, y):
+    """x * log(y), and 0 where x is 0."""
+    x, y = _floats(x, y)
+    return _x_times(x, np.log(y), y)
+
+
+@_special
+def xlog1py(x, y):
+    """x * log1p(y), and 0 where x is 0."""
+    x, y = _floats(x, y)
+    return _x_times(x, np.log1p(y), y)
+
+
+@_special
+def entr(x):
+    """-x * log(x); 0 at 0 and -inf below."""
+    x = _float(x)
+    return np.where(x < 0, -np.inf, -OPS["zmul"](x, np.log(np.where(x < 0, 1.0, x))))
+
+
+@_special
+def rel_entr(x, y):
+    """x * log(x / y); 0 where x is 0 and y is not negative, inf elsewhere outside x, y > 0."""
+    x, y = _floats(x, y)
+    inside = (x > 0) & (y > 0)
+    safe_x, safe_y = np.where(inside, x, 1.0), np.where(inside, y, 1.0)
+    outside = np.where((x == 0) & (y >= 0), 0.0, np.inf)
+    outside = np.where(np.isnan(x) | np.isnan(y), np.nan, outside)
+    return np.where(inside, x * (np.log(safe_x) - np.log(safe_y)), outside)
+
+
+@_special
+def kl_div(x, y):
+    """x * log(x / y) - x + y; inf outside of its domain."""
+    x, y = _floats(x, y)
+    return np.where((x < 0) | (y < 0), np.inf, rel_entr.traced(x, y) - x + y)
+
+
+# ----- sums of exponentials -----------------------------------------------------------------------
+
+
+def _shift(a, axis):
+    """The maximum along an axis, as a constant; 0 where it is infinite, so that nothing becomes nan."""
+    top = np.max(a, axis=axis, keepdims=True)
+    top = OPS["stop_gradient"](top) if type(top) is Tracer else top
+    return np.where(np.isfinite(top), top, 0.0)
+
+
+@_special(ufunc=False)
+def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
+    """log(sum(b * exp(a))) without overflow; -inf where all of ``a`` is -inf, with zero derivatives."""
+    if b is None:
+        a = _float(a)
+    else:
+        a, b = _floats(a, b)
+        a = np.where(b == 0, -np.inf, a)        # SciPy: a weight of 0 leaves the element out
+    top = _shift(a, axis)
+    terms = np.exp(a - top)
+    if b is not None:
+        terms = OPS["zmul"](b, terms)
+    total = np.sum(terms, axis=axis, keepdims=True)
+    sign = np.sign(total)
+    if return_sign:
+        total = np.abs(total)
+    out = np.log(total) + top
+    if not keepdims:
+        out, sign = np.squeeze(out, axis), np.squeeze(sign, axis)
+    return (out, sign) if return_sign else out
+
+
+@_special(ufunc=False)
+def softmax(x, axis=None):
+    """exp(x) / sum(exp(x)) along an axis."""
+    x = _float(x)
+    top = np.max(x, axis=axis, keepdims=True)
+    shifted = np.exp(x - (OPS["stop_gradient"](top) if type(top) is Tracer else top))
+    return shifted / np.sum(shifted, axis=axis, keepdims=True)
+
+
+@_special(ufunc=False)
+def log_softmax(x, axis=None):
+    """The logarithm of the softmax, accurate where that is small."""
+    x = _float(x)
+    shifted = x - _shift(x, axis)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+# ----- NumPy's under SciPy's names ----------------------------------------------------------------
+
+
+def _same_as_numpy(name, f):
+    def function(x):
+        return f(_float(x))
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name}(x), as numpy.{f.__name__}."
+    return _special(function)
+
+
+exp2 = _same_as_numpy("exp2", np.exp2)
+expm1 = _same_as_numpy("expm1", np.expm1)
+log1p = _same_as_numpy("log1p", np.log1p)
+cbrt = _same_as_numpy("cbrt", np.cbrt)
+
+
+@_special
+def exp10(x):
+    """10 ** x."""
+    return np.power(10.0, _float(x))
+
+
+def logaddexp(x, y):
+    """log(exp(x) + exp(y)), as numpy.logaddexp."""
+    return np.logaddexp(x, y)
+
+
+__all__ = ["erf", "erfc", "ndtr", "expit", "log_expit", "logit", "xlogy", "xlog1py", "entr", "rel_entr",
+           "kl_div", "logsumexp", "softmax", "log_softmax", "exp2", "expm1", "log1p", "cbrt", "exp10",
+           "logaddexp"]
