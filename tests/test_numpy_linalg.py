@@ -30,7 +30,8 @@ def check(f, *args, derivatives=True):
     want = f(*args)
     got = ft.jit(f)(*args)
     assert np.shape(got) == np.shape(want) and np.asarray(got).dtype == np.asarray(want).dtype
-    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    tolerance = 1e-12 if np.asarray(want).dtype == np.float64 else 1e-6
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
     if not derivatives or np.asarray(want).dtype.kind != "f":
         return
     w = np.cos(np.arange(want.size)).reshape(want.shape)
@@ -180,7 +181,8 @@ def test_random_einsum(data):
     terms = data.draw(st.lists(st.text("abcd", min_size=1, max_size=3), min_size=1, max_size=3))
     used = sorted({c for t in terms for c in t})
     out = "".join(data.draw(st.permutations(used))[:data.draw(st.integers(0, len(used)))])
-    xs = [array(*[sizes[c] for c in t]) for t in terms]
+    own = np.random.default_rng(1)      # its draws differ from run to run; other tests' should not
+    xs = [own.normal(size=[sizes[c] for c in t]) for t in terms]
     text = ",".join(terms) + "->" + out
     np.testing.assert_allclose(ft.jit(lambda *xs: np.einsum(text, *xs))(*xs), np.einsum(text, *xs),
                                rtol=1e-10, atol=1e-10)
