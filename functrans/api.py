@@ -14,6 +14,7 @@ from .ir.core import lit
 from .staging import (
     api,
     check_callable,
+    describe,
     find_pass,
     leaf_name,
     restore_aux,
@@ -239,7 +240,12 @@ def _matching_leaves(value, treedef, avals, what, reference) -> list:
         if not has_tangent(a):
             out.append(None)
             continue
-        got = aval_of(x)
+        try:
+            got = aval_of(x)
+        except (TypeError, AttributeError):
+            raise errors.TreeError(f"{what} got {describe(x)}{treedef.paths()[i] and ' at '}"
+                                   f"{treedef.paths()[i]} where {reference} has {a.strong}.",
+                                   "Give a pytree of the same structure.") from None
         path = treedef.paths()[i] if got.shape != a.shape or got.dtype != a.dtype else ""
         if got.shape != a.shape:
             raise errors.ShapeError(f"{what} got {got}{f' at {path}' if path else ''} where {reference} "
@@ -278,8 +284,9 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_a
     check_callable(fun, "jvp")
     for name, value in (("primals", primals), ("tangents", tangents)):
         if not isinstance(value, (tuple, list)):
-            raise TypeError(f"jvp: {name} must be a tuple with one entry per argument, got "
-                            f"{type(value).__name__}; write jvp(f, (x,), (t,))")
+            raise errors.ArgumentError(
+                f"jvp: {name} must be a tuple with one entry per argument, got {describe(value)}.",
+                "Write jvp(f, (x,), (t,)).")
     primals = tuple(primals)
     chosen = all_of(fun, primals, "jvp")
     avals = chosen.avals()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import tree
+from . import errors, tree
 from .staging import argument_names, leaf_avals, name_of
 
 
@@ -23,13 +23,14 @@ class Selection:
         n = len(args)
         for i in self.nums:
             if not -n <= i < n:
-                raise TypeError(f"{self.what}: argnums={self.argnums} but {name_of(self.fun)} was called "
-                                f"with {n} positional arguments; pass that argument by position, or name it "
-                                "with argnames")
+                raise errors.ArgumentError(
+                    f"{self.what}: argnums={self.argnums}, but {name_of(self.fun)} was called with {n} "
+                    "positional arguments.", "Pass that argument by position, or name it with argnames.")
         missing = [k for k in self.names if k not in kwargs]
         if missing:
-            raise TypeError(f"{self.what}: argnames {', '.join(map(repr, missing))} not among the keywords "
-                            f"of the call ({', '.join(kwargs) or 'none'})")
+            raise errors.ArgumentError(
+                f"{self.what}: argnames {', '.join(map(repr, missing))} not among the keywords of the call "
+                f"({', '.join(kwargs) or 'none'}).", "Pass that argument by keyword.")
         return tuple([i % n for i in self.nums])
 
 

@@ -10,6 +10,7 @@ from functrans.plan.run cimport Program
 from functrans.trace.core cimport Tracer, aval_of, top_builder
 from functrans.tree cimport TreeDef, flatten_into, leaf_def
 
+import sys
 import types
 
 import numpy as np
@@ -63,6 +64,15 @@ cdef extern from "Python.h":
     void Py_INCREF(object)
 
 
+def global_name(value, fun):
+    """The name of ``fun`` if it now stands for ``value`` in its module, as after decorating; or None."""
+    name = getattr(fun, "__qualname__", None)
+    found = sys.modules.get(getattr(fun, "__module__", None))
+    for part in (name or "").split("."):
+        found = getattr(found, part, None)
+    return name if found is value else None
+
+
 cdef class Transformed:
     """A transformed function: called like the function that it was made from.
 
@@ -89,7 +99,7 @@ cdef class Transformed:
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self):
-        return self.remake
+        return global_name(self, self.__wrapped__) or self.remake
 
     def __repr__(self):
         return f"<{self.__name__}>"

@@ -9,11 +9,22 @@ from typing import Any
 import numpy as np
 
 from . import errors, tree
-from .ir.core import lit
+from .boundary import Transformed, global_name
+from .ir.core import Lit, lit
 from .ops.call import Rule, custom_jvp_call, custom_vjp_call, remat
 from .ops.elementwise import OPS
-from .staging import api, argument_names, check_callable, describe, leaf_avals, name_of, trace_call
-from .trace.core import Tracer, aval_of
+from .staging import (
+    api,
+    argument_names,
+    as_value,
+    check_callable,
+    describe,
+    in_trace,
+    leaf_avals,
+    name_of,
+    trace_call,
+)
+from .trace.core import Captured, Tracer, aval_of, current_builder, source_of
 from .transform.zeros import has_tangent
 
 
@@ -39,32 +50,29 @@ def checkpoint(fun: Callable) -> Callable:
     """
     check_callable(fun, "checkpoint")
 
-    @functools.wraps(fun)
-    @api
-    def wrapped(*args, **kwargs):
-        leaves, treedef = tree.flatten((args, kwargs))
-        if not any(type(x) is Tracer for x in leaves):
+    def call(*args, **kwargs):
+        if current_builder() is None:
             return fun(*args, **kwargs)
-        traced, dynamic = _trace_leaves(fun, leaves, treedef, "checkpoint")
-        outs = remat(*dynamic, *traced.consts, jaxpr=traced.jaxpr)
+        leaves, treedef = tree.flatten((args, kwargs))
+        places = [i for i, x in enumerate(leaves) if type(x) is Tracer]
+        made: list = []
+
+        def body(tracers):
+            full = list(leaves)
+            for i, t in zip(places, tracers, strict=True):
+                full[i] = t
+            own_args, own_kwargs = treedef.unflatten(full)
+            made.append(fun(*own_args, **own_kwargs))
+            return made[0]
+
+        given = [leaves[i] for i in places]
+        traced = trace_call(body, given, [x.aval.strong for x in given], "checkpoint")
+        if not given and not in_trace(traced.consts):       # nothing to differentiate
+            return made[0]
+        outs = remat(*given, *traced.consts, jaxpr=traced.jaxpr)
         return traced.out_tree.unflatten(outs)
 
-    return wrapped
-
-
-def _trace_leaves(fun, leaves, treedef, what):
-    """Traces fun over its array leaves; leaves that are no arrays stay as they are."""
-    places = [i for i, x in enumerate(leaves) if _is_array(x)]
-
-    def call(tracers):
-        full = list(leaves)
-        for i, t in zip(places, tracers, strict=True):
-            full[i] = t
-        args, kwargs = treedef.unflatten(full)
-        return fun(*args, **kwargs)
-
-    dynamic = [leaves[i] for i in places]
-    return trace_call(call, dynamic, [aval_of(x).strong for x in dynamic], what), dynamic
+    return Transformed(call, fun, "checkpoint", (checkpoint, (fun,)))
 
 
 def _is_array(x) -> bool:
@@ -85,6 +93,9 @@ class _Custom:
         self.fun = fun
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
         functools.update_wrapper(self, fun)
+
+    def __reduce__(self):
+        return global_name(self, self.fun) or super().__reduce_ex__(2)
 
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self, instance)
@@ -111,25 +122,26 @@ class _Custom:
             return self.fun(*self._merge(fixed, treedef.unflatten(tracers)))
 
         traced = trace_call(call, leaves, [a.strong for a in avals], name_of(self.fun))
-        perturbed = [c for c in traced.consts if type(c) is Tracer and has_tangent(c.aval)]
-        rule = self._rule(fixed, treedef, traced, avals, perturbed)
+        rule = self._rule(fixed, treedef, traced, avals)
         outs = self.op(*leaves, *traced.consts, jaxpr=traced.jaxpr, rule=rule)
         return traced.out_tree.unflatten(outs)
 
-    def _rule(self, fixed, treedef, traced, avals, perturbed) -> Rule:
+    def _rule(self, fixed, treedef, traced, avals) -> Rule:
         """The user's rule as a function of flat values."""
         raise NotImplementedError(type(self).__name__)
 
     def _positional(self, args, kwargs):
         """Keywords put in their places, as rules know arguments by position."""
-        if not kwargs:
+        code = getattr(self.fun, "__code__", None)
+        if not kwargs and (code is None or len(args) >= code.co_argcount):
             return args
         import inspect
         bound = inspect.signature(self.fun).bind(*args, **kwargs)
         bound.apply_defaults()
         if bound.kwargs:
-            raise TypeError(f"{name_of(self.fun)}: keyword-only arguments {', '.join(bound.kwargs)} cannot "
-                            "be passed to a function with a custom rule; make them positional")
+            raise errors.ArgumentError(
+                f"{name_of(self.fun)}: keyword-only arguments {', '.join(bound.kwargs)} cannot be passed to a "
+                "function with a custom rule.", "Make them positional.")
         return bound.args
 
     def _merge(self, fixed, rest):
@@ -137,18 +149,16 @@ class _Custom:
         more = iter(rest)
         return [at[i] if i in at else next(more) for i in range(len(at) + len(rest))]
 
-    def _refuse_captured(self, n, tangents, consts):
-        """A closed-over value that is differentiated has no place in the rule."""
-        for t, c in zip(tangents[n:], consts, strict=True):
-            if _nonzero(t):
-                raise errors.NonDifferentiableError(
-                    f"{name_of(self.fun)} has a custom rule but closes over a traced {aval_of(c)} that is "
-                    "being differentiated.", "Make it an argument of the function and of its rule.")
-
-
-def _nonzero(t) -> bool:
-    value = getattr(t, "value", None)
-    return value is None or value != 0
+    def _apply(self, rule, what, fixed, args):
+        """The user's rule on values as users may see them; equations take their lines from it."""
+        args = tree.map(lambda x: as_value(x) if type(x) in (Lit, Captured) else x, args)
+        source_of(None)
+        try:
+            return rule(*fixed, *args)
+        except errors.LeakedTracerError as e:
+            raise errors.NonDifferentiableError(
+                f"the {what} rule of {name_of(self.fun)} uses a traced value of the function around it.",
+                "Make it an argument of the function and of its rule.", e.location) from None
 
 
 class custom_jvp(_Custom):
@@ -195,7 +205,7 @@ class custom_jvp(_Custom):
             return out, tree.map(np.zeros_like, out) if total is None else total
         self.jvp = jvp
 
-    def _rule(self, fixed, treedef, traced, avals, perturbed):
+    def _rule(self, fixed, treedef, traced, avals):
         if self.jvp is None:
             raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a custom_jvp without a rule.",
                                                 "Give it one with defjvp or defjvps.")
@@ -203,16 +213,15 @@ class custom_jvp(_Custom):
         n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
 
         def jvp(primals, tangents):
-            self._refuse_captured(n, tangents, primals[n:])
-            given = (*fixed, treedef.unflatten(primals[:n]), treedef.unflatten(tangents[:n]))
-            pair = user_jvp(*given)
+            pair = self._apply(user_jvp, "jvp", fixed, (treedef.unflatten(primals[:n]),
+                                                        treedef.unflatten(tangents[:n])))
             if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
                 raise errors.TreeError(f"the jvp rule of {name_of(self.fun)} returned {describe(pair)}.",
                                        "Return a pair (out, tangent).")
             outs = _like(pair[0], out_tree, out_avals, self, "primal output")
             return outs, _like(pair[1], out_tree, out_avals, self, "tangent")
 
-        return Rule(name_of(self.fun), jvp=jvp)
+        return Rule(name_of(self.fun), n, jvp=jvp)
 
 
 def _like(value, out_tree, avals, custom, what) -> list:
@@ -221,7 +230,7 @@ def _like(value, out_tree, avals, custom, what) -> list:
                                     "the function's output")
     out = []
     for x, a in zip(leaves, avals, strict=True):
-        got = aval_of(x)
+        got = _array_aval(x, a, f"the {what} of the rule of {name_of(custom.fun)}")
         if got.shape != a.shape:
             raise errors.ShapeError(f"the rule of {name_of(custom.fun)} returned a {what} {got} where the "
                                     f"function returns {a.strong}.", "Shapes must be equal.")
@@ -229,6 +238,15 @@ def _like(value, out_tree, avals, custom, what) -> list:
             x = OPS["convert"](x, dtype=a.dtype)
         out.append(x)
     return out
+
+
+def _array_aval(x, want, what):
+    """The aval of x; a container or an object in its place is an error."""
+    try:
+        return aval_of(x)
+    except (TypeError, AttributeError):
+        raise errors.TreeError(f"{what} is {describe(x)} where {want.strong} is needed.",
+                               "Return pytrees of the same structure.") from None
 
 
 class custom_vjp(_Custom):
@@ -259,7 +277,7 @@ class custom_vjp(_Custom):
         """Sets the rule's two halves."""
         self.fwd, self.bwd = fwd, bwd
 
-    def _rule(self, fixed, treedef, traced, avals, perturbed):
+    def _rule(self, fixed, treedef, traced, avals):
         if self.fwd is None or self.bwd is None:
             raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a custom_vjp without a rule.",
                                                 "Give it one with defvjp(fwd, bwd).")
@@ -269,8 +287,9 @@ class custom_vjp(_Custom):
         residual_tree: list = [None]
 
         def fwd(primals):
-            args = self._merge(fixed, treedef.unflatten(primals[:n]))
-            pair = user_fwd(*args)
+            def rule(*args):
+                return user_fwd(*self._merge(fixed, args))
+            pair = self._apply(rule, "fwd", (), treedef.unflatten(primals[:n]))
             if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
                 raise errors.TreeError(f"the fwd rule of {name_of(self.fun)} returned {describe(pair)}.",
                                        "Return a pair (out, residuals).")
@@ -286,11 +305,12 @@ class custom_vjp(_Custom):
             for i, r in zip(places, residuals, strict=True):
                 full[i] = r
             cts = [lit_zero(a) if ct is None else ct for ct, a in zip(cts, out_avals, strict=True)]
-            got = user_bwd(*fixed, structure.unflatten(full), out_tree.unflatten(cts))
+            got = self._apply(user_bwd, "bwd", fixed, (structure.unflatten(full),
+                                                       out_tree.unflatten(cts)))
             return self._cotangents(got, treedef, avals) + [
                 lit_zero(c) for c in traced.jaxpr.in_avals[n:n + n_const]]
 
-        return Rule(name_of(self.fun), fwd=fwd, bwd=bwd)
+        return Rule(name_of(self.fun), n, fwd=fwd, bwd=bwd)
 
     def _cotangents(self, got, treedef, avals) -> list:
         """What bwd returned as flat cotangents: None anywhere is zero."""
@@ -309,7 +329,8 @@ class custom_vjp(_Custom):
                 if x is None or not has_tangent(a):
                     out.append(lit_zero(a))
                     continue
-                if aval_of(x).shape != a.shape:
+                rule = f"a cotangent from the bwd rule of {name_of(self.fun)}"
+                if _array_aval(x, a, rule).shape != a.shape:
                     raise errors.ShapeError(f"the bwd rule of {name_of(self.fun)} returned {aval_of(x)} for an "
                                             f"argument {a.strong}.", "Shapes must be equal.")
                 out.append(x if aval_of(x).dtype == a.dtype else OPS["convert"](x, dtype=a.dtype))

@@ -70,8 +70,19 @@ def format_location(filename, line, function):
     return f"{filename}:{line} in {function}"
 
 
+def pass_source():
+    """``(file, line, function)`` of the equation that a pass is at, or None; set by ``trace``."""
+    return None
+
+
 def user_location():
-    """The user's line as text, ``"model.py:12 in loss"``; None when there is none."""
+    """The user's line as text, ``"model.py:12 in loss"``; None when there is none.
+
+    In a pass it is the line that the equation comes from, not that of the transform's call.
+    """
+    source = pass_source()
+    if source is not None:
+        return format_location(*source)
     frame = user_frame()
     if frame is None:
         return None
@@ -243,6 +254,14 @@ class TreeError(FunctransError, TypeError):
 
     For example ``tree.map(f, {'a': 1}, {'b': 1})``, ``vmap(f, in_axes=(0, 0))`` for a function of
     three arguments, or a dict whose keys cannot be sorted. The message names the path.
+    """
+
+
+class ArgumentError(FunctransError, TypeError):
+    """A transform, or what it made, is called in a way that it does not take.
+
+    For example ``grad(f, argnums=2)(x)``, an unhashable static argument of ``jit``, or ``grad(f(x))``
+    instead of ``grad(f)(x)``.
     """
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import tree
+from . import errors, tree
 from .boundary import Entry, FastJit
 from .ir.core import Jaxpr
 from .staging import (
@@ -38,9 +38,10 @@ class _Static:
             try:
                 hash(value)
             except TypeError:
-                raise TypeError(f"jit: the static argument {what} is {value!r}, which is not hashable; "
-                                "static arguments are part of the key of compiled programs. Use a tuple "
-                                "instead of a list, or make it an ordinary argument.") from None
+                raise errors.ArgumentError(
+                    f"jit: the static argument {what} is {value!r}, which is not hashable; static arguments "
+                    "are part of the key of compiled programs.",
+                    "Use a tuple instead of a list, or make it an ordinary argument.") from None
             self.key = (type(value), value)
 
     def __eq__(self, other):
@@ -115,8 +116,9 @@ class Jitted(FastJit):
         n = len(args)
         for i in self.static_argnums:
             if not -n <= i < n:
-                raise TypeError(f"jit: static_argnums={self.static_argnums}, but {name_of(self.fun)} was "
-                                f"called with {n} positional arguments")
+                raise errors.ArgumentError(
+                    f"jit: static_argnums={self.static_argnums}, but {name_of(self.fun)} was called with {n} "
+                    "positional arguments.", "Pass that argument by position, or use static_argnames.")
         nums = {i % n for i in self.static_argnums}
         names = argument_names(self.fun)
         nums |= {i for i in range(n) if names(i) in self.static_argnames}

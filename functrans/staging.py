@@ -193,18 +193,19 @@ class Pass:
 
     Attributes:
       jaxpr: the program; aux: what the pass returned beside it; inputs: values for its inputs.
+      shared: whether functions of equal structure share it, so that its lines mean nothing.
     """
 
-    __slots__ = ("aux", "inputs", "jaxpr", "program")
+    __slots__ = ("aux", "inputs", "jaxpr", "program", "shared")
 
-    def __init__(self, jaxpr, aux, program=None):
-        self.jaxpr, self.aux, self.program = jaxpr, aux, program
+    def __init__(self, jaxpr, aux, shared=False):
+        self.jaxpr, self.aux, self.program, self.shared = jaxpr, aux, None, shared
 
     def run(self, values) -> list:
         """The outputs: inlined into the current builder if anything is traced, else run."""
         for x in values:
             if type(x) is Tracer:
-                return _as_values(evaluate(self.jaxpr, values))
+                return _as_values(evaluate(self.jaxpr, values, self.shared))
         program = self.program or self.compiled()
         return program.run([x.value if type(x) is Captured else x for x in values])
 
@@ -217,22 +218,21 @@ class Pass:
 
 def _as_values(outs) -> list:
     """Outputs of an inlined program as users may see them: literals and inputs become fresh arrays."""
-    if all(type(x) is Tracer for x in outs):
-        return outs
+    return [x if type(x) is Tracer else as_value(x) for x in outs]
+
+
+def as_value(x):
+    """A value inside a pass as users may see it."""
+    if type(x) is Lit:
+        return np.full(x.aval.shape, x.value) if x.aval.shape else x.value
+    if not isinstance(x, (Captured, np.ndarray)):
+        return x
     builder = current_builder()
-    staged = builder is not None and builder.staged
-    done: list = []
-    for x in outs:
-        if type(x) is Lit:
-            x = np.full(x.aval.shape, x.value) if x.aval.shape else x.value
-        elif staged and isinstance(x, (Captured, np.ndarray)):
-            x = as_traced(x)            # jit reads it at every call
-        elif type(x) is not Tracer:
-            x = x.value if type(x) is Captured else x
-            known = isinstance(x, np.ndarray) and not x.ndim
-            x = x[()] if known else fresh(x)
-        done.append(x)
-    return done
+    if builder is not None and builder.staged:      # jit reads it at every call
+        return as_traced(x)
+    x = x.value if type(x) is Captured else x
+    return x.copy() if isinstance(x, np.ndarray) and x.ndim else x[()] if isinstance(
+        x, np.ndarray) else x
 
 
 def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) -> tuple[Pass, list]:
@@ -248,7 +248,7 @@ def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) ->
     found = PROGRAMS.get(key)
     if found is None:
         new, aux = closed(body, [aval_of(v).strong for v in values], kind)
-        found = PROGRAMS.put(key, Pass(cleanup(new), aux))
+        found = PROGRAMS.put(key, Pass(cleanup(new), aux, True))
     return found, values
 
 

@@ -22,6 +22,7 @@ BUILTIN = {
     "AxisError": (ValueError, IndexError, np.exceptions.AxisError),
     "DtypeError": TypeError,
     "TreeError": TypeError,
+    "ArgumentError": TypeError,
     "NonScalarOutputError": TypeError,
     "IntegerInputError": TypeError,
     "BatchSizeError": ValueError,

@@ -149,12 +149,21 @@ class Rule:
       name: of the user's function.
       jvp: ``(primals, tangents) -> (outs, tangents)``, or None.
       fwd: ``primals -> (outs, residuals)``; bwd: ``(residuals, cts) -> cts of all inputs``, or None.
+      n_args: how many inputs are arguments of the function; what it closes over comes after them.
     """
 
     retraced = True
 
-    def __init__(self, name, jvp=None, fwd=None, bwd=None):
-        self.name, self.jvp, self.fwd, self.bwd = name, jvp, fwd, bwd
+    def __init__(self, name, n_args, jvp=None, fwd=None, bwd=None):
+        self.name, self.n_args, self.jvp, self.fwd, self.bwd = name, n_args, jvp, fwd, bwd
+
+    def check(self, primals, tangents) -> None:
+        """A closed-over value that is differentiated has no place in the rule."""
+        for x, t in zip(primals[self.n_args:], tangents[self.n_args:], strict=True):
+            if not is_zero(t):
+                raise NonDifferentiableError(
+                    f"{self.name} has a custom rule but closes over a traced {aval_of(x)} that is being "
+                    "differentiated.", "Make it an argument of the function and of its rule.")
 
 
 def _custom_infer(*avals, jaxpr, rule):
@@ -162,6 +171,7 @@ def _custom_infer(*avals, jaxpr, rule):
 
 
 def _custom_jvp_jvp(primals, tangents, *, jaxpr, rule):
+    rule.check(primals, tangents)
     outs, out_ts = rule.jvp(list(primals), [instantiate(t) for t in tangents])
     return outs, [t if aval_of(o).dtype.kind in "fc" else Hooks.zero(aval_of(o))
                   for o, t in zip(outs, out_ts, strict=True)]
@@ -170,6 +180,7 @@ def _custom_jvp_jvp(primals, tangents, *, jaxpr, rule):
 def _custom_jvp_linearize(primals, tangents, *, jaxpr, rule):
     """The rule may mix primals and tangents in one equation (a loop, a derivative of its own), so it is
     traced as a whole, and linearized in its tangents."""
+    rule.check(primals, tangents)
     moves = nonzero(tangents)
     n = len(primals)
 
@@ -197,7 +208,7 @@ def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
         outs = Passes.batch_fun(flat, size, [*primals, *tangents], [*dims, *dims])
         return outs[:len(outs) // 2], outs[len(outs) // 2:]
 
-    outs = custom_jvp_call(*operands, jaxpr=batched, rule=Rule(rule.name, jvp=jvp))
+    outs = custom_jvp_call(*operands, jaxpr=batched, rule=Rule(rule.name, rule.n_args, jvp=jvp))
     return outs, [0] * len(outs)
 
 
@@ -212,6 +223,7 @@ def _custom_vjp_jvp(primals, tangents, *, jaxpr, rule):
 
 
 def _custom_vjp_linearize(primals, tangents, *, jaxpr, rule):
+    rule.check(primals, tangents)
     outs, residuals = rule.fwd(list(primals))
     nonzeros = nonzero(tangents)
     ts = [t for t in tangents if not is_zero(t)]
@@ -240,7 +252,7 @@ def _custom_vjp_batch(size, operands, dims, *, jaxpr, rule):
         return [_sum_first(ct) if d is None else _to(ct, d)    # an unmapped input served every example
                 for ct, d in zip(got, dims, strict=True)]
 
-    outs = custom_vjp_call(*operands, jaxpr=batched, rule=Rule(rule.name, fwd=fwd, bwd=bwd))
+    outs = custom_vjp_call(*operands, jaxpr=batched, rule=Rule(rule.name, rule.n_args, fwd=fwd, bwd=bwd))
     return outs, [0] * n_out
 
 

@@ -51,11 +51,12 @@ def _scan_infer(*avals, jaxpr, n_consts, n_carry, length, reverse):
     return [a.strong for a in jaxpr.out_avals[:n_carry]] + ys
 
 
-def _scan_masks(jaxpr, n_consts, n_carry, tangents):
-    """Which inputs of the body are perturbed: a fixpoint over the carry."""
+def _scan_masks(jaxpr, n_consts, n_carry, tangents, apply):
+    """Which inputs of the body are perturbed: a fixpoint over the carry. ``apply`` is the pass in
+    progress: reverse mode must not ask for the jvp of a body with custom_vjp rules."""
     consts, carry, xs = (tuple(m) for m in split(nonzero(tangents), n_consts, n_carry))
     while True:
-        _, keep = Passes.jvp_jaxpr(jaxpr, (*consts, *carry, *xs))
+        keep = apply(jaxpr, (*consts, *carry, *xs))[-1]
         grown = _grow(carry, keep[:n_carry])
         if grown == carry:
             return consts, carry, xs
@@ -67,7 +68,7 @@ def _forced(n_carry, carry, n_out):
 
 
 def _scan_jvp(primals, tangents, *, jaxpr, n_consts, n_carry, **params):
-    consts, carry, xs = _scan_masks(jaxpr, n_consts, n_carry, tangents)
+    consts, carry, xs = _scan_masks(jaxpr, n_consts, n_carry, tangents, Passes.jvp_jaxpr)
     n_out = len(jaxpr.outs)
     moved, keep = Passes.jvp_jaxpr(jaxpr, (*consts, *carry, *xs), _forced(n_carry, carry, n_out))
     n_in, tc, tk = len(jaxpr.invars), sum(consts), sum(carry)
@@ -85,7 +86,7 @@ def _scan_jvp(primals, tangents, *, jaxpr, n_consts, n_carry, **params):
 
 
 def _scan_linearize(primals, tangents, *, jaxpr, n_consts, n_carry, **params):
-    consts, carry, xs = _scan_masks(jaxpr, n_consts, n_carry, tangents)
+    consts, carry, xs = _scan_masks(jaxpr, n_consts, n_carry, tangents, Passes.linearize_jaxpr)
     n_out = len(jaxpr.outs)
     fwd, lin, keep = Passes.linearize_jaxpr(jaxpr, (*consts, *carry, *xs), _forced(n_carry, carry, n_out))
     pc, pk, px = split(primals, n_consts, n_carry)
@@ -330,7 +331,7 @@ def _cond_linearize(primals, tangents, *, branches):
     index, *args = primals
     ts = tangents[1:]
     n_out = len(branches[0].outs)
-    masks = [Passes.jvp_jaxpr(b, nonzero(ts))[1] for b in branches]
+    masks = [Passes.linearize_jaxpr(b, nonzero(ts))[-1] for b in branches]
     keep = tuple([any(m) for m in zip(*masks, strict=True)])
     halves = [Passes.linearize_jaxpr(b, nonzero(ts), keep)[:2] for b in branches]
     # Residuals of all branches share slots by type; a branch fills the others with zeros.

@@ -115,6 +115,23 @@ def source_of(Eqn eqn):
     Py_XDECREF(old)
 
 
+def source_here():
+    """Equations bound from here on take the line that the user's code is at now."""
+    cdef Builder b = top_builder()
+    cdef Eqn e = Eqn.__new__(Eqn)
+    if b is not None:
+        b.locate(e)
+    source_of(e)
+
+
+def current_source():
+    """``(file, line, function)`` of the equation that a pass is at, or None."""
+    return (<Eqn>ft_source).src if ft_source != NULL else None
+
+
+errors.pass_source = current_source
+
+
 cdef class Captured:
     """A value that a traced function captured: an array of ours, or a number."""
 
@@ -725,12 +742,13 @@ cdef class Tracer:
             raise errors.ConcretizationError(
                 f"{what} needs the value of a traced {self.var.aval}, which is not known while "
                 f"{self.builder.name} traces.",
-                "Make it a static argument of jit (static_argnums), or keep it an array.")
+                "Write functrans.numpy.take(a, i, axis=0) for a[i] of an ndarray a, and make sizes static "
+                "arguments of jit (static_argnums).")
         return value_of(self)
 
     cdef object without_derivative(self, str what, str fix):
         if self.var.aval.dtype.kind in "biu":
-            return self.known(what)
+            return self.known("indexing an ndarray with it, or " + what)
         raise errors.DerivativeLostError(
             f"{what} of a traced {self.var.aval} would silently lose its derivative.",
             fix + "; functrans.stop_gradient(x) says that no derivative is meant.")

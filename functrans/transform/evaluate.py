@@ -9,7 +9,7 @@ from threading import Lock
 from ..errors import NonDifferentiableError
 from ..ir.core import Jaxpr, Var, eqn, signature
 from ..ops.shape import Box, constant
-from ..trace.core import Captured, bind, source_of, trace
+from ..trace.core import Captured, bind, source_here, source_of, trace
 
 
 @contextmanager
@@ -21,12 +21,18 @@ def sources():
         source_of(None)
 
 
-def evaluate(jaxpr: Jaxpr, args) -> list:
-    """Binds the equations of ``jaxpr`` on ``args`` into the current builder (or runs them)."""
+def evaluate(jaxpr: Jaxpr, args, shared=False) -> list:
+    """Binds the equations of ``jaxpr`` on ``args`` into the current builder (or runs them).
+
+    They keep their lines, but for a ``shared`` program, which may come from another function.
+    """
     env = dict(zip(jaxpr.invars, args, strict=True))
     with sources():
+        if shared:
+            source_here()
         for eqn in jaxpr.eqns:
-            source_of(eqn)
+            if not shared:
+                source_of(eqn)
             operands = tuple([env[x] if type(x) is Var else x for x in eqn.inputs])
             sig = eqn.sig
             if sig.multiple:
