@@ -77,14 +77,14 @@ def _load_for(function) -> None:
     """Loads what has the traced version of one of NumPy's functions, if anything has."""
     if function.__module__ == "numpy.linalg":
         importlib.import_module(".linalg", __name__)
-    elif (home := _NAMES.get(function.__name__)) is not None:
-        importlib.import_module(f".{home}", __name__)
+    elif function.__name__ in _NAMES:
+        __getattr__(function.__name__)      # also puts einsum in the place of its module
 
 
 def _load_all() -> None:
     """Loads every module: for methods of traced arrays, which any of them may define."""
-    for home in _HOME:
-        importlib.import_module(f".{home}", __name__)
+    for name in _NAMES:
+        __getattr__(name)
 
 
 _Upward.namespace = staticmethod(lambda: importlib.import_module(__name__))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 
 from .. import errors
@@ -48,6 +50,8 @@ def composite(*ufuncs):
 
 def make_recipe(ufunc, operands, operator, key) -> Recipe:
     """The recipe of a ufunc for operands of these types (``key``: an aval or a Python type each)."""
+    if ufunc not in COMPOSITE and ufunc not in DIRECT:
+        importlib.import_module(".products", __package__)      # matmul and its relatives register there
     if ufunc in COMPOSITE:
         return Recipe(composite=COMPOSITE[ufunc])
     if ufunc not in DIRECT:

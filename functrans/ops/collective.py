@@ -73,7 +73,7 @@ def _gather_infer(x, *, axis_name, size, axis):
     return (*x.shape[:axis], size, *x.shape[axis:]), x.dtype
 
 
-def _gather_batch(size, operands, dims, *, axis_name, **params):
+def _gather_batch(size, operands, dims, /, *, axis_name, **params):
     (x,), (d,) = operands, dims
     axis = params["axis"]
     if axis_name == AXIS.name:
