@@ -42,7 +42,7 @@ _HOME = {
         "zeros_like",
     "products":
         "cross dot inner matmul matvec outer tensordot vdot vecdot vecmat",
-    "einsum":
+    "summation":
         "einsum",
     "indexing":
         "At AtIndex at compress put_along_axis take take_along_axis",
@@ -78,7 +78,7 @@ def _load_for(function) -> None:
     if function.__module__ == "numpy.linalg":
         importlib.import_module(".linalg", __name__)
     elif function.__name__ in _NAMES:
-        __getattr__(function.__name__)      # also puts einsum in the place of its module
+        __getattr__(function.__name__)
 
 
 def _load_all() -> None:
