@@ -189,6 +189,33 @@ def _scan_transpose(cts, operands, *, jaxpr, n_consts, n_carry, length, reverse)
             *[next(ct_xs) if m else None for m in lin_x]]
 
 
+def _scan_transpose_mixed(cts, consts, carry, xs, lin_k, jaxpr, length, reverse):
+    """Where part of the carry is not linear (a counter): that part runs first, and its values at every
+    step are xs of the rest."""
+    n_consts, n_carry = len(consts), len(carry)
+    own = [i for i, m in enumerate(lin_k) if not m]
+    rest = [i for i, m in enumerate(lin_k) if m]
+    invars, at = jaxpr.invars, n_consts + n_carry
+    given_c = [i for i, o in enumerate(consts) if not isinstance(o, Linear)]
+    given_x = [i for i, o in enumerate(xs) if not isinstance(o, Linear)]
+    before = [invars[n_consts + i] for i in own]
+    wanted = [jaxpr.outs[i] for i in own]
+    ahead = Jaxpr([*[invars[i] for i in given_c], *before, *[invars[at + i] for i in given_x]],
+                  _needed(jaxpr, wanted), [*wanted, *before], jaxpr.retraced)
+    values = scan(*[consts[i] for i in given_c], *[carry[i] for i in own], *[xs[i] for i in given_x],
+                  jaxpr=ahead, n_consts=len(given_c), n_carry=len(own), length=length,
+                  reverse=reverse)[len(own):]
+    body = rearranged(jaxpr, [*range(n_consts), *[n_consts + i for i in rest],
+                              *range(at, len(invars)), *[n_consts + i for i in own]],
+                      [*rest, *range(n_carry, len(jaxpr.outs))])
+    got = _scan_transpose([*[cts[i] for i in rest], *cts[n_carry:]],
+                          [*consts, *[carry[i] for i in rest], *xs, *values], jaxpr=body,
+                          n_consts=n_consts, n_carry=len(rest), length=length, reverse=reverse)
+    ct_c, ct_k, ct_x = split(got, n_consts, len(rest))
+    ct_k = iter(ct_k)
+    return [*ct_c, *[next(ct_k) if m else None for m in lin_k], *ct_x[:len(xs)]]
+
+
 def _scan_batch(size, operands, dims, *, jaxpr, n_consts, n_carry, **params):
     consts, carry, xs = split(operands, n_consts, n_carry)
     d_c, d_k, d_x = split(dims, n_consts, n_carry)
