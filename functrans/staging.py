@@ -21,6 +21,7 @@ from .numpy.core import FUNCTIONS
 from .trace.core import Captured, Tracer, Upward, aval_of, as_traced, current_builder, trace
 from .transform.cleanup import cleanup
 from .transform.evaluate import PASSES, Cache, closed, evaluate
+from .transform.vmap import uses_axis
 
 PROGRAMS = Cache(4096)
 Upward.run_op = staticmethod(plan.run_op)
@@ -206,6 +207,9 @@ class Pass:
         for x in values:
             if type(x) is Tracer:
                 return _as_values(evaluate(self.jaxpr, values, self.shared))
+        builder = current_builder()
+        if builder is not None and builder.axes and uses_axis(self.jaxpr):
+            return _as_values(evaluate(self.jaxpr, values, self.shared))
         program = self.program or self.compiled()
         return program.run([x.value if type(x) is Captured else x for x in values])
 

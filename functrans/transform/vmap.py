@@ -51,8 +51,11 @@ def _programs(params):
             yield from (q for q in p if isinstance(q, Jaxpr))
 
 
-def uses_axis(jaxpr: Jaxpr, axis_name) -> bool:
-    """Whether a collective over ``axis_name`` is anywhere inside."""
+def uses_axis(jaxpr: Jaxpr, axis_name=None) -> bool:
+    """Whether a collective over ``axis_name`` (None: over any axis) is anywhere inside."""
+    if axis_name is None:
+        return any(eqn.op.family == "collective" or any(map(uses_axis, _programs(eqn.params)))
+                   for eqn in jaxpr.eqns)
     return any(_needs_axis(eqn, axis_name) for eqn in jaxpr.eqns)
 
 
