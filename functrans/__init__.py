@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .api import value_and_grad as value_and_grad
     from .api import vjp as vjp
     from .batching import vmap as vmap
+    from .compilation import jit as jit
     from .custom import checkpoint as checkpoint
     from .custom import custom_jvp as custom_jvp
     from .custom import custom_vjp as custom_vjp
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from .jacobian import hessian as hessian
     from .jacobian import jacfwd as jacfwd
     from .jacobian import jacrev as jacrev
-    from .jit import jit as jit
     from .kernels.lib import get_num_threads as get_num_threads
     from .kernels.lib import set_num_threads as set_num_threads
     from .numpy.indexing import at as at
@@ -48,7 +48,7 @@ _HOME = {
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "custom": ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"),
     "jacobian": ("hessian", "jacfwd", "jacrev"),
-    "jit": ("jit",),
+    "compilation": ("jit",),
     "numpy.indexing": ("at",),
     "staging": ("cache_info", "clear_caches"),
     "kernels.lib": ("get_num_threads", "set_num_threads"),

@@ -20,7 +20,8 @@ from .staging import (
     restore_aux,
     trace_call,
 )
-from .trace.core import Tracer, aval_of
+from .trace.core import aval_of
+from .trace.tracer import Tracer
 from .transform import linearize as _linearize
 from .transform.evaluate import evaluate
 from .transform.jvp import jvp_values
@@ -52,6 +53,7 @@ def _float0(a):
 # ----- reverse mode --------------------------------------------------------------------------------------
 
 
+@api
 def value_and_grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
                    argnames: str | Sequence[str] | None = None, has_aux: bool = False,
                    holomorphic: bool = False, allow_int: bool = False) -> Callable:
@@ -84,6 +86,7 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
                        (_remake, ("value_and_grad", fun, options)))
 
 
+@api
 def grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
          argnames: str | Sequence[str] | None = None, has_aux: bool = False,
          holomorphic: bool = False, allow_int: bool = False) -> Callable:
@@ -356,6 +359,7 @@ def linearize(fun: Callable, *primals):
     return traced.out_tree.unflatten(outs[:len(jaxpr.outs)]), f_jvp
 
 
+@api
 def linear_transpose(fun: Callable, *examples) -> Callable:
     """The transpose of a linear function.
 

@@ -10,11 +10,12 @@ import numpy as np
 from . import errors, tree
 from .boundary import Transformed
 from .ir.core import aval
-from .staging import argument_names, check_callable, find_pass, trace_call
+from .staging import api, argument_names, check_callable, find_pass, trace_call
 from .trace.core import aval_of
 from .transform.vmap import batch_values, to_dim
 
 
+@api
 def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None,
          axis_name: Any = None) -> Callable:
     """Maps ``fun`` over an axis of its arguments, as one batched program.

@@ -7,7 +7,8 @@ cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
 from functrans.ir.core cimport Aval
 from functrans.plan.run cimport Program
-from functrans.trace.core cimport Tracer, aval_of, top_builder
+from functrans.trace.core cimport aval_of, top_builder
+from functrans.trace.tracer cimport Tracer
 from functrans.tree cimport TreeDef, flatten_into, leaf_def
 
 import sys

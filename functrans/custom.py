@@ -24,7 +24,8 @@ from .staging import (
     name_of,
     trace_call,
 )
-from .trace.core import Captured, Tracer, aval_of, current_builder, source_of
+from .trace.core import Captured, aval_of, current_builder, source_of
+from .trace.tracer import Tracer
 from .transform.zeros import has_tangent
 
 
@@ -40,6 +41,7 @@ def stop_gradient(x: Any) -> Any:
     return tree.map(lambda v: OPS["stop_gradient"](v) if type(v) is Tracer else v, x)
 
 
+@api
 def checkpoint(fun: Callable) -> Callable:
     """``fun`` whose intermediate values are recomputed in the backward pass instead of kept.
 

@@ -53,6 +53,7 @@ class ShapeDtypeStruct:
         return hash(self.aval)
 
 
+@api
 def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), *,
                return_shape: bool = False) -> Callable:
     """A function that returns the program of ``fun`` instead of running it.

@@ -10,7 +10,7 @@ from . import errors, tree
 from .api import jvp, vjp
 from .batching import vmap
 from .boundary import Transformed
-from .staging import check_callable, describe
+from .staging import api, check_callable, describe
 from .trace.core import aval_of
 
 
@@ -61,6 +61,7 @@ def _blocks(stacked, leaves, axis):
     return out
 
 
+@api
 def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """The Jacobian by forward mode: one pass per input element, batched. Best for few inputs.
 
@@ -98,6 +99,7 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return Transformed(call, fun, "jacfwd", (jacfwd, (fun, argnums, has_aux)))
 
 
+@api
 def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """The Jacobian by reverse mode: one pass per output element, batched. Best for few outputs.
 
@@ -132,6 +134,7 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return Transformed(call, fun, "jacrev", (jacrev, (fun, argnums, has_aux)))
 
 
+@api
 def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """The Hessian, by forward over reverse mode: ``jacfwd(jacrev(fun))``.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from . import errors, plan, tree
 from . import numpy as namespace
 from .ir.core import Jaxpr, Lit
 from .numpy.core import FUNCTIONS
-from .trace.core import Captured, Tracer, Upward, aval_of, as_traced, current_builder, trace
+from .trace.core import Captured, as_traced, aval_of, current_builder, trace
+from .trace.tracer import Tracer, Upward
 from .transform.cleanup import cleanup
 from .transform.evaluate import PASSES, Cache, closed, evaluate
 from .transform.vmap import uses_axis
@@ -56,7 +57,10 @@ Upward.getitem = staticmethod(_getitem)
 Upward.load_methods = staticmethod(lambda: namespace._load_all())
 
 
-def api(function: Callable) -> Callable:
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def api(function: F) -> F:
     """A public entry point: errors leave it without frames of ours."""
     @wraps(function)
     def entry(*args, **kwargs):
@@ -65,7 +69,7 @@ def api(function: Callable) -> Callable:
         except Exception as e:
             errors.hide_internal_frames(e)
             raise
-    return entry
+    return cast(F, entry)
 
 
 def name_of(fun) -> str:
@@ -150,7 +154,7 @@ def check_output(x, out_tree, i, name) -> None:
         ) from None
 
 
-def leaf_avals(leaves, treedef, names, what: str) -> list:
+def leaf_avals(leaves, treedef, names, what: str, name=None) -> list:
     """Avals of argument leaves; the error for one that is no array says which it is."""
     avals = []
     for i, x in enumerate(leaves):
@@ -158,7 +162,8 @@ def leaf_avals(leaves, treedef, names, what: str) -> list:
             avals.append(aval_of(x))
         except TypeError as e:
             got = getattr(e, "got", str(e))
-            raise errors.DtypeError(f"argument {leaf_name(treedef, names, i)} of {what}: {got}",
+            where = (name or leaf_name)(treedef, names, i)
+            raise errors.DtypeError(f"argument {where} of {what}: {got}",
                                     getattr(e, "fix", None)) from None
     return avals
 

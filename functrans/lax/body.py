@@ -11,7 +11,8 @@ from .. import errors, tree
 from ..ir.core import Jaxpr, var
 from ..numpy.core import convert, is_number
 from ..staging import describe
-from ..trace.core import Captured, Tracer, as_traced, aval_of, current_builder, trace
+from ..trace.core import Captured, as_traced, aval_of, current_builder, trace
+from ..trace.tracer import Tracer
 
 
 class Body(NamedTuple):

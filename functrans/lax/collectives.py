@@ -8,7 +8,9 @@ import numpy as np
 
 from .. import errors, tree
 from ..ops import collective as _ops
-from ..trace.core import Tracer, aval_of, current_builder
+from ..staging import api
+from ..trace.core import aval_of, current_builder
+from ..trace.tracer import Tracer
 
 
 def _bound_axes() -> tuple:
@@ -33,6 +35,7 @@ def _names(axis_name) -> list:
     return list(axis_name) if isinstance(axis_name, (tuple, list)) else [axis_name]
 
 
+@api
 def axis_size(axis_name: Any) -> int:
     """The extent of a named axis (of several: their product), a Python int."""
     total = 1
@@ -41,6 +44,7 @@ def axis_size(axis_name: Any) -> int:
     return total
 
 
+@api
 def axis_index(axis_name: Any):
     """The position of this example along a named axis (of several: in row-major order)."""
     total = None
@@ -56,6 +60,7 @@ def _checked(axis_name, function):
     return names, [_size(name, function) for name in names]
 
 
+@api
 def psum(x: Any, axis_name: Any):
     """The sum over a named axis, in every example; ``x`` may be a pytree.
 
@@ -82,6 +87,7 @@ def _sum(x, axis_name, function):
     return tree.map(one, x)
 
 
+@api
 def pmean(x: Any, axis_name: Any):
     """The mean over a named axis; ``x`` may be a pytree."""
     _, sizes = _checked(axis_name, "pmean")
@@ -102,16 +108,19 @@ def _extremum(x, axis_name, function, op):
     return tree.map(one, x)
 
 
+@api
 def pmax(x: Any, axis_name: Any):
     """The maximum over a named axis; ``x`` may be a pytree."""
     return _extremum(x, axis_name, "pmax", _ops.pmax)
 
 
+@api
 def pmin(x: Any, axis_name: Any):
     """The minimum over a named axis; ``x`` may be a pytree."""
     return _extremum(x, axis_name, "pmin", _ops.pmin)
 
 
+@api
 def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False):
     """The values of all examples, stacked along a new axis (or joined along ``axis`` if ``tiled``)."""
     names, sizes = _checked(axis_name, "all_gather")

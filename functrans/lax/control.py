@@ -19,8 +19,9 @@ from ..ops.control import cond as cond_op
 from ..ops.control import rearranged
 from ..ops.control import scan as scan_op
 from ..ops.control import while_ as while_op
-from ..staging import describe
-from ..trace.core import Tracer, aval_of, bind
+from ..staging import api, describe
+from ..trace.core import aval_of, bind
+from ..trace.tracer import Tracer
 from .body import bind_loop, carry_fixpoint, leaf_avals, number_of, shared_consts, trace_body, with_consts
 
 _INT64 = np.dtype("int64")
@@ -30,6 +31,7 @@ _MISSING = object()
 # ----- scan ---------------------------------------------------------------------------------------
 
 
+@api
 def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False,
          unroll: int | bool = 1) -> tuple[Any, Any]:
     """A loop that carries a state along the leading axis of ``xs`` and stacks what each turn returns.
@@ -119,6 +121,7 @@ def _shown(out):
     return f"a tuple of {len(out)}" if isinstance(out, tuple) else describe(out)
 
 
+@api
 def map(f: Callable, xs: Any) -> Any:
     """``f`` applied to each entry along the leading axis of ``xs``, one after the other.
 
@@ -139,6 +142,7 @@ def map(f: Callable, xs: Any) -> Any:
 # ----- while_loop, fori_loop ----------------------------------------------------------------------
 
 
+@api
 def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     """Applies ``body_fun`` to a state as long as ``cond_fun`` of it is true.
 
@@ -178,6 +182,7 @@ def _while(cond_fun, body_fun, init, name):
     return treedef.unflatten(outs)
 
 
+@api
 def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: Any = None) -> Any:
     """``for i in range(lower, upper): val = body_fun(i, val)``, returning the last ``val``.
 
@@ -219,6 +224,7 @@ def _bound(x):
 # ----- cond, switch -------------------------------------------------------------------------------
 
 
+@api
 def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any,
          operand: Any = _MISSING) -> Any:
     """``true_fun(*operands)`` if ``pred``, else ``false_fun(*operands)``; only one of them runs.
@@ -250,6 +256,7 @@ def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any,
                    "cond")
 
 
+@api
 def switch(index: Any, branches: Any, *operands: Any) -> Any:
     """``branches[index](*operands)``; an index out of range is clamped.
 
@@ -319,6 +326,7 @@ def _common_types(bodies, names, name):
 # ----- associative_scan ---------------------------------------------------------------------------
 
 
+@api
 def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
     """All prefixes of ``elems`` along an axis, combined by an associative function, in parallel.
 

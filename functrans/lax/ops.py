@@ -15,7 +15,8 @@ from .. import errors, tree
 from ..ir.core import aval, lit
 from ..ir.op import OPS
 from ..numpy.core import asvalue, axis_of, convert, is_number
-from ..trace.core import Tracer, aval_of, bind, current_builder
+from ..trace.core import aval_of, bind, current_builder
+from ..trace.tracer import Tracer
 
 _INT64 = np.dtype("int64")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as _np
 
 from .. import _load as _load
-from ..trace.core import Upward as _Upward
+from ..trace.tracer import Upward as _Upward
 
 _HOME = {
     "reductions":

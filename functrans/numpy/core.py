@@ -9,7 +9,8 @@ import numpy as np
 from .. import errors
 from ..ir.core import Lit, aval
 from ..ir.op import CODE, OPS
-from ..trace.core import Captured, Tracer, Upward, aval_of, bind
+from ..trace.core import Captured, aval_of, bind
+from ..trace.tracer import Tracer, Upward
 from . import dispatch
 
 FUNCTIONS: dict = {}        # NumPy function -> ours, for tracers

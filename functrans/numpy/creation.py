@@ -9,7 +9,8 @@ from operator import index
 import numpy as np
 
 from .. import errors
-from ..trace.core import Tracer, aval_of, is_known, value_of
+from ..trace.core import aval_of, is_known, value_of
+from ..trace.tracer import Tracer
 from . import core
 from .core import METHODS, asvalue, convert, implements, is_number
 from .shape import (

@@ -4,7 +4,8 @@ How operands of given types combine is worked out once (``ufuncs.make_recipe``) 
 """
 cimport numpy as cnp
 from functrans.ir.core cimport Aval, Lit, Sig, Var, aval_of_type, lit, signature
-from functrans.trace.core cimport Builder, Captured, Tracer, aval_of, bind, top_builder
+from functrans.trace.core cimport Builder, Captured, aval_of, bind, top_builder
+from functrans.trace.tracer cimport Tracer
 
 import numpy as np
 

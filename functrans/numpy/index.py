@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
-from ..trace.core import Tracer, is_known, value_of
+from ..trace.core import is_known, value_of
+from ..trace.tracer import Tracer
 from .core import asvalue, broadcast_to, convert, shape_of, traced
 
 INT64 = np.dtype("int64")

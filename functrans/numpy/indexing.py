@@ -13,7 +13,8 @@ import numpy as np
 from .. import errors
 from ..ir.core import aval, lit
 from ..ir.op import OPS
-from ..trace.core import Tracer, Upward, current_builder
+from ..trace.core import current_builder
+from ..trace.tracer import Tracer, Upward
 from .core import (
     METHODS,
     asvalue,

@@ -10,7 +10,8 @@ import numpy as np
 from .. import errors
 from ..ir.core import aval, lit
 from ..ir.op import OPS
-from ..trace.core import Tracer, aval_of
+from ..trace.core import aval_of
+from ..trace.tracer import Tracer
 from . import core
 from .core import axes_of, axis_of, convert, implements, is_number
 from .shape import (

@@ -13,7 +13,8 @@ import numpy as np
 from .. import errors
 from ..ir.core import aval, lit
 from ..ir.op import ANY, CODE, OPS
-from ..trace.core import Captured, Tracer, aval_of, current_builder, is_known, value_of
+from ..trace.core import Captured, aval_of, current_builder, is_known, value_of
+from ..trace.tracer import Tracer
 from . import core
 from .core import METHODS, asvalue, axes_of, axis_of, convert, implements, is_number, refuse_out
 

@@ -9,7 +9,8 @@ import numpy as np
 from .. import errors
 from ..ir.core import aval, lit
 from ..ir.op import OPS
-from ..trace.core import Tracer, Upward, aval_of, install_ufunc
+from ..trace.core import aval_of
+from ..trace.tracer import Tracer, Upward, install_ufunc
 from .core import asvalue, convert, is_number, refuse_out
 from .dispatch import Recipe, call, install
 

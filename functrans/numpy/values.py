@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
-from ..trace.core import Tracer, aval_of, is_known
+from ..trace.core import aval_of, is_known
+from ..trace.tracer import Tracer
 from . import core
 from .core import FUNCTIONS, METHODS, asvalue, convert, implements, is_number, refuse_out
 from .reductions import truth

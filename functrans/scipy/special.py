@@ -12,7 +12,7 @@ import numpy as np
 
 from ..ir.op import OPS
 from ..numpy.core import asvalue, aval_of, broadcast_arrays, convert, promote, refuse_out, traced
-from ..trace.core import Tracer
+from ..trace.tracer import Tracer
 
 BY_NAME: dict = {}          # ufuncs of SciPy that reach tracers through __array_ufunc__
 

@@ -10,6 +10,7 @@ cdef class Builder:
     cdef readonly bint is_open
     cdef readonly bint tangent
     cdef readonly bint staged
+    cdef bint opaque                 # its inputs have no values now: jit, vmap, loop bodies
     cdef public bint retraced
     cdef public object axes          # named axes of vmap: ((name, size), ...) innermost first
     cdef readonly list eqns
@@ -27,14 +28,9 @@ cdef class Builder:
     cdef void locate(self, Eqn e)
     cdef object emit(self, Sig sig, tuple atoms)
     cdef object value(self, Var v)
+    cdef object cause(self)
     cdef Jaxpr program(self, list atoms)
     cdef Py_ssize_t producer(self, Var v)
-
-cdef class Tracer:
-    cdef Builder builder            # not readable from Python: ndarrays have a method var
-    cdef Var var
-    cdef object known(self, str what)
-    cdef object without_derivative(self, str what, str fix)
 
 cdef Builder top_builder()
 cpdef object bind(object op, tuple args, dict params, bint weak=*)

@@ -15,13 +15,15 @@ from .staging import (
     Cache,
     CacheInfo,
     Pass,
+    api,
     argument_names,
     check_callable,
     leaf_avals,
     name_of,
     trace_call,
 )
-from .trace.core import Tracer, current_builder
+from .trace.core import current_builder
+from .trace.tracer import Tracer
 from .transform.cleanup import cleanup
 
 
@@ -90,7 +92,7 @@ class Jitted(FastJit):
         statics, dynamic, keywords = self._split(args, kwargs)
         leaves, treedef = tree.flatten((dynamic, keywords))
         names = self._names(dynamic, statics)
-        avals = leaf_avals(leaves, treedef, names, name_of(self.fun))
+        avals = leaf_avals(leaves, treedef, names, name_of(self.fun), leaf_name_in)
         builder = current_builder()
         axes = builder.axes if builder is not None else ()
         key = (treedef, tuple(avals), statics, axes)
@@ -193,6 +195,7 @@ def _changes(before, now, names):
     return found
 
 
+@api
 def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = (),
         static_argnames: str | Sequence[str] = (), cache_size: int = 256) -> Any:
     """Compiles ``fun`` to a plan, once for each set of argument shapes and dtypes.
