@@ -79,7 +79,7 @@ def rewrites():
 def run_line(code):
     """The gradient of a function that executes the line, with x and y traced."""
     def f(x, y):
-        names = {"x": x, "y": y, "x3": x * np.ones(3), "out": np.ones(3), "i": 1, "n": 3, "np": np,
+        names = {"x": x, "y": y, "a": x * np.ones(3), "out": np.ones(3), "i": 1, "n": 3, "np": np,
                  "math": math, "functrans": functrans}
         exec(compile(code, "the user's line", "exec"), names)
         return x * y
