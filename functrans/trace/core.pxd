@@ -28,7 +28,6 @@ cdef class Builder:
     cdef void locate(self, Eqn e)
     cdef object emit(self, Sig sig, tuple atoms)
     cdef object value(self, Var v)
-    cdef object cause(self)
     cdef Jaxpr program(self, list atoms)
     cdef Py_ssize_t producer(self, Var v)
 

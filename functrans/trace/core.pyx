@@ -325,7 +325,7 @@ cdef class Builder:
                 self.values[e.outs[0]] = result
         return self.values[v]
 
-    cdef object cause(self):
+    def cause(self):
         """The transform because of which values are not known here, for messages."""
         cdef Builder b = self
         while b is not None and not b.opaque:
