@@ -28,7 +28,7 @@ def gradient(f, x):
     return np.array([directional(f, x, e.reshape(x.shape)) for e in np.eye(x.size)]).reshape(x.shape)
 
 
-# ----- transforms of a function of one number that give its value (with another transform in the way) -----
+# ----- transforms of a function of one number that give its value (with another transform in the way)
 
 def by_vmap(f):
     return lambda x: ft.vmap(f, axis_size=2)(np.ones(2) * x)[1]

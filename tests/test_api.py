@@ -8,8 +8,20 @@ import pytest
 from nested import gradient
 
 import functrans as ft
-from functrans import (errors, grad, hessian, jacfwd, jacrev, jit, jvp, linearize, tree,
-                       value_and_grad, vjp, vmap)
+from functrans import (
+    errors,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jit,
+    jvp,
+    linearize,
+    tree,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 
 Point = namedtuple("Point", "x y")
 
@@ -102,7 +114,7 @@ def test_dict_order_does_not_matter():
     assert f.cache_info().currsize == 1
 
 
-# ----- which arguments --------------------------------------------------------------------------------------
+# ----- which arguments ----------------------------------------------------------------------------
 
 
 def three(x, y, z):
@@ -213,7 +225,7 @@ def test_functions_that_do_not_depend_on_their_input():
     np.testing.assert_array_equal(vmap(lambda x: 7)(np.zeros(2)), [7, 7])
 
 
-# ----- outputs are fresh ------------------------------------------------------------------------------------
+# ----- outputs are fresh --------------------------------------------------------------------------
 
 FRESH = {
     "identity": lambda x: jit(lambda v: v)(x),
@@ -280,7 +292,7 @@ def test_scalars_are_numpy_scalars(call):
     assert type(call(vmap(np.sum))(np.ones((1, 3)))) is np.ndarray
 
 
-# ----- mutation ------------------------------------------------------------------------------------------------
+# ----- mutation -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [3, 40_000])
@@ -360,7 +372,7 @@ def test_read_only_and_strided_inputs():
         assert got.dtype == np.float64 and got.dtype.isnative
 
 
-# ----- dtypes -----------------------------------------------------------------------------------------------
+# ----- dtypes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -424,7 +436,7 @@ def test_cotangents_and_tangents_are_checked_and_converted():
     assert jvp(np.sin, (0.0,), (2,))[1] == 2.0
 
 
-# ----- vmap axes ---------------------------------------------------------------------------------------------
+# ----- vmap axes ----------------------------------------------------------------------------------
 
 
 def test_vmap_axes_as_pytrees():

@@ -61,7 +61,7 @@ def test_derivatives_outside(case):
 
 @cases
 def test_second_derivatives_outside(case):
-    f, plain = CASES[case]
+    f, _ = CASES[case]
 
     def loss(X):
         return np.sum(np.sin(mapped(f)(X)))
@@ -196,7 +196,7 @@ def test_unbound_names():
               lambda x: lax.psum(x, ("i", "j")), lambda x: x * lax.axis_size("j")):
         for run in (lambda: f(1.0), lambda: jit(f)(1.0), lambda: grad(f)(1.0), lambda: mapped(f)(XS),  # noqa: B023
                     lambda: vmap(f)(XS)):       # noqa: B023
-            with pytest.raises(errors.UnboundAxisError, match="'[ij]'") as e:
+            with pytest.raises(errors.UnboundAxisError, match=r"'[ij]'") as e:
                 run()
             assert isinstance(e.value, NameError) and "axis_name=" in str(e.value)
             assert "test_collectives.py" in str(e.value)

@@ -13,7 +13,7 @@ from functrans import grad, hessian, jacfwd, jacrev, jit, jvp, linearize, vjp, v
 REVERSE = ("grad", "vjp", "jacrev")
 
 
-# ----- every pair and triple -------------------------------------------------------------------------------
+# ----- every pair and triple ----------------------------------------------------------------------
 
 
 def two_levels(sin, outer, inner):
@@ -79,7 +79,7 @@ def test_mapped_argument_in_the_closure(outer):
     np.testing.assert_allclose(vmap(f)(xs), want, rtol=1e-9)
 
 
-# ----- wrappers with a rule of their own: they must not close over values, so they go around ---------------
+# ----- wrappers with a rule of their own: they must not close over values, so they go around ------
 
 
 def with_jvp_rule(f):
@@ -119,7 +119,7 @@ def test_second_derivative_of_a_custom_rule(rule, second):
     assert got == pytest.approx(2 * np.cos(0.7) - 0.7 * np.sin(0.7), rel=1e-12)
 
 
-# ----- perturbation confusion --------------------------------------------------------------------------------
+# ----- perturbation confusion ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("d", DERIVATIVES)
@@ -165,7 +165,7 @@ def test_constant_of_another_level_in_every_argument():
         out, pull = vjp(lambda y: y ** 3 * x, x)
         return pull(out * x)[0]                                       # 3 x^3 * x^5
     assert grad(g)(0.9) == pytest.approx(24 * 0.9 ** 7)
-    out, t = jvp(grad(g), (0.9,), (1.0,))
+    _, t = jvp(grad(g), (0.9,), (1.0,))
     assert t == pytest.approx(24 * 7 * 0.9 ** 6)
 
 
@@ -207,7 +207,7 @@ def test_mixed_partials_are_equal(outer, inner):
     assert (xy, yx) == (pytest.approx(want, rel=1e-12), pytest.approx(want, rel=1e-12))
 
 
-# ----- programs with nested calls --------------------------------------------------------------------------
+# ----- programs with nested calls -----------------------------------------------------------------
 
 
 def two_calls(call):

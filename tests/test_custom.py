@@ -5,8 +5,25 @@ import pytest
 from nested import difference
 
 import functrans as ft
-from functrans import (checkpoint, custom_jvp, custom_vjp, errors, grad, hessian, jacfwd, jacrev, jit, jvp,
-                       lax, linearize, make_jaxpr, stop_gradient, value_and_grad, vjp, vmap)
+from functrans import (
+    checkpoint,
+    custom_jvp,
+    custom_vjp,
+    errors,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jit,
+    jvp,
+    lax,
+    linearize,
+    make_jaxpr,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 
 
 def marked_jvp():
@@ -35,7 +52,7 @@ both = pytest.mark.parametrize("make", MARKED.values(), ids=MARKED)
 X = np.array([0.1, 0.5, -1.0])
 
 
-# ----- the rule is used wherever the function is -----------------------------------------------------------
+# ----- the rule is used wherever the function is --------------------------------------------------
 
 
 @both
@@ -44,7 +61,8 @@ def test_reverse(make):
     assert f(0.5) == np.sin(0.5)
     want = 10 * np.cos(0.5)
     for g in (grad(f), jit(grad(f)), grad(jit(f)), lambda x: vjp(f, x)[1](1.0)[0], jacrev(f),
-              lambda x: value_and_grad(f)(x)[1], grad(checkpoint(f)), lambda x: vmap(grad(f))(x * np.ones(2))[1]):
+              lambda x: value_and_grad(f)(x)[1], grad(checkpoint(f)),
+              lambda x: vmap(grad(f))(x * np.ones(2))[1]):
         assert g(0.5) == pytest.approx(want, rel=1e-14)
     np.testing.assert_allclose(grad(lambda x: np.sum(vmap(f)(x)))(X), 10 * np.cos(X))
     np.testing.assert_allclose(grad(lambda x: np.sum(f(x)))(X), 10 * np.cos(X))
@@ -187,7 +205,7 @@ def test_rules_see_values_on_demand():
         vmap(grad(g))(np.ones(2))
 
 
-# ----- vmap -------------------------------------------------------------------------------------------------
+# ----- vmap ---------------------------------------------------------------------------------------
 
 
 def weighted():
@@ -210,9 +228,10 @@ def test_vmap_with_unmapped_inputs(make):
     per = vmap(grad(f, (0, 1)), (None, 0))(w, xs)
     np.testing.assert_allclose(per[0], 2 * xs)
     np.testing.assert_allclose(per[1], np.stack([3 * w] * 3))
-    total = grad(lambda w, xs: np.sum(vmap(f, (None, 0))(w, xs) * np.array([1.0, 10.0, 100.0])), (0, 1))(w, xs)
-    np.testing.assert_allclose(total[0], 2 * np.array([1.0, 10.0, 100.0]) @ xs)
-    np.testing.assert_allclose(total[1], 3 * np.outer([1.0, 10.0, 100.0], w))
+    v = np.array([1.0, 10.0, 100.0])
+    total = grad(lambda w, xs: np.sum(vmap(f, (None, 0))(w, xs) * v), (0, 1))(w, xs)
+    np.testing.assert_allclose(total[0], 2 * v @ xs)
+    np.testing.assert_allclose(total[1], 3 * np.outer(v, w))
     at_one = vmap(grad(f, (0, 1)), (None, 1))(w, xs.T.copy())
     np.testing.assert_allclose(at_one[0], 2 * xs)
     twice = vmap(vmap(grad(f), (None, 0)), (0, None))(np.stack([w, 2 * w]), xs)
@@ -231,7 +250,7 @@ def test_jacobians_of_a_mapped_rule():
     np.testing.assert_allclose(jacrev(lambda w: vmap(weighted(), (None, 0))(w, xs))(w), 2 * xs)
 
 
-# ----- errors ------------------------------------------------------------------------------------------------
+# ----- errors -------------------------------------------------------------------------------------
 
 
 def test_forward_mode_of_a_vjp_rule():
@@ -281,7 +300,8 @@ def test_bad_jvp_rule(case):
     rule, kind, text = BAD_RULES[case]
     f = custom_jvp(np.sin)
     f.defjvp(rule)
-    for call in (lambda: jvp(f, (np.ones(2),), (np.ones(2),)), lambda: grad(lambda x: np.sum(f(x)))(np.ones(2))):
+    for call in (lambda: jvp(f, (np.ones(2),), (np.ones(2),)),
+                 lambda: grad(lambda x: np.sum(f(x)))(np.ones(2))):
         with pytest.raises(kind, match=text) as e:
             call()
         assert "sin" in str(e.value)
@@ -318,7 +338,7 @@ def test_an_exception_in_a_rule_is_the_users_own():
     assert grad(np.sin)(0.0) == 1.0
 
 
-# ----- checkpoint ---------------------------------------------------------------------------------------------
+# ----- checkpoint ---------------------------------------------------------------------------------
 
 
 def deep(x):
@@ -398,7 +418,7 @@ def test_checkpoint_in_scan():
         difference(lambda x: grad(f)(x, lambda g: g), 0.4), rel=1e-8)
 
 
-# ----- stop_gradient -----------------------------------------------------------------------------------------
+# ----- stop_gradient ------------------------------------------------------------------------------
 
 
 def test_stop_gradient():

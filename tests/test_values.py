@@ -21,7 +21,7 @@ EAGER = {
 eager = pytest.mark.parametrize("name", EAGER)
 
 
-# ----- control flow --------------------------------------------------------------------------------------
+# ----- control flow -------------------------------------------------------------------------------
 
 
 def branch(x):
@@ -186,7 +186,7 @@ def test_a_test_runs_only_what_it_needs(runs):
     assert runs == ["gt"]
 
 
-# ----- leaks ---------------------------------------------------------------------------------------------
+# ----- leaks --------------------------------------------------------------------------------------
 
 LEAKS = {
     "grad": lambda f: grad(f)(1.0),
@@ -203,7 +203,8 @@ LEAKS = {
     "scan": lambda f: lax.scan(lambda c, _: (f(c), None), 1.0, None, 2),
 }
 USES = {"operator": lambda t: t + 1.0, "ufunc": lambda t: np.exp(t), "bool": lambda t: bool(t > 0),
-        "method": lambda t: t.astype(np.float32), "index": lambda t: t[None], "grad": lambda t: grad(np.sin)(t),
+        "method": lambda t: t.astype(np.float32), "index": lambda t: t[None],
+        "grad": lambda t: grad(np.sin)(t),
         "closure": lambda t: grad(lambda x: x * t)(1.0), "output": lambda t: jit(lambda x: t)(1.0),
         "vmap": lambda t: vmap(lambda x: x * t)(np.ones(2)),
         "jit": lambda t: jit(lambda x: x * 3.0)(t)}

@@ -1,0 +1,641 @@
+"""Wrong use: the class of the exception, what was got, where, what to do, and no frame of ours."""
+
+import inspect
+import math
+import os
+import traceback
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import functrans as ft
+import functrans.numpy as fnp
+from functrans import (
+    at,
+    custom_jvp,
+    custom_vjp,
+    errors,
+    eval_shape,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jit,
+    jvp,
+    lax,
+    linear_transpose,
+    linearize,
+    make_jaxpr,
+    value_and_grad,
+    vjp,
+    vmap,
+)
+
+E = errors
+X = np.ones(3)
+CASES: dict = {}
+
+
+def case(kind, *texts):
+    """The function below fails at its line marked BAD; its text has all of ``texts``."""
+    def add(f):
+        CASES[f.__name__] = (f, kind, texts)
+        return f
+    return add
+
+
+def marked_line(f):
+    lines, first = inspect.getsourcelines(f)
+    (at_line,) = [i for i, line in enumerate(lines) if "# BAD" in line]
+    return first + at_line
+
+
+
+def check(name):
+    f, kind, texts = CASES[name]
+    with pytest.raises(E.FunctransError) as caught:
+        f()
+    e = caught.value
+    text = str(e)
+    assert type(e) is kind, text
+    for t in texts:
+        assert t in text
+    assert f"test_errors.py:{marked_line(f)} in " in text
+    assert e.fix and len(text.splitlines()) >= 3, "the text must say what to do"
+    ours = os.path.dirname(os.path.abspath(ft.__file__)) + os.sep
+    chain = [e]
+    while chain:
+        e = chain.pop()
+        for frame in traceback.extract_tb(e.__traceback__):
+            assert not frame.filename.startswith(ours), frame
+            assert not frame.filename.endswith((".pyx", ".pxd")), frame
+        chain += [x for x in (e.__cause__, None if e.__suppress_context__ else e.__context__) if x]
+    assert not getattr(caught.value, "__notes__", None)
+
+
+# ----- shapes and dtypes --------------------------------------------------------------------------
+
+
+@case(E.ShapeError, "f64[3]", "f64[4]", "add", "broadcast")
+def operands_that_do_not_broadcast():
+    def loss(x):
+        y = np.sin(x)
+        return np.sum(y + np.ones(4))  # BAD
+    grad(loss)(X)
+
+
+@case(E.ShapeError, "f64[3]", "f64[2]")
+def operands_of_a_ufunc():
+    jit(lambda x, y: np.maximum(x, y))(X, np.ones(2))  # BAD
+
+
+@case(E.ShapeError, "f64[3]", "f64[2,2]")
+def contraction():
+    jit(lambda x, y: x @ y)(X, np.ones((2, 2)))  # BAD
+
+
+@case(E.ShapeError, "f64[3]", "(2, 2)")
+def reshape():
+    jit(lambda x: x.reshape(2, 2))(X)  # BAD
+
+
+@case(E.AxisError, "axis 1", "1")
+def axis_out_of_range():
+    jit(lambda x: np.sum(x, axis=1))(X)  # BAD
+
+
+@case(E.DtypeError, "f64[3]", "bitwise_and")
+def dtype_of_an_operand():
+    jit(lambda x: np.bitwise_and(x, x))(X)  # BAD
+
+
+@case(E.IndexRangeError, "index 5", "axis 0 with size 3")
+def index_out_of_range():
+    jit(lambda x: x[5])(X)  # BAD
+
+
+@case(E.NotSupportedError, "sort_complex")
+def function_without_a_traced_version():
+    jit(lambda x: np.sort_complex(x))(X)  # BAD
+
+
+# ----- grad ---------------------------------------------------------------------------------------
+
+
+@case(E.NonScalarOutputError, "grad", "f64[3]", "np.sum", "jacrev")
+def output_of_grad_is_an_array():
+    grad(lambda x: x * 2)(X)  # BAD
+
+
+@case(E.NonScalarOutputError, "value_and_grad", "pytree of 2 leaves", "has_aux=True")
+def output_of_grad_is_a_pair():
+    value_and_grad(lambda x: (x, x))(1.0)  # BAD
+
+
+@case(E.NonScalarOutputError, "i64[]", "floating-point", "astype(float)")
+def output_of_grad_is_an_integer():
+    grad(lambda x: np.sum(x > 0))(X)  # BAD
+
+
+@case(E.IntegerInputError, "i64[]", "argument n", "3.0", "allow_int=True", "argnums")
+def integer_input():
+    def f(n):
+        return n * 2.0
+    grad(f)(3)  # BAD
+
+
+@case(E.IntegerInputError, "i64[3]", "w['bias']", "astype(float)")
+def integer_leaf():
+    def f(x, w):
+        return x
+    grad(f, argnums=1)(1.0, {"gain": 1.0, "bias": np.arange(3)})  # BAD
+
+
+@case(E.IntegerInputError, "bool[]", "p.flags[1]")
+def bool_in_a_namedtuple():
+    p = namedtuple("p", "w flags")
+
+    def f(p):
+        return p.w
+    grad(f)(p(1.0, (2.0, True)))  # BAD
+
+
+@case(E.IntegerInputError, "jacfwd", "i64[3]")
+def jacobian_of_integers():
+    jacfwd(lambda x: x * 2.0)(np.arange(3))  # BAD
+
+
+@case(E.IntegerInputError, "i64", "returns")
+def jacrev_of_an_integer_result():
+    jacrev(lambda x: (x > 0).astype(int))(X)  # BAD
+
+
+@case(E.ArgumentError, "argnums=2", "loss was called with 1 positional", "argnames")
+def argnums_out_of_range():
+    def loss(x):
+        return x
+    grad(loss, argnums=2)(1.0)  # BAD
+
+
+@case(E.ArgumentError, "'z'", "argnames", "y")
+def argnames_missing():
+    grad(lambda x, y: x, argnames="z")(1.0, y=2.0)  # BAD
+
+
+@case(E.ArgumentError, "grad takes a function", "f64[]", "grad(f)(x), not grad(f(x))")
+def grad_of_a_value():
+    grad(np.sin(1.0))  # BAD
+
+
+@case(E.ArgumentError, "jit takes a function", "not jit(f(x))")
+def jit_of_a_value():
+    jit(3.0)  # BAD
+
+
+@case(E.ResultTypeError, "has_aux=True", "f64[]", "(output, aux)")
+def aux_missing():
+    grad(lambda x: x, has_aux=True)(1.0)  # BAD
+
+
+@case(E.NotSupportedError, "complex", "c128[]", "argument z")
+def complex_input():
+    def f(z):
+        return z
+    grad(f)(1j)  # BAD
+
+
+@case(E.DtypeError, "argument name", "'str'", "ndarray")
+def string_argument():
+    def f(name):
+        return 1.0
+    grad(f)("text")  # BAD
+
+
+@case(E.DtypeError, "argument w['m']", "<U1", "strings")
+def string_array():
+    def f(w):
+        return 1.0
+    jit(f)({"m": np.array(["a"])})  # BAD
+
+
+@case(E.DtypeError, "MaskedArray", "np.asarray")
+def masked_array():
+    grad(lambda x: np.sum(x))(np.ma.masked_array(X, X > 0))  # BAD
+
+
+# ----- jvp, vjp, linearize ------------------------------------------------------------------------
+
+
+@case(E.ArgumentError, "primals must be a tuple", "f64[]", "jvp(f, (x,), (t,))")
+def primals_not_a_tuple():
+    jvp(np.sin, 1.0, 1.0)  # BAD
+
+
+@case(E.ShapeError, "f64[2]", "f64[3]", "tangents")
+def tangent_of_another_shape():
+    jvp(np.sin, (X,), (np.ones(2),))  # BAD
+
+
+@case(E.DtypeError, "f64[3]", "f32[3]", "astype")
+def tangent_of_another_dtype():
+    jvp(np.sin, (X.astype(np.float32),), (X,))  # BAD
+
+
+@case(E.TreeError, "tangents", "primals")
+def tangents_of_another_structure():
+    jvp(lambda p: p["a"], ({"a": 1.0, "b": 2.0},), ({"a": 1.0},))  # BAD
+
+
+@case(E.TreeError, "tangents", "primals")
+def tangents_too_few():
+    jvp(lambda a, b: a, (1.0, 2.0), (1.0,))  # BAD
+
+
+@case(E.ShapeError, "pull", "f64[2]", "['k']", "f64[3]")
+def cotangent_of_another_shape():
+    _, pull = vjp(lambda x: {"k": x}, X)
+    pull({"k": np.ones(2)})  # BAD
+
+
+@case(E.TreeError, "pull", "a dict", "f64[3]")
+def cotangent_of_another_structure():
+    _, pull = vjp(lambda x: x, X)
+    pull({"k": X})  # BAD
+
+
+@case(E.TreeError, "pull")
+def cotangent_with_another_key():
+    _, pull = vjp(lambda x: {"k": x}, X)
+    pull({"q": X})  # BAD
+
+
+@case(E.ShapeError, "f_jvp", "f64[2]", "f64[3]")
+def tangent_of_a_linearization():
+    _, push = linearize(np.sin, X)
+    push(np.ones(2))  # BAD
+
+
+@case(E.NonDifferentiableError, "cannot be transposed", "sin")
+def transpose_of_what_is_not_linear():
+    linear_transpose(lambda x: np.sin(x), 1.0)(1.0)  # BAD
+
+
+@case(E.NonDifferentiableError, "while_loop", "scan", "fori_loop with bounds that are Python integers")
+def while_loop_in_reverse():
+    def f(x):
+        return lax.while_loop(lambda c: c < 10, lambda c: c * 2, x)  # BAD
+    grad(f)(1.0)
+
+
+@case(E.NonDifferentiableError, "custom_vjp rule only", "reverse mode", "custom_jvp")
+def forward_mode_of_a_custom_vjp():
+    f = custom_vjp(np.sin)
+    f.defvjp(lambda x: (np.sin(x), x), lambda x, ct: (ct,))
+
+    def g(x):
+        return f(x) * 2  # BAD
+    jvp(g, (1.0,), (1.0,))
+
+
+@case(E.NonDifferentiableError, "closes over a traced f64[]", "argument")
+def rule_that_closes_over_a_perturbed_value():
+    def outer(x):
+        f = custom_jvp(lambda y: x * y)
+        f.defjvp(lambda p, t: (f(*p), t[0]))
+        return f(x)  # BAD
+    grad(outer)(1.0)
+
+
+@case(E.TreeError, "jvp rule of sin", "pair (out, tangent)")
+def rule_without_a_pair():
+    f = custom_jvp(np.sin)
+    f.defjvp(lambda p, t: t[0])
+    grad(lambda x: f(x))(1.0)  # BAD
+
+
+# ----- vmap ---------------------------------------------------------------------------------------
+
+
+@case(E.BatchSizeError, "axis 0 of x (f64[3]) has extent 3",
+      "axis 1 of w['b'] (f64[2,4]) has extent 4", "equal")
+def axes_that_disagree():
+    def f(x, w):
+        return x
+    vmap(f, (0, {"b": 1}))(X, {"b": np.ones((2, 4))})  # BAD
+
+
+@case(E.BatchSizeError, "extent 3", "axis_size=5")
+def axis_size_that_disagrees():
+    vmap(np.sin, axis_size=5)(X)  # BAD
+
+
+@case(E.BatchSizeError, "nothing to map over", "axis_size=")
+def nothing_mapped():
+    vmap(lambda x: x, in_axes=None)(X)  # BAD
+
+
+@case(E.AxisError, "in_axes is 2", "argument x", "f64[3]", "None")
+def axis_that_an_argument_does_not_have():
+    def f(x):
+        return x
+    vmap(f, in_axes=2)(X)  # BAD
+
+
+@case(E.AxisError, "in_axes is 0", "argument s", "f64[]", "None")
+def scalar_argument_mapped():
+    def f(x, s):
+        return x * s
+    vmap(f)(X, 2.0)  # BAD
+
+
+@case(E.TreeError, "in_axes has 2 entries for 1 positional", "single integer")
+def too_many_axes():
+    vmap(np.sin, (0, 0))(X)  # BAD
+
+
+@case(E.TreeError, "in_axes")
+def axes_of_another_structure():
+    vmap(lambda p: p["a"], ({"b": 0},))({"a": X})  # BAD
+
+
+@case(E.AxisError, "out_axes is 3", "f64[]", "-1 to 0")
+def out_axis_that_the_result_does_not_have():
+    vmap(np.sin, out_axes=3)(X)  # BAD
+
+
+@case(E.TreeError, "out_axes is None", "depends on the mapped")
+def mapped_result_without_axis():
+    vmap(np.sin, out_axes=None)(X)  # BAD
+
+
+@case(E.UnboundAxisError, "psum", "'batch'", "axis_name='batch'")
+def unbound_axis():
+    def f(x):
+        return lax.psum(x, "batch")  # BAD
+    vmap(f)(X)
+
+
+# ----- control flow and leaks ---------------------------------------------------------------------
+
+
+@case(E.TracerBoolError, "truth value of a traced bool[]", "vmap traces", "np.where", "lax.cond",
+      "static_argnums")
+def bool_of_a_batched_value():
+    def f(x):
+        if x > 0:  # BAD
+            return x
+        return -x
+    vmap(f)(X)
+
+
+@case(E.TracerBoolError, "jit traces", "lax.while_loop")
+def while_of_a_jitted_value():
+    def f(x):
+        while x < 10:  # BAD
+            x = x * 2
+        return x
+    jit(f)(1.0)
+
+
+@case(E.TracerBoolError, "vmap traces")
+def bool_inside_inner_functions():
+    def inner(x):
+        return x if x > 0 and x < 1 else -x  # BAD
+    vmap(grad(lambda x: inner(x) * 2))(X)
+
+
+@case(E.ShapeError, "bool[3]", "ambiguous", "np.any", "np.all")
+def bool_of_an_array():
+    grad(lambda x: np.sum(x) if x > 0 else 0.0)(X)  # BAD
+
+
+@case(E.ConcretizationError, "int()", "f64[]", "static_argnums")
+def int_of_a_jitted_value():
+    jit(lambda x: int(x))(1.0)  # BAD
+
+
+@case(E.ConcretizationError, "bool[3] mask", "np.where(mask, x, 0)")
+def boolean_mask_of_a_jitted_value():
+    jit(lambda x: np.sum(x[x > 0]))(X)  # BAD
+
+
+@case(E.ArgumentError, "only integer scalars", "f64[]", "astype(int)")
+def float_as_an_index():
+    grad(lambda x: [1.0, 2.0][x] * x)(1.0)  # BAD
+
+
+@case(E.LeakedTracerError, "f64[]", "grad that has returned", "Return values from the function")
+def leaked_value():
+    kept = []
+    grad(lambda x: kept.append(x) or x * x)(1.0)
+    jit(lambda: np.sin(kept[0]))()  # BAD
+
+
+@case(E.CarryTypeError, "carry['s']", "f64[]", "f64[3]")
+def carry_that_grows():
+    def body(c, x):
+        return {"s": c["s"] + X}, None
+    lax.scan(body, {"s": 0.0}, X)  # BAD
+
+
+@case(E.DtypeError, "cond", "f64[]", "x != 0")
+def predicate_that_is_no_bool():
+    jit(lambda p: lax.cond(p, np.sin, np.cos, 1.0))(1.0)  # BAD
+
+
+# ----- derivatives that would be lost -------------------------------------------------------------
+
+
+@case(E.DerivativeLostError, "float(x)", "f64[]", "np.sin(x) for math.sin(x)", "stop_gradient")
+def float_of_a_traced_value():
+    grad(lambda x: float(x) * 2)(1.0)  # BAD
+
+
+@case(E.DerivativeLostError, "math.sin(x)", "np.sin(x) for math.sin(x)")
+def math_sin():
+    grad(lambda x: math.sin(x))(1.0)  # BAD
+
+
+@case(E.DerivativeLostError, "np.stack([x, y])")
+def array_of_traced_values():
+    grad(lambda x: np.array([x, 2 * x]).sum())(1.0)  # BAD
+
+
+@case(E.DerivativeLostError, "np.stack([x, y])")
+def array_of_traced_and_plain_values():
+    jit(lambda x: np.array([1.0, x]).sum())(1.0)  # BAD
+
+
+@case(E.DerivativeLostError, "np.asarray")
+def asarray_of_an_array():
+    grad(lambda x: np.sum(np.array(x)))(X)  # BAD
+
+
+@case(E.DerivativeLostError, "x.item()")
+def item():
+    grad(lambda x: x.item())(1.0)  # BAD
+
+
+@case(E.DerivativeLostError, "x.tolist()")
+def tolist():
+    grad(lambda x: x.tolist()[0])(X)  # BAD
+
+
+@case(E.DerivativeLostError, "complex(x)")
+def complex_of_a_traced_value():
+    grad(lambda x: complex(x).real)(1.0)  # BAD
+
+
+
+@case(E.DerivativeLostError, "b[i] = x", "functrans.at(b)[i].set(x)")
+def writing_into_an_array():
+    def f(x):
+        b = np.zeros(3)
+        b[0] = x  # BAD
+        return b.sum()
+    grad(f)(1.0)
+
+
+@case(E.DerivativeLostError, "b[i] = x", "functrans.at(b)[i].set(x)")
+def writing_a_row_into_an_array():
+    def f(x):
+        b = np.zeros((2, 3))
+        b[0] = x  # BAD
+        return b.sum()
+    grad(f)(X)
+
+
+@case(E.DerivativeLostError, "np.full(n, x)", "x * np.ones(n)")
+def full():
+    grad(lambda x: np.sum(np.full(3, x)))(1.0)  # BAD
+
+
+@case(E.InPlaceError, "out=", "y = np")
+def out_array():
+    def f(x):
+        out = np.zeros(3)
+        np.sin(x, out=out)  # BAD
+        return out.sum()
+    grad(f)(X)
+
+
+@case(E.InPlaceError, "b = b + x")
+def adding_in_place_to_an_array():
+    def f(x):
+        b = np.zeros(3)
+        b += x  # BAD
+        return b.sum()
+    grad(f)(X)
+
+
+@case(E.InPlaceError, "in place", "f64[3]", "x = x.at[index].set(value)", "x[index] += value")
+def assignment_to_a_traced_value():
+    def f(x):
+        x[0] = 1.0  # BAD
+        return x.sum()
+    grad(f)(X)
+
+
+@case(E.InPlaceError, "copyto")
+def copyto():
+    def f(x):
+        b = np.zeros(3)
+        np.copyto(b, x)  # BAD
+        return b.sum()
+    grad(f)(X)
+
+
+@case(E.InPlaceError, "np.add.at")
+def ufunc_at():
+    def f(x):
+        b = np.zeros(3)
+        np.add.at(b, [0], x)  # BAD
+        return b.sum()
+    grad(f)(1.0)
+
+
+# ----- results ------------------------------------------------------------------------------------
+
+
+@case(E.ResultTypeError, "jit", "str", "result['name']", "has_aux")
+def string_result():
+    jit(lambda x: {"name": "text", "x": x})(1.0)  # BAD
+
+
+@case(E.ResultTypeError, "grad", "object")
+def object_result():
+    grad(lambda x: object())(1.0)  # BAD
+
+
+@case(E.ResultTypeError, "vmap", "set")
+def set_result():
+    vmap(lambda x: {1, 2})(X)  # BAD
+
+
+@case(E.ResultTypeError, "make_jaxpr", "str")
+def result_of_make_jaxpr():
+    make_jaxpr(lambda x: "text")(1.0)  # BAD
+
+
+@case(E.ArgumentError, "static argument n is [1]", "not hashable", "tuple")
+def unhashable_static_argument():
+    def f(x, n):
+        return x
+    jit(f, static_argnums=1)(1.0, [1])  # BAD
+
+
+@case(E.ArgumentError, "cannot be pickled", "Return it")
+def pickled():
+    import pickle
+    grad(lambda x: pickle.dumps(x))(1.0)  # BAD
+
+
+# ----- the rest -----------------------------------------------------------------------------------
+
+
+test_error = pytest.mark.parametrize("name", CASES)(check)
+
+
+def test_in_place_operators_on_tracers_rebind():
+    def f(x):
+        t = x
+        t += X
+        t *= 2.0
+        return t.sum() + x.sum()
+    np.testing.assert_array_equal(grad(f)(X), [3.0] * 3)
+    assert (X == 1.0).all()
+
+
+def test_the_suggested_rewrites_work():
+    np.testing.assert_array_equal(grad(lambda x: fnp.array([x, 2 * x]).sum())(1.0), 3.0)
+    assert grad(lambda x: np.stack([x, 2 * x]).sum())(1.0) == 3.0
+    assert grad(lambda x: at(np.zeros(3))[0].set(x).sum())(1.0) == 1.0
+    assert grad(lambda x: np.sum(x * np.ones(3)))(1.0) == 3.0
+    np.testing.assert_array_equal(grad(lambda x: x.at[0].set(1.0).sum())(X), [0.0, 1.0, 1.0])
+    np.testing.assert_array_equal(grad(lambda x: x.at[0].add(x[1]).sum())(X), [1.0, 2.0, 1.0])
+    assert grad(lambda x: np.sum(np.full_like(x * X, 2.0)) * x)(1.0) == 6.0
+    assert grad(lambda x: float(ft.stop_gradient(2.0)) * x)(1.0) == 2.0
+
+
+def test_user_frames_stay_in_the_traceback():
+    def inner(x):
+        raise ValueError("mine")
+
+    def outer(x):
+        return inner(x) * 2
+    for run in (lambda: grad(outer)(1.0), lambda: jit(vmap(grad(outer)))(X), lambda: hessian(outer)(1.0),
+                lambda: eval_shape(outer, 1.0), lambda: jvp(outer, (1.0,), (1.0,)),
+                lambda: lax.scan(lambda c, x: (outer(c), None), 1.0, X)):
+        with pytest.raises(ValueError, match="mine") as e:
+            run()
+        names = [f.name for f in traceback.extract_tb(e.value.__traceback__)]
+        assert names[-2:] == ["outer", "inner"]
+        assert all(f.filename == __file__ for f in traceback.extract_tb(e.value.__traceback__))
+
+
+def test_numpys_errors_under_grad_are_numpys():
+    for f in (lambda x: np.ones((2, 3)) @ np.ones((2, 3)), lambda x: np.ones(3)[7]):
+        with pytest.raises((ValueError, IndexError)) as e:
+            grad(f)(1.0)
+        assert not isinstance(e.value, errors.FunctransError)
