@@ -72,15 +72,15 @@ class Op:
         self.splat = splat            # moves elements only: a splat literal stays one
         self.samples, self.errors = tuple(samples), tuple(errors)
         self.c, self.ns, self.dtypes, self.arity, self.domain = c, ns, dtypes, arity, domain
-        code = infer.__code__
-        first = code.co_argcount
-        self.param_names = tuple(code.co_varnames[first:first + code.co_kwonlyargcount])
-        self.sigs: dict[Any, Any] = {}
         why = why or {}
         for rule in ("infer", "jvp", "batch", "lower"):
             if getattr(self, rule) is None and rule not in why:
                 raise TypeError(f"op {name!r} has no {rule} rule; give one, or say why not in why=")
         self.why = why
+        code = infer.__code__
+        first = code.co_argcount
+        self.param_names = tuple(code.co_varnames[first:first + code.co_kwonlyargcount])
+        self.sigs: dict[Any, Any] = {}
         if name in OPS:
             raise TypeError(f"op {name!r} is defined twice")
         OPS[name] = self

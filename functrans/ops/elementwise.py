@@ -11,8 +11,20 @@ import math
 
 import numpy as np
 
-from ..ir.op import (ANY, BITS, CODE, FLOAT, INT, OPS, REAL, Hooks, Linear, _elementwise_batch,
-                     aval_of, elementwise)
+from ..ir.op import (
+    ANY,
+    BITS,
+    CODE,
+    FLOAT,
+    INT,
+    OPS,
+    REAL,
+    Hooks,
+    Linear,
+    _elementwise_batch,
+    aval_of,
+    elementwise,
+)
 from ..ir.op import Elementwise as _Elementwise
 
 # ----- simplifications that are exact for every operand ------------------------------------------------
@@ -150,7 +162,8 @@ def _integer_pow_infer(x, *, y):
 integer_pow = elementwise(
     "integer_pow", c={"float": "ft_powi(x, k)", "int": "ft_ipowi(x, k)"}, dtypes=REAL,
     infer=_integer_pow_infer,
-    simplify=lambda inputs, params: inputs[0] if params["y"] == 1 else None, reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
+    simplify=lambda inputs, params: inputs[0] if params["y"] == 1 else None,
+    reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
     partials=[lambda out, x, *, y: 0.0 if y == 0 else _scaled_power(x, y)])
 
 
@@ -289,12 +302,22 @@ def _convert_jvp(primals, tangents, *, dtype):
     return [out], [convert(t, dtype=dtype)]
 
 
+def _convert_reference(x, *, dtype):
+    x = np.asarray(x)
+    if x.dtype.kind != "f" or dtype.kind not in "iu":
+        return x.astype(dtype)
+    info = np.iinfo(dtype)
+    low, high = x <= info.min, x >= info.max
+    inside = np.where(low | high | np.isnan(x), 0, x).astype(dtype)
+    return np.where(low, dtype.type(info.min), np.where(high, dtype.type(info.max), inside))
+
+
 # C conversion but for float to integer, which saturates (nan to 0) instead of being undefined.
 convert = _Elementwise(
     "convert", "elementwise", c="ft_convert(T, U, x)", dtypes=ANY, arity=1, infer=_convert_infer,
     jvp=_convert_jvp, batch=_elementwise_batch("convert"), lower="elementwise", domain=(-3.0, 3.0),
     transpose=lambda cts, operands, *, dtype: [convert(cts[0], dtype=operands[0].aval.dtype)],
-    reference=lambda x, *, dtype: np.asarray(x).astype(dtype),
+    reference=_convert_reference,
     simplify=lambda inputs, params: inputs[0] if inputs[0].aval.dtype == params["dtype"] else None)
 
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, _Elementwise)]

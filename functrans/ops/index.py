@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.op import (CODE, ErrorSample, Hooks, Linear, Op, Sample, aval_of, batch_first, linear,
-                     move_axis)
+from ..ir.op import CODE, ErrorSample, Hooks, Linear, Op, Sample, aval_of, batch_first, linear, move_axis
 from .elementwise import OPS, convert, div, eq, mul, select, zmul
 from .shape import broadcast_in_dim, iota, reshape
 
@@ -70,7 +69,7 @@ def _gather_reference(x, *indices, mode):
     at, inside = _wrapped(indices, x.shape, mode)
     out = x[at].copy()
     if mode == "fill":
-        bits = np.array(_fill_bits(x.dtype), np.int64).view(np.uint8)[:x.dtype.itemsize]
+        bits = np.array([_fill_bits(x.dtype)]).view(np.uint8)[:x.dtype.itemsize]
         out[~inside] = bits.view(x.dtype)[0]
     return out
 
@@ -82,6 +81,15 @@ def _gather_transpose(cts, operands, *, mode):
         indices = [OPS["mod"](i, n) for i, n in zip(indices, x.aval.shape, strict=False)]
     return [scatter_add(zeros, cts[0], *indices, mode="drop" if mode == "fill" else "clip"),
             *[None] * len(indices)]
+
+
+def _gather_jvp(primals, tangents, *, mode):
+    """The fill value is a constant: it has no tangent."""
+    (x, *indices), t = primals, tangents[0]
+    out = gather(x, *indices, mode=mode)
+    if isinstance(t, Hooks.zero) or (mode == "fill" and 0 in aval_of(x).shape[:len(indices)]):
+        return [out], [Hooks.zero(aval_of(out))]
+    return [out], [_read(t, indices, "drop") if mode == "fill" else gather(t, *indices, mode=mode)]
 
 
 def _gather_batch(size, operands, dims, *, mode):
@@ -101,11 +109,13 @@ _AT = (np.array([2, 0, 2]), np.array([1, 1, 0]))
 _OUT = (np.array([2, -9, 5]), np.array([1, 1, 7]))
 
 gather = linear(
-    "gather", family="index", operands=(0,), infer=_gather_infer, transpose=_gather_transpose,
+    "gather", family="index", infer=_gather_infer, jvp=_gather_jvp, transpose=_gather_transpose,
     batch=_gather_batch, lower=_gather_lower, reference=_gather_reference,
     samples=[Sample("f64[3,2]", *_AT, mode="clip"), Sample("f64[3,2]", _AT[0], mode="clip"),
              Sample("f64[3,2]", *_OUT, mode="clip"), Sample("f64[3,2]", *_OUT, mode="wrap"),
-             Sample("f32[4]", np.array([[1], [3]]), mode="fill"), Sample("f64[4]", np.int64(2), mode="clip"),
+             Sample("f32[4]", np.array([[1], [3]]), mode="fill"),
+             Sample("f64[3,2]", *_OUT, mode="fill"), Sample("f64[3,2]", np.array([3, 0, -1]), mode="fill"),
+             Sample("f64[4]", np.int64(2), mode="clip"),
              Sample("f64[3,2]", np.zeros((0,), np.int64), mode="clip")],
     errors=[ErrorSample("f64[3]", np.array([1.0]), mode="clip", error=TypeError, match="int64")])
 
@@ -230,7 +240,8 @@ def _winners(indices, shape, mode):
     order_shape = aval_of(indices[0]).shape
     n = int(np.prod(order_shape, dtype=np.int64))
     order = reshape(iota(shape=(n,), dtype=_INT64, axis=0), shape=order_shape)
-    board = scatter_set(broadcast_in_dim(Hooks.lit_like(-1, np.int64(0)), shape=tuple(shape[:k]), dims=()), order, *indices, mode=mode)
+    nobody = broadcast_in_dim(Hooks.lit_like(-1, np.int64(0)), shape=tuple(shape[:k]), dims=())
+    board = scatter_set(nobody, order, *indices, mode=mode)
     return eq(gather(board, *indices, mode="clip"), order)
 
 
@@ -250,6 +261,17 @@ def _scatter_set_transpose(cts, operands, *, mode):
 scatter_set = _scatter("set", lambda a, b: b, transpose=_scatter_set_transpose)
 
 
+def _product_of_others(x, updates, indices, mode):
+    """For each update, the product of all else at its position: exact where some updates are 0."""
+    dtype = aval_of(x).dtype
+    zero = eq(updates, 0.0)
+    factor = select(zero, 1.0, updates)
+    product = _read(scatter_mul(x, factor, *indices, mode=mode), indices, mode)
+    zeros = scatter_add(Hooks.lit_like(0, x), convert(zero, dtype=dtype), *indices, mode=mode)
+    others = OPS["sub"](_read(zeros, indices, mode), convert(zero, dtype=dtype))
+    return select(eq(others, 0.0), div(product, factor), 0.0)
+
+
 def _scatter_mul_jvp(primals, tangents, *, mode):
     x, updates, *indices = primals
     tx, tu = tangents[:2]
@@ -259,8 +281,7 @@ def _scatter_mul_jvp(primals, tangents, *, mode):
         factor = scatter_mul(Hooks.lit_like(1, x), updates, *indices, mode=mode)
         total = Hooks.add_tangents(total, mul(tx, factor))
     if not isinstance(tu, Hooks.zero):
-        # d out / d u = out / u for the position it goes to; exact where the update is not 0
-        share = zmul(tu, div(_read(out, indices, mode), updates))
+        share = zmul(tu, _product_of_others(x, updates, indices, mode))
         total = Hooks.add_tangents(total, scatter_add(Hooks.lit_like(0, x), share, *indices, mode=mode))
     return [out], [total]
 
@@ -287,5 +308,5 @@ def _scatter_extremum_jvp(name):
     return jvp
 
 
-scatter_min = _scatter("min", min, jvp=_scatter_extremum_jvp("scatter_min"))
-scatter_max = _scatter("max", max, jvp=_scatter_extremum_jvp("scatter_max"))
+scatter_min = _scatter("min", np.minimum, jvp=_scatter_extremum_jvp("scatter_min"))
+scatter_max = _scatter("max", np.maximum, jvp=_scatter_extremum_jvp("scatter_max"))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.op import (ANY, BITS, CODE, FLOAT, REAL, ErrorSample, Hooks, Op, Sample, aval_of, flat,
-                     linear)
+from ..ir.op import ANY, BITS, CODE, FLOAT, REAL, ErrorSample, Hooks, Op, Sample, aval_of, flat, linear
 from .elementwise import OPS, add, convert, div, eq, mul, sub, zmul
 from .shape import broadcast_in_dim, rev
 
@@ -55,7 +54,7 @@ def _reduce_batch(name):
 
 _SAMPLES = [Sample("f64[3,4]", axes=(0,)), Sample("f64[3,4]", axes=(0, 1)),
             Sample("f32[2,3,4]", axes=(0, 2)), Sample("f64[3]", axes=()), Sample("i64[3,4]", axes=(1,))]
-_EMPTY = [Sample("f64[0,2]", axes=(0,)), Sample("f64[2,0]", axes=(0,))]
+_WITH_EMPTY = [*_SAMPLES, Sample("f64[0,2]", axes=(0,)), Sample("f64[2,0]", axes=(0,))]
 _ERRORS = [ErrorSample("f64[3]", axes=(1,), match="not axes")]
 
 
@@ -65,7 +64,7 @@ def reduction(kind, numpy_name, *, dtypes, identity, jvp, transpose=None, sample
     common = {"infer": _reduce_infer(name, dtypes, identity), "batch": _reduce_batch(name),
               "lower": _reduce_lower(kind), "dtypes": dtypes, "errors": _ERRORS,
               "reference": lambda x, *, axes: getattr(np, numpy_name)(x, axis=axes).astype(x.dtype),
-              "samples": samples + (_EMPTY if identity else []), "family": "reduction",
+              "samples": samples, "family": "reduction",
               "simplify": lambda inputs, params: inputs[0] if not params["axes"] else None, **rest}
     if transpose is not None:
         return linear(name, transpose=transpose, **common)
@@ -75,7 +74,7 @@ def reduction(kind, numpy_name, *, dtypes, identity, jvp, transpose=None, sample
 
 
 reduce_sum = reduction(
-    "sum", "sum", dtypes=REAL, identity=True, jvp=None,
+    "sum", "sum", dtypes=REAL, identity=True, jvp=None, samples=_WITH_EMPTY,
     transpose=lambda cts, operands, *, axes: [_spread_back(cts[0], operands[0].aval.shape, axes)])
 
 
@@ -127,7 +126,8 @@ def _exclusive_product(x, axis, reverse):
                           reverse=reverse)
 
 
-reduce_prod = reduction("prod", "prod", dtypes=REAL, identity=True, jvp=_prod_jvp)
+reduce_prod = reduction("prod", "prod", dtypes=REAL, identity=True, jvp=_prod_jvp,
+                        samples=_WITH_EMPTY)
 reduce_max = reduction("max", "max", dtypes=ANY, identity=False, jvp=_extremum_jvp("reduce_max"))
 reduce_min = reduction("min", "min", dtypes=ANY, identity=False, jvp=_extremum_jvp("reduce_min"))
 _BIT_SAMPLES = [Sample("bool[3,4]", axes=(0,)), Sample("i64[3,4]", axes=(0, 1)),

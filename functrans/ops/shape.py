@@ -6,11 +6,19 @@ import math
 
 import numpy as np
 
-from ..ir.op import (CODE, ErrorSample, Hooks, Linear, Sample, aval_of, batch_first, flat,
-                     move_axis, structural)
+from ..ir.op import (
+    CODE,
+    ErrorSample,
+    Hooks,
+    Linear,
+    Sample,
+    aval_of,
+    batch_first,
+    flat,
+    move_axis,
+    structural,
+)
 from .elementwise import OPS, add
-
-
 
 # ----- reshape, transpose, broadcast, reverse ------------------------------------------------------
 
@@ -215,7 +223,7 @@ def _pad_batch(size, operands, dims, *, low, high, interior):
 
 def _pad_lower(ctx, eqn, views):
     x, value = views
-    low, high, interior = (eqn.params[k] for k in ("low", "high", "interior"))
+    low, interior = eqn.params["low"], eqn.params["interior"]
     out = ctx.new(eqn.outs[0].aval)
     ctx.fill(out, value)
     start, limit, stride, cut, end = [], [], [], [], []
@@ -344,7 +352,7 @@ class Box:
 
 
 constant = flat("constant", infer=lambda *, box: (box.value.shape, box.value.dtype), batch=None,
-                lower=lambda ctx, eqn, views: [ctx.const(eqn.params["box"].value)], always=True,
+                lower=lambda ctx, eqn, views: [ctx.reference(eqn.params["box"].value)], always=True,
                 why={"batch": "it has no operands"})
 
 
