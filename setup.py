@@ -20,6 +20,7 @@ from setuptools.command.build_ext import build_ext
 HERE = Path(__file__).resolve().parent
 os.chdir(HERE)
 KERNELS = Path("functrans/kernels")
+BUILD = Path("build")               # ours in every kind of build: pip gives an editable one a temporary folder
 JOBS = 2
 # No -ffast-math, ever: it changes results that users see.
 FLAGS = ["-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
@@ -89,7 +90,7 @@ class BuildExt(build_ext):
 
     def run(self):
         self.parallel = self.parallel or JOBS
-        with one_build_at_a_time(Path(self.build_temp).parent):
+        with one_build_at_a_time(BUILD):
             self.cythonize()
             super().run()
 
@@ -99,7 +100,7 @@ class BuildExt(build_ext):
             ("boundscheck", "wraparound", "initializedcheck", "nonecheck"), DEBUG)
         made = cythonize(
             self.extensions, nthreads=JOBS if len(self.extensions) > 1 else 0,
-            force=bool(self.force), build_dir=str(Path(self.build_temp).parent / "cython"),
+            force=bool(self.force), build_dir=str(BUILD / "cython"),
             compiler_directives={"language_level": "3", "cdivision": not DEBUG, **checks})
         sources = {ext.name: ext.sources for ext in made}
         for ext in self.extensions:
@@ -120,7 +121,7 @@ class BuildExt(build_ext):
         """Compiles the kernel sources and hangs the objects on their extension."""
         codegen = import_codegen()
         levels = LEVELS if X86 else {"base": []}
-        work = Path(self.build_temp) / "kernels"
+        work = BUILD / "kernels"
         generated = work / "generated"
         sources = codegen.write_sources(generated, list(levels))
         compile_openmp, link_openmp = self.probe_openmp(work)

@@ -17,3 +17,5 @@ except ModuleNotFoundError as e:
                          "Build it with: pip install -e .   (this needs a C compiler)",
                          location=False) from e
     raise
+
+importlib.import_module(".kernels.codegen", __package__).check_table()

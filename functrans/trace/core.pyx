@@ -452,6 +452,14 @@ cpdef object value_of(Tracer t):
     return (<Builder>t.builder).value(t.var)
 
 
+def is_stopped(Tracer t):
+    """Whether t is the result of a stop_gradient."""
+    cdef Builder b = <Builder>t.builder
+    cdef Py_ssize_t i = b.producer(t.var)
+    return i < len(b.eqns) and (<Eqn>b.eqns[i]).outs[0] is t.var and (
+        (<Eqn>b.eqns[i]).sig.op.name == "stop_gradient")
+
+
 def as_traced(x):
     """An array or a captured value as a value of the trace in progress."""
     cdef Builder b = top_builder()
@@ -579,6 +587,7 @@ def _lit_like(value, ref):
 
 
 Upward.value_of = value_of
+Upward.is_stopped = is_stopped
 Hooks.bind = bind
 Hooks.lit_like = _lit_like
 Hooks.aval_of = aval_of

@@ -53,6 +53,7 @@ class Upward:
     load_methods = None    # loads the modules that define the rest of ``methods``
     namespace = None       # () -> functrans.numpy
     value_of = None        # tracer -> its value, where that is known
+    is_stopped = None      # tracer -> whether it is the result of a stop_gradient
 
 
 def install_ufunc(call):
@@ -172,7 +173,7 @@ cdef class Tracer:
     def __round__(self, digits=None):
         if digits is None:
             return int(round(float(self.known("round()"))))
-        return Upward.methods["round"](self)(digits)
+        return self.__getattr__("round")(digits)
 
     def __array__(self, dtype=None, copy=None):
         value = self.without_derivative(
@@ -202,6 +203,8 @@ cdef class Tracer:
     cdef object without_derivative(self, str what, str fix):
         if self.var.aval.dtype.kind in "biu":
             return self.known("indexing an ndarray with it, or " + what)
+        if Upward.is_stopped(self):     # stop_gradient(x) says that no derivative is meant
+            return self.known(what)
         raise errors.DerivativeLostError(
             f"{what} of a traced {self.var.aval} would silently lose its derivative.",
             fix + "; functrans.stop_gradient(x) says that no derivative is meant.")
