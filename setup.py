@@ -20,7 +20,7 @@ from setuptools.command.build_ext import build_ext
 HERE = Path(__file__).resolve().parent
 os.chdir(HERE)
 KERNELS = Path("functrans/kernels")
-BUILD = Path("build")               # ours in every kind of build: pip gives an editable one a temporary folder
+BUILD = Path("build")               # ours in every build: pip gives an editable one a temporary folder
 JOBS = 2
 # No -ffast-math, ever: it changes results that users see.
 FLAGS = ["-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",

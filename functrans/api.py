@@ -118,8 +118,6 @@ def _remake(name, fun, options):
 def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, with_value):
     if argnums is None and argnames is None:
         argnums = 0
-    if not isinstance(argnums, (int, type(None))):
-        argnums = tuple(argnums)
     if holomorphic:
         raise errors.NotSupportedError("holomorphic=True: complex derivatives are not supported yet.",
                                        "Write real and imaginary parts as two real arrays.",

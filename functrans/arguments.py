@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 from . import errors, tree
 from .staging import argument_names, leaf_avals, name_of
 
@@ -10,11 +12,13 @@ class Selection:
     """Which arguments of a function a transform takes: worked out once, when it is made."""
 
     def __init__(self, fun, argnums, argnames, what):
+        if hasattr(argnums, "__index__"):
+            argnums = index(argnums)
         self.fun, self.what, self.argnums = fun, what, argnums
         self.nums = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
         self.names = () if argnames is None else (argnames,) if isinstance(argnames, str) else tuple(
             argnames)
-        self.single = isinstance(argnums, int) and argnames is None or (
+        self.single = (isinstance(argnums, int) and argnames is None) or (
             isinstance(argnames, str) and argnums is None)
         self.first = self.nums == (0,) and not self.names
 

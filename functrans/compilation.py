@@ -142,7 +142,8 @@ class Jitted(FastJit):
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, and how many programs are kept."""
-        return CacheInfo(self.cache.hits + self.fast_hits, self.cache.misses, len(self.cache.entries), self.cache.maxsize)
+        c = self.cache
+        return CacheInfo(c.hits + self.fast_hits, c.misses, len(c.entries), c.maxsize)
 
     def clear_cache(self) -> None:
         """Forgets the compiled programs; the next call traces again."""
@@ -159,7 +160,7 @@ class Jitted(FastJit):
         """For each program that was made, which argument's type or which static value was new."""
         lines = [f"{name_of(self.fun)}: {len(self.misses)} programs"]
         names = argument_names(self.fun)
-        for i, (treedef, avals, statics, axes) in enumerate(self.misses):
+        for i, (treedef, avals, _statics, axes) in enumerate(self.misses):
             if i == 0:
                 args = ", ".join(f"{leaf_name_in(treedef, names, j)}: {a}" for j, a in enumerate(avals))
                 lines.append(f"1. first call: {args}")

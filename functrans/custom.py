@@ -142,7 +142,7 @@ class _Custom:
         bound.apply_defaults()
         if bound.kwargs:
             raise errors.ArgumentError(
-                f"{name_of(self.fun)}: keyword-only arguments {', '.join(bound.kwargs)} cannot be passed to a "
+                f"{name_of(self.fun)}: keyword-only arguments {', '.join(bound.kwargs)} cannot go to a "
                 "function with a custom rule.", "Make them positional.")
         return bound.args
 
@@ -333,8 +333,8 @@ class custom_vjp(_Custom):
                     continue
                 rule = f"a cotangent from the bwd rule of {name_of(self.fun)}"
                 if _array_aval(x, a, rule).shape != a.shape:
-                    raise errors.ShapeError(f"the bwd rule of {name_of(self.fun)} returned {aval_of(x)} for an "
-                                            f"argument {a.strong}.", "Shapes must be equal.")
+                    raise errors.ShapeError(f"the bwd rule of {name_of(self.fun)} returned {aval_of(x)} for "
+                                            f"an argument {a.strong}.", "Shapes must be equal.")
                 out.append(x if aval_of(x).dtype == a.dtype else OPS["convert"](x, dtype=a.dtype))
         return out
 

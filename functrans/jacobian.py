@@ -8,14 +8,12 @@ import numpy as np
 
 from . import errors, tree
 from .api import jvp, vjp
+from .arguments import Selection
 from .batching import vmap
 from .boundary import Transformed
 from .staging import api, check_callable, describe
 from .trace.core import aval_of
-
-
-def _split_argnums(argnums):
-    return (argnums,) if isinstance(argnums, int) else tuple(argnums)
+from .trace.tracer import Tracer
 
 
 def _with_arguments(fun, args, kwargs, nums):
@@ -56,9 +54,19 @@ def _blocks(stacked, leaves, axis):
     for x in leaves:
         a = aval_of(x)
         index = (*[slice(None)] * axis, slice(at, at + a.size))
-        out.append(np.reshape(stacked[index], (*shape[:axis], *a.shape, *shape[axis + 1:])))
+        block = np.reshape(stacked[index], (*shape[:axis], *a.shape, *shape[axis + 1:]))
+        out.append(as_result(block, len(leaves) > 1))
         at += a.size
     return out
+
+
+def as_result(block, cut):
+    """An array of its own: no view, no 0-d array."""
+    if not isinstance(block, np.ndarray):
+        return block
+    if not block.ndim:
+        return block[()]
+    return block.copy() if cut or not block.flags.c_contiguous else block
 
 
 @api
@@ -75,26 +83,34 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
            [0., 4.]])
     """
     check_callable(fun, "jacfwd")
-    nums = _split_argnums(argnums)
+    selection = Selection(fun, argnums, None, "jacfwd")
 
     def call(*args, **kwargs):
+        nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
         leaves, treedef = _float_leaves(chosen, "jacfwd")
         partial = _with_arguments(fun, args, kwargs, nums)
 
-        def push(*directions):
-            moved = jvp(partial, chosen, treedef.unflatten(directions), has_aux=has_aux)
-            return moved[1:]
+        aux: list = []
 
-        out = vmap(push, out_axes=(-1, None) if has_aux else (-1,))(*_basis(leaves))
-        tangents = out[0]
+        def push(*directions):
+            _, tangent, *rest = jvp(partial, chosen, treedef.unflatten(directions), has_aux=has_aux)
+            if not has_aux:
+                return tangent, ()
+            aux[:] = tree.flatten(rest[0])
+            return tangent, [x for x in aux[0] if type(x) is Tracer]    # others stay outside
+
+        tangents, moved = vmap(push, out_axes=(-1, None))(*_basis(leaves))
 
         def unpack(stacked):
             blocks = treedef.unflatten(_blocks(stacked, leaves, aval_of(stacked).ndim - 1))
-            return blocks[0] if isinstance(argnums, int) else blocks
+            return blocks[0] if selection.single else blocks
 
         jacobian = tree.map(unpack, tangents)
-        return (jacobian, out[1]) if has_aux else jacobian
+        if not has_aux:
+            return jacobian
+        traced = iter(moved)
+        return jacobian, aux[1].unflatten([next(traced) if type(x) is Tracer else x for x in aux[0]])
 
     return Transformed(call, fun, "jacfwd", (jacfwd, (fun, argnums, has_aux)))
 
@@ -112,9 +128,10 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
            [0., 4.]])
     """
     check_callable(fun, "jacrev")
-    nums = _split_argnums(argnums)
+    selection = Selection(fun, argnums, None, "jacrev")
 
     def call(*args, **kwargs):
+        nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
         _float_leaves(chosen, "jacrev")
         partial = _with_arguments(fun, args, kwargs, nums)
@@ -127,7 +144,7 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         rows = []
         for i in range(len(leaves)):
             block = ct_tree.unflatten([column[i] for column in columns])
-            rows.append(block[0] if isinstance(argnums, int) else block)
+            rows.append(block[0] if selection.single else block)
         jacobian = treedef.unflatten(rows)
         return (jacobian, aux[0]) if has_aux else jacobian
 

@@ -233,11 +233,11 @@ def _as_values(outs) -> list:
 def as_value(x):
     """A value inside a pass as users may see it."""
     if type(x) is Lit:
-        return np.full(x.aval.shape, x.value) if x.aval.shape else x.value
-    if not isinstance(x, (Captured, np.ndarray)):
+        x = np.full(x.aval.shape, x.value) if x.aval.shape else x.value
+    if not isinstance(x, (Captured, np.ndarray, np.generic)):
         return x
     builder = current_builder()
-    if builder is not None and builder.staged:      # jit reads it at every call
+    if builder is not None and builder.staged:      # jit reads it at every call, and traces what follows
         return as_traced(x)
     x = x.value if type(x) is Captured else x
     return x.copy() if isinstance(x, np.ndarray) and x.ndim else x[()] if isinstance(

@@ -134,6 +134,9 @@ def test_argnums():
         assert value == three(x, y, z) and got == pytest.approx(want)
     assert jacfwd(three, (0, 1))(x, y, z) == pytest.approx((dx, dy))
     assert jacrev(three, (1, 0))(x, y, z) == pytest.approx((dy, dx))
+    assert grad(three, np.int64(1))(x, y, z) == pytest.approx(dy)
+    with pytest.raises(errors.ArgumentError, match="argnums=3"):
+        jacrev(three, 3)(x, y, z)
     assert jacfwd(three, -1)(x, y, z) == jacrev(three, -1)(x, y, z) == pytest.approx(dz)
 
 
@@ -190,8 +193,9 @@ def test_has_aux():
     assert (d, aux) == (6.0, 6.0)
     d, aux = jacrev(f, has_aux=True)(3.0)
     assert (d, aux["twice"]) == (6.0, 6.0)
-    h, aux = hessian(lambda x: (x ** 3, 2 * x), has_aux=True)(3.0)
-    assert (h, aux) == (18.0, 6.0)
+    for make, want in ((jacfwd, 27.0), (jacrev, 27.0), (hessian, 18.0)):
+        d, aux = make(lambda x: (x ** 3, {"twice": 2 * x, "text": "t", "n": 3}), has_aux=True)(3.0)
+        assert d == want and aux == {"twice": 6.0, "text": "t", "n": 3}
     # a derivative of what went out as aux
     assert grad(lambda x: grad(lambda y: (y * y, y ** 3 * x), has_aux=True)(x)[1])(2.0) == 32.0
 
@@ -218,7 +222,7 @@ def test_functions_that_do_not_depend_on_their_input():
     np.testing.assert_array_equal(grad(lambda x: np.sum(np.ones(2)))(np.ones(3)), np.zeros(3))
     np.testing.assert_array_equal(jacfwd(lambda x: np.ones(2))(np.ones(3)), np.zeros((2, 3)))
     np.testing.assert_array_equal(jacrev(lambda x: np.ones(2))(np.ones(3)), np.zeros((2, 3)))
-    out, push = linearize(lambda x: (np.ones(2), x), 1.0)
+    _out, push = linearize(lambda x: (np.ones(2), x), 1.0)
     np.testing.assert_array_equal(push(5.0)[0], np.zeros(2))
     np.testing.assert_array_equal(vmap(lambda x: np.ones(2))(np.zeros(3)), np.ones((3, 2)))
     assert vmap(lambda x: (x, 7.0), out_axes=(0, None))(np.zeros(2))[1] == 7.0
@@ -244,6 +248,8 @@ FRESH = {
     "constant": lambda x: jit(lambda: (x, x))(),
     "aux": lambda x: grad(lambda v: (np.sum(v), v), has_aux=True)(x),
     "jacrev": lambda x: jacrev(lambda v: v)(x),
+    "jacobian blocks": lambda x: [jac(lambda v, w: (v + w[0], w), (0, 1))(x[0, :3].copy(), x[:3, 0].copy())
+                                  for jac in (jacfwd, jacrev)],
     "checkpoint": lambda x: jit(ft.checkpoint(lambda v: v))(x),
 }
 
@@ -251,7 +257,7 @@ FRESH = {
 @pytest.mark.parametrize("n", [2, 300])
 @pytest.mark.parametrize("case", FRESH)
 def test_outputs_are_fresh(case, n):
-    if case == "jacrev" and n > 2:
+    if case.startswith("jac"):
         n = 5
     x = np.arange(n * (n + 1.0)).reshape(n, n + 1)
     outs = tree.leaves(FRESH[case](x))
@@ -289,6 +295,8 @@ def test_scalars_are_numpy_scalars(call):
     assert type(jit(call(lambda x: x > 1))(2.0)) is np.bool_
     assert type(jit(call(lambda x: x + 1))(2)) is np.int64
     assert type(vjp(lambda v: v * 2.0, 1.0)[1](1.0)[0]) is np.float64
+    for make in (jacfwd, jacrev, hessian):
+        assert type(call(make(np.sin))(1.0)) is np.float64
     assert type(call(vmap(np.sum))(np.ones((1, 3)))) is np.ndarray
 
 

@@ -175,7 +175,8 @@ def test_errors_of_functrans_itself_say_how_to_see_more(wrapper):
 def test_errors_imports_only_numpy():
     code = (
         "import numpy, sys; old = set(sys.modules); import functrans.errors; "
-        "print(sorted(m for m in set(sys.modules) - old if m.split('.')[0] not in ('functrans', '__future__')))"
+        "print(sorted(m for m in set(sys.modules) - old "
+        "if m.split('.')[0] not in ('functrans', '__future__')))"
     )
     root = str(Path(errors.__file__).parents[1])
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

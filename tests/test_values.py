@@ -1,5 +1,6 @@
 """Values on demand: Python's if, while, int() and masks on traced values; and values that leak."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -133,6 +134,16 @@ def test_truth_of_an_array_is_ambiguous_as_in_numpy():
     with pytest.raises(ValueError, match="ambiguous"):
         grad(lambda x: np.sum(x) if x > 0 else 0.0)(np.ones(3))
     assert grad(lambda x: np.sum(x) if np.ones(1) * x[0] > 0 else 0.0)(np.ones(3)).sum() == 3.0
+
+
+def test_builtin_functions():
+    x = np.array([3.0, 1.0, 2.0])
+    assert grad(lambda x: round(x * 1.0, 2) + round(x) * x)(2.6) == 3.0
+    np.testing.assert_array_equal(grad(lambda x: max(x) * min(x))(x), [1.0, 3.0, 0.0])
+    np.testing.assert_array_equal(grad(lambda x: sorted(x)[1] * 2)(x), [0.0, 0.0, 2.0])
+    np.testing.assert_array_equal(grad(lambda x: sum(a * b for a, b in itertools.pairwise(x)))(x),
+                                  [1.0, 5.0, 1.0])
+    np.testing.assert_array_equal(grad(lambda x: (lambda a, b, c: a * b)(*x) + len(x))(x), [1.0, 3.0, 0.0])
 
 
 def test_formatting_shows_values_where_known():

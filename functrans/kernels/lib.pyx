@@ -1,6 +1,5 @@
 """Kernels by name, the instruction-set level in use, threads, and BLAS when it is wanted."""
 import os
-import sys
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
@@ -273,7 +272,7 @@ def call(str name, outs, ins, shape, ints=(), strides=None, double cost=0.0, int
         frame.base, frame.run = base, NULL
         with nogil:
             clock_gettime(CLOCK_MONOTONIC, &t0)
-            for i in range(repeat):
+            for _ in range(repeat):
                 code |= e.run(&step, &frame)
             clock_gettime(CLOCK_MONOTONIC, &t1)
     finally:

@@ -75,12 +75,13 @@ def _avals(xs):
 
 
 def _elementwise(name, op, arity, doc):
-    if arity == 1:
-        def function(x):
-            return bind(op, (_operand(x),), {})
-    else:
-        def function(x, y):
-            return bind(op, tuple(_together(name, (x, y))), {})
+    def unary(x):
+        return bind(op, (_operand(x),), {})
+
+    def binary(x, y):
+        return bind(op, tuple(_together(name, (x, y))), {})
+
+    function = unary if arity == 1 else binary
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function

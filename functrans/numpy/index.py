@@ -34,6 +34,15 @@ class Plan:
 
     __slots__ = ("arrays", "at", "box", "index_shape", "kept", "place", "shape", "x_shape")
 
+    arrays: dict
+    at: int
+    box: list
+    index_shape: tuple[int, ...]
+    kept: list
+    place: int
+    shape: tuple[int, ...]
+    x_shape: tuple[int, ...]
+
 
 def bad(text, fix="Use an index within the array."):
     return errors.IndexRangeError(text, fix)

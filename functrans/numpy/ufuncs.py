@@ -73,13 +73,13 @@ def make_recipe(ufunc, operands, operator, key) -> Recipe:
     if kind in "iub" and ufunc in _FALSE_ON_INTEGERS and not (ufunc is np.signbit and kind == "i"):
         value = _FALSE_ON_INTEGERS[ufunc]
         return Recipe(composite=lambda x: np.full(aval_of(x).shape, value))
-    if len({d for d in loop[:len(operands)]}) > 1:          # int64 with uint64 comparisons
+    if len(set(loop[:len(operands)])) > 1:          # int64 with uint64 comparisons
         loop = [np.result_type(*loop[:len(operands)])] * len(operands) + loop[len(operands):]
     if name in ("abs", "sign") and kind == "b":
         return Recipe(composite=lambda x: x)
     op = OPS[name]
     for d in loop:
-        if d.kind == "e" or d.itemsize == 2 and d.kind == "f":
+        if d.kind == "e" or (d.itemsize == 2 and d.kind == "f"):
             raise errors.DtypeError(
                 f"numpy.{ufunc.__name__} of {', '.join(map(str, types))} runs in float16, which "
                 "functrans does not compute in yet.", "Convert first, e.g. x.astype(np.float32).")

@@ -197,7 +197,7 @@ def _custom_jvp_linearize(primals, tangents, *, jaxpr, rule):
 
 
 def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
-    batched, out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
+    batched, _out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
 
     def jvp(primals, tangents):
         n = len(primals)
@@ -213,7 +213,8 @@ def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
 
 
 custom_jvp_call = Op("custom_jvp_call", "call", multiple=True, infer=_custom_infer,
-                     jvp=_custom_jvp_jvp, linearize=_custom_jvp_linearize, transpose=None, batch=_custom_jvp_batch, lower=_inline)
+                     jvp=_custom_jvp_jvp, linearize=_custom_jvp_linearize, transpose=None,
+                     batch=_custom_jvp_batch, lower=_inline)
 
 
 def _custom_vjp_jvp(primals, tangents, *, jaxpr, rule):
@@ -235,7 +236,7 @@ def _custom_vjp_linearize(primals, tangents, *, jaxpr, rule):
 
 
 def _custom_vjp_batch(size, operands, dims, *, jaxpr, rule):
-    batched, out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
+    batched, _out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
     n_out = len(jaxpr.outs)
 
     def fwd(primals):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import CarryTypeError, NonDifferentiableError
-from ..ir.core import Jaxpr, Lit, Var
+from ..ir.core import Jaxpr, Var
 from ..ir.op import Hooks, Linear, Op, aval_of, batch_first, instantiate, move_axis
 from .call import Passes, fill, is_zero, nonzero, pick, split
 from .elementwise import OPS, select
@@ -94,7 +94,7 @@ def _scan_linearize(primals, tangents, *, jaxpr, n_consts, n_carry, **params):
     # A residual that is the same at every step is computed once, outside; one that is an x is there.
     residual_vars = fwd.outs[n_out:]
     fixed = _invariant(fwd, n_consts)
-    x_at = {v: x for v, x in zip(fwd.invars[n_consts + n_carry:], px, strict=True)}
+    x_at = dict(zip(fwd.invars[n_consts + n_carry:], px, strict=True))
     kinds = ["const" if type(v) is not Var or v in fixed else "x" if v in x_at else "step"
              for v in residual_vars]
     hoisted = iter(_hoist(fwd, pick(residual_vars, [k == "const" for k in kinds]), pc, n_consts))

@@ -11,7 +11,7 @@ cimport numpy as cnp
 
 from ..kernels.lib cimport FT_EMEM, FT_OK, find, ft_entry, ft_frame, ft_operand, ft_step
 from .arena cimport give_arena, take_arena
-from .control cimport control_step, execute, program, run_state
+from .control cimport control_step, execute, run_state
 
 cnp.import_array()
 

@@ -9,7 +9,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from functrans.ir.core cimport (Aval, Eqn, Jaxpr, Lit, Sig, Var, aval_of_type, lit, make_jaxpr,
-                                     signature)
+                                signature)
 from functrans.trace.tracer cimport Tracer
 
 import os

@@ -5,7 +5,6 @@ operators, functions and methods do with it is set by the rooms above.
 """
 cimport cython
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
-from functrans.ir.core cimport Var
 
 import numpy as np
 
@@ -154,8 +153,8 @@ cdef class Tracer:
 
     def __index__(self):
         if self.var.aval.dtype.kind not in "iu" or self.var.aval.ndim != 0:
-            raise errors.ArgumentError(f"only integer scalars can be an index or a size, got {self.var.aval}.",
-                                       "Convert it with astype(int) if that is meant.")
+            raise errors.ArgumentError(f"only integer scalars can be an index or a size, got "
+                                       f"{self.var.aval}.", "Convert it with astype(int) if that is meant.")
         return int(self.known("an index or a size"))
 
     def __int__(self):

@@ -7,7 +7,6 @@ from ..ir.op import move_axis, spread
 from ..ops.collective import AXIS
 from ..trace.core import aval_of, bind, source_of, trace
 from .evaluate import cached_pass, closed, sources
-from .zeros import read
 
 
 def batch_values(jaxpr: Jaxpr, size: int, args, dims, axis_name=None):
