@@ -205,6 +205,22 @@ def test_rules_see_values_on_demand():
         vmap(grad(g))(np.ones(2))
 
 
+def test_rules_that_close_over_arrays_under_jit():
+    """Such arrays are read at every call, as in any jitted function."""
+    w = np.ones(3)
+    f = custom_vjp(lambda x: np.sum(x * w))
+    f.defvjp(lambda x: (np.sum(x * w), None), lambda res, ct: (ct * w,))
+    g = custom_jvp(lambda x: np.sum(x * w))
+    g.defjvp(lambda p, t: (np.sum(p[0] * w), np.sum(t[0] * w)))
+    calls = [jit(grad(f)), jit(grad(g)), jit(lambda x: vmap(grad(f))(x[None])[0]),
+             jit(lambda x: vmap(grad(g))(x[None])[0]), jit(grad(checkpoint(g))),
+             jit(grad(lambda x: lax.scan(lambda c, _: (c + f(x), None), 0.0, None, 1)[0]))]
+    for value in (1.0, 5.0, -2.0):
+        w[:] = value
+        for call in calls:
+            np.testing.assert_array_equal(call(np.ones(3)), w)
+
+
 # ----- vmap ---------------------------------------------------------------------------------------
 
 
