@@ -27,6 +27,12 @@ class Case:
         self.domains = [domain[i] if many else domain for i in range(len(self.operands))]
         self.wanted = diff
 
+    @property
+    def predicate(self):
+        """Whether it is an elementwise question, answered by a bool."""
+        return self.op.family == "elementwise" and self.operands and np.asarray(
+            self.reference(*[np.ones(s, d) for s, d in self.types()])).dtype == np.bool_
+
     def __repr__(self):
         def text(o):
             return o if isinstance(o, str) else str(np.asarray(o).tolist())
@@ -52,9 +58,13 @@ class Case:
     def examples(self, size):
         """Operands for several examples: sampled afresh; given arrays are rolled (scalars: stepped)."""
         rng = rng_of(repr(self))
-        return [[sample(o, d, rng) if isinstance(o, str)
+        rows = [[sample(o, d, rng) if isinstance(o, str)
                  else np.roll(o, j) if np.ndim(o) else np.asarray(o + j)
                  for o, d in zip(self.operands, self.domains, strict=True)] for j in range(size)]
+        if self.predicate:               # equal, infinite and nan operands must be met
+            rows = [[rng.choice([-2.0, 0.0, 1.0, np.inf, np.nan], x.shape, p=[.2, .2, .2, .2, .2])
+                     .astype(x.dtype) if x.dtype.kind == "f" else x for x in row] for row in rows]
+        return rows
 
     def values(self):
         return self.examples(1)[0]

@@ -208,7 +208,7 @@ def test_special_values(case):
                 signs=not free)
 
 
-@pytest.mark.parametrize("case", [c for c in MAIN if c.op.family != "elementwise"], ids=repr)
+@pytest.mark.parametrize("case", [c for c in CASES if c.op.family != "elementwise"], ids=repr)
 def test_special_values_are_moved_and_reduced(case):
     xs = case.values()
     rng = rng_of(repr(case), "special")

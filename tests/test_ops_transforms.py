@@ -395,6 +395,10 @@ def test_kinks():
     assert grad(lambda x: OPS["pow"](x, one(2.0)))(one(0.0)) == 0.0
     assert grad(lambda y: OPS["pow"](one(0.0), y))(one(2.0)) == 0.0
     assert grad(lambda x: OPS["pow"](x, one(3.0)))(one(-2.0)) == 12.0
+    for name in ("floor", "ceil", "trunc", "rint", "sign"):
+        assert grad(OPS[name])(one(1.0)) == 0.0
+    for x, slope in ((0.0, 1.0), (2.0, 0.0), (-2.0, 0.0)):
+        assert grad(OPS["heaviside"], (0, 1))(one(x), one(0.5)) == (0.0, slope)
 
 
 def test_strong_zeros():

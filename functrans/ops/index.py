@@ -67,7 +67,7 @@ def _wrapped(indices, shape, mode):
 
 def _gather_reference(x, *indices, mode):
     at, inside = _wrapped(indices, x.shape, mode)
-    out = x[at].copy()
+    out = np.array(x[at])
     if mode == "fill":
         bits = np.array([_fill_bits(x.dtype)]).view(np.uint8)[:x.dtype.itemsize]
         out[~inside] = bits.view(x.dtype)[0]

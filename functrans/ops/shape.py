@@ -249,8 +249,8 @@ def _pad_reference(x, value, *, low, high, interior):
     shape = [n + (n - 1) * i if n else 0 for n, i in zip(x.shape, interior, strict=True)]
     wide = np.full(shape, value, x.dtype)
     wide[tuple(np.s_[::i + 1] for i in interior)] = x
-    outer = np.pad(wide, [(max(a, 0), max(b, 0)) for a, b in zip(low, high, strict=True)],
-                   constant_values=value)
+    around = [(max(a, 0), max(b, 0)) for a, b in zip(low, high, strict=True)]
+    outer = np.pad(wide, around, constant_values=value) if around else wide
     return outer[tuple(np.s_[max(-a, 0):n - max(-b, 0)]
                        for a, b, n in zip(low, high, outer.shape, strict=True))]
 
@@ -401,8 +401,10 @@ def _clamped_indices(starts, shape, sizes, extra=()):
 def _dynamic_slice_batch(size, operands, dims, *, sizes):
     x, *starts = operands
     dx, *ds = dims
+    if not starts:
+        return [x], [dx]
     if all(d is None for d in ds):
-        zero = Hooks.lit_like(0, starts[0]) if starts else None
+        zero = Hooks.lit_like(0, starts[0])
         return [dynamic_slice(x, *_insert(tuple(starts), dx, zero), sizes=_insert(sizes, dx, size))], [dx]
     starts = [batch_first(size, s, d) for s, d in zip(starts, ds, strict=True)]
     shape = aval_of(x).shape if dx is None else aval_of(x).shape[:dx] + aval_of(x).shape[dx + 1:]
