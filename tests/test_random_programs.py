@@ -307,3 +307,30 @@ def test_transformed_programs_are_well_typed(p):
         jaxpr = make_jaxpr(f)(*args)
         check(jaxpr)
         assert [a.shape for a in jaxpr.out_avals][-len(args):] == [x.shape for x in args]
+
+
+@common
+@given(programs(kinks=False), st.data())
+def test_other_dtypes(p, data):
+    """Promotion as NumPy's: integer and float32 inputs, at once, compiled, mapped, and their gradients."""
+    dtypes = [data.draw(st.sampled_from(["float32", "float32", "float64", "int64", "int32"]))
+              for _ in p.inputs]
+    xs = [np.asarray(np.round(2 * x) if d[0] == "i" else x).astype(d)
+          for x, d in zip(p.inputs, dtypes, strict=True)]
+    with np.errstate(all="ignore"):
+        try:
+            want = tuple(np.asarray(v)[()] for v in p.run(*xs))
+        except ValueError:               # an integer to a negative power
+            assume(False)
+    assume(all(np.isfinite(np.asarray(w, float)).all() and np.abs(w).max(initial=0) < 1e3 for w in want))
+    tol = 1e-3 if "float32" in dtypes else 1e-9
+    assert_tree_close(jit(p.run)(*xs), want, tol, tol)
+    rows = [np.stack([x, x]) for x in xs]
+    assert_tree_close(vmap(p.run)(*rows), tuple(np.stack([w, w]) for w in want), tol, tol)
+    floats = tuple(i for i, d in enumerate(dtypes) if d[0] == "f")
+    if floats and want[1].dtype.kind == "f":
+        found = grad(p.number, floats)(*xs)
+        assert [(g.dtype, g.shape) for g in found] == [(xs[i].dtype, xs[i].shape) for i in floats]
+        wide = grad(p.number, floats)(*[x.astype(np.float64) if x.dtype.kind == "f" else x for x in xs])
+        for g, w in zip(found, wide, strict=True):
+            np.testing.assert_allclose(g, w, rtol=2e-2, atol=2e-2 * max(1.0, np.abs(w).max()))
