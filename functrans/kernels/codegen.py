@@ -27,7 +27,7 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "move.h", "index.h", "matmul.h", "reduce_body.h", "arg_body.h", "cumulative_body.h",
            "logsumexp_body.h", "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h",
            "fastmath.h", "fastmath_body.h", "fastmath_f64.h", "fastmath_f32.h")
-SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c")
+SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c", "group.c")
 PARTS = ("float", "int", "convert", "reduce", "other")
 
 # Vector code for all but far arguments: their loop looks for those first.

@@ -53,4 +53,6 @@ int ft_run_dynupdate(const ft_step *s, ft_frame *f);
 int ft_run_gather(const ft_step *s, ft_frame *f);
 int ft_run_scatter(const ft_step *s, ft_frame *f);
 
+int ft_run_group(const ft_step *s, ft_frame *f);
+
 #endif

@@ -32,5 +32,6 @@ cdef extern from "abi.h":
 
 ctypedef void (*ft_range_fn)(void *ctx, int64_t lo, int64_t hi) noexcept nogil
 
+cdef ft_step_fn group_step() noexcept     # the driver of block groups
 cdef const ft_entry *find(bytes name) noexcept
 cdef void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil

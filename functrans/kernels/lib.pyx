@@ -52,6 +52,9 @@ cdef extern from "threads.h":
     bint ft_has_openmp() nogil
     void ft_threads_init()
 
+cdef extern from "driver.h":
+    int ft_run_group(const ft_step *step, ft_frame *frame) noexcept nogil
+
 cdef extern from "matmul.h":
     ctypedef struct ft_blas_table:
         void *dgemm
@@ -76,6 +79,10 @@ cdef const ft_entry *find(bytes name) noexcept:
 cdef void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil:
     """``ft_parallel`` for other modules."""
     ft_parallel(fn, ctx, n, chunk, cost)
+
+
+cdef ft_step_fn group_step() noexcept:
+    return ft_run_group
 
 
 def _choose_level():

@@ -34,13 +34,8 @@ def _reduce_infer(name, dtypes, identity):
 
 def _reduce_lower(kind):
     def lower(ctx, eqn, views):
-        (x,), axes = views, eqn.params["axes"]
-        out = ctx.new(eqn.outs[0].aval)
-        kept = [i for i in range(len(x.shape)) if i not in axes]
-        moved = x.transpose((*kept, *axes))
-        ctx.step(f"reduce:{kind}:{CODE[x.dtype]}", [out, moved], moved.shape,
-                 strides=[out.strides + (0,) * len(axes), moved.strides], ints=(len(kept),))
-        return [out]
+        return [ctx.reduce(f"reduce:{kind}:{CODE[views[0].dtype]}", eqn.outs[0].aval, views[0],
+                           eqn.params["axes"])]
     return lower
 
 

@@ -3,8 +3,8 @@
 In: a jaxpr. Out: a ``Program``, flat C steps over an arena; ``run`` turns values into fresh arrays.
 What must hold: a program is immutable and reentrant and owns no arena; inputs are never written;
 no output shares memory with anything; lowering is linear in the number of equations.
-``view`` and ``lower`` make steps, ``buffers`` places them, ``run`` and ``control`` execute them,
-``entry`` is where other rooms come in.
+``view`` and ``lower`` make steps, ``fuse`` and ``group`` join them to block groups, ``buffers``
+places them, ``run`` and ``control`` execute them, ``entry`` is where other rooms come in.
 """
 
 from .arena import arena_info, clear_arenas

@@ -45,35 +45,51 @@ def _share(steps: list[Step], old: Buffer, new: Buffer) -> bool:
     """Whether a loop may write its next carry over the present one."""
     if new.first < 0 or old.last < new.first:       # the first: an empty array
         return True
-    return old.last == new.first and _fits(steps[new.first], old)
-
-
-def _fits(step: Step, operand: Buffer) -> bool:
-    """Whether an elementwise step may write over ``operand``, which it is the last to read.
-
-    It may if each element is written where, and only where, it is read.
-    """
-    buffers, strides, offsets = step.buffers, step.strides, step.offsets
-    if not step.inplace or operand.nbytes != buffers[0].nbytes:
+    if old.last != new.first:
         return False
-    for k in range(1, len(buffers)):
-        if buffers[k] is operand and (strides[k] != strides[0] or offsets[k] != offsets[0]):
+    step = steps[new.first]
+    return _fits(step, step.buffers.index(new), old)
+
+
+def _fits(step: Step, k: int, operand: Buffer) -> bool:
+    """Whether a step may write its output k over ``operand``, which it is the last to read.
+
+    It may if each element is written where, and only where, it has been read.
+    """
+    buffers, strides, offsets, reuse = step.buffers, step.strides, step.offsets, step.reuse
+    if operand.nbytes != buffers[k].nbytes:
+        return False
+    if reuse is not None:
+        allowed = reuse[k] if k < len(reuse) else ()
+        return all([i in allowed for i, b in enumerate(buffers) if b is operand])
+    if not step.inplace:
+        return False
+    for i in range(1, len(buffers)):
+        if buffers[i] is operand and (strides[i] != strides[0] or offsets[i] != offsets[0]):
             return False
     return True
+
+
+def _over(step: Step, k: int) -> Sequence[Buffer]:
+    """Operands that output k might overwrite."""
+    if step.reuse is None:
+        return step.buffers[1:] if step.inplace and k == 0 else ()
+    return [step.buffers[i] for i in step.reuse[k]] if k < len(step.reuse) else ()
 
 
 def _reuse_outputs(steps: list[Step], first_output: int, together: dict[Buffer, Buffer]) -> None:
     """Computes chains of temporaries that end in an output in the output's own memory."""
     for number in range(len(steps) - 1, -1, -1):
         step = steps[number]
-        if not step.inplace:
+        if not step.inplace and step.reuse is None:
             continue
-        out = step.buffers[0]
-        if out.slot >= first_output and out.first == number and out not in together:
-            for b in step.buffers[1:]:
-                if b.slot == ARENA and b.last == number and _fits(step, b):
-                    b.slot = out.slot
-                    break
+        for k in range(step.nouts):
+            out = step.buffers[k]
+            if out.slot >= first_output and out.first == number and out not in together:
+                for b in _over(step, k):
+                    if b.slot == ARENA and b.last == number and _fits(step, k, b):
+                        b.slot = out.slot
+                        break
 
 
 def _allocate(steps: list[Step]) -> int:
@@ -81,14 +97,13 @@ def _allocate(steps: list[Step]) -> int:
     sizes: dict[Buffer, int] = {}                   # what is taken now
     for number, step in enumerate(steps):
         buffers = step.buffers
-        for b in buffers:
+        for k, b in enumerate(buffers):
             if b.slot == ARENA and b.first == number and b not in sizes:
                 old = None
-                if step.inplace and b is buffers[0]:
-                    for a in buffers[1:]:
-                        if a.slot == ARENA and a.last == number and a in sizes and _fits(step, a):
-                            old = a
-                            break
+                for a in _over(step, k):
+                    if a.slot == ARENA and a.last == number and a in sizes and _fits(step, k, a):
+                        old = a
+                        break
                 if old is not None:
                     sizes[b] = sizes.pop(old)
                     b.offset = old.offset

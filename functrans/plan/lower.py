@@ -7,6 +7,7 @@ lie is decided when all steps are known (``buffers.place``): no rule asks what w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..ir.op import CODE
 from ..kernels.lib import load_blas
 from .buffers import place, round_up
 from .cache import ProgramCache
+from .fuse import FUSE_FROM, fuse
 from .run import Program, Step, kernel_cost
 from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
 
@@ -26,18 +28,22 @@ UNKNOWN_NS = 1e9          # a loop of unknown length
 STEP_NS = 3.0             # dispatch of a step
 BLAS_FROM = 65536         # multiply-adds of one product; matmul.c asks BLAS from here on, if loaded
 
+FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
+
 # Programs of loop bodies and branches, which an unrolled Python loop may name many times.
 bodies = ProgramCache(1024, 64 << 20)
 
 
-def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
+def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
+          fused: bool | None = None) -> Program:
     """The program of ``jaxpr``.
 
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such
     an input for the last time before it writes the output, both may lie in the same memory: then
-    the input is listed in ``Program.shared``, and a large carry is updated in place.
+    the input is listed in ``Program.shared``, and a large carry is updated in place. ``fused``
+    (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
     """
-    ctx = Context()
+    ctx = Context(FUSE if fused is None else fused)
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
@@ -51,14 +57,16 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
             buffer = Buffer(view.nbytes, slot)
             ctx.copy(_whole(buffer, view.shape, view.dtype), view)
         outputs.append(buffer)
+    if ctx.large:
+        ctx.steps = fuse(ctx.steps)
     arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
     return Program(ctx.steps, jaxpr.in_avals, jaxpr.out_avals, bytes(ctx.blob), arena,
                    tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
                    tuple(ctx.references))
 
 
-def _inner(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
-    return bodies.get((jaxpr, *carries), lambda: lower(jaxpr, carries))
+def _inner(jaxpr: Jaxpr, fused: bool, carries: Sequence[tuple[int, int]] = ()) -> Program:
+    return bodies.get((jaxpr, fused, *carries), lambda: lower(jaxpr, carries, fused=fused))
 
 
 def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
@@ -68,7 +76,9 @@ def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
 class Context:
     """What lower rules may do: make buffers, emit steps, lower other jaxprs."""
 
-    def __init__(self) -> None:
+    def __init__(self, fused: bool) -> None:
+        self.fused = fused
+        self.large = False                              # whether there is anything worth fusing
         self.steps: list[Step] = []
         self.blob = bytearray()                         # all constants, one after the other
         self.references: list[np.ndarray] = []          # arrays of others that the steps read
@@ -127,7 +137,7 @@ class Context:
 
     def step(self, kernel: str, operands: Sequence[View], shape: Shape,
              strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
-             *, data: Any = None) -> None:
+             *, fusable: tuple | None = None) -> None:
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
         if operands[0].size == 0:
             return
@@ -139,7 +149,8 @@ class Context:
         if strides is None:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
-                        tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, data, False))
+                        tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, None, False,
+                        fusable))
 
     def _emit(self, step: Step) -> None:
         number = len(self.steps)
@@ -153,8 +164,10 @@ class Context:
         """Copies elements; both views have one shape, and dtypes of one size."""
         if dst.size == 0:
             return
-        kernel = f"copy:{dst.dtype.itemsize}"
-        self._loop(kernel, self._cost(kernel), dst, (src,), ())
+        size = dst.dtype.itemsize
+        kernel = f"copy:{size}"
+        self._loop(kernel, self._cost(kernel), dst, (src,), (),
+                   f"ew:stop_gradient:u{8 * size}" if dst.whole else None)
 
     def fill(self, dst: View, value: View) -> None:
         self.copy(dst, value.broadcast(dst.shape, ()))
@@ -172,13 +185,27 @@ class Context:
         out = View(Buffer(aval.size * dtype.itemsize), 0, aval.shape,
                    dense(aval.shape, dtype.itemsize), dtype, True)
         if aval.size:
-            self._loop(kernel, ns, out, views, ints)
+            self._loop(kernel, ns, out, views, ints, kernel)
         return [out]
 
-    def _loop(self, kernel: str, ns: float, out: View, views: Sequence[View], ints: Shape) -> None:
-        """A step that goes over all elements of equally shaped views."""
+    def reduce(self, kernel: str, aval: Aval, x: View, axes: Shape) -> View:
+        """A step that reduces ``x`` over ``axes``."""
+        out = self.new(aval)
+        moved = x.transpose((*[i for i in range(len(x.shape)) if i not in axes], *axes))
+        self.step(kernel, [out, moved], moved.shape,
+                  strides=[out.strides + (0,) * len(axes), moved.strides],
+                  ints=(len(x.shape) - len(axes),),
+                  fusable=(kernel, self._cost(kernel), (), out, (x,), axes))
+        return out
+
+    def _loop(self, kernel: str, ns: float, out: View, views: Sequence[View], ints: Shape,
+              loop: str | None = None) -> None:
+        """A step that goes over all elements of equally shaped views; ``loop`` is the elementwise
+        kernel that a group would use."""
         operands = (out, *views)
         size = size_of(out.shape)
+        if size >= FUSE_FROM and self.fused:
+            self.large = True
         shape: Shape = (size,)
         walks: list[Shape] = []
         for v in operands:
@@ -191,7 +218,8 @@ class Context:
             else:
                 walks.append((0,))
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
-                        shape, tuple(walks), ints, ns * size + STEP_NS, None, True))
+                        shape, tuple(walks), ints, ns * size + STEP_NS, None, True,
+                        (loop, ns, ints, out, views, None) if loop is not None else None))
 
     def python(self, function: Callable[..., Any], eqn: Eqn, views: Sequence[View]) -> list[View]:
         """Calls ``function`` on arrays of its own; it returns an array, or a list of several."""
@@ -210,7 +238,7 @@ class Context:
             buffers.append(Buffer(scratch))
             offsets.append(0)
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
-                        cost + STEP_NS, data, False))
+                        cost + STEP_NS, data, False, None, len(outs) + bool(scratch)))
 
     # ----- kernels -------------------------------------------------------------------------
 
@@ -269,7 +297,7 @@ class Context:
     def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
-        body = _inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
+        body = _inner(p["jaxpr"], self.fused, [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         if not outs:
             return outs
@@ -287,8 +315,8 @@ class Context:
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body
-        cond = _inner(p["cond"])
-        body = _inner(p["body"], [(n_body + k, k) for k in range(n_carry)])
+        cond = _inner(p["cond"], self.fused)
+        body = _inner(p["body"], self.fused, [(n_body + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         ins = [self.contiguous(v) for v in views]
         carry = ins[n_cond + n_body:]
@@ -300,7 +328,7 @@ class Context:
         return outs
 
     def cond(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
-        branches = [_inner(b) for b in eqn.params["branches"]]
+        branches = [_inner(b, self.fused) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
         if outs:
             self._control("cond", outs, [self.contiguous(v) for v in views],

@@ -11,7 +11,10 @@ cdef class Step:
     cdef public tuple ints
     cdef public double cost
     cdef public object data
-    cdef public bint inplace
+    cdef public bint inplace        # each element is read, if at all, before it is written
+    cdef public int nouts           # so many of the buffers are written
+    cdef public object fusable      # what fuse needs to know, or None
+    cdef public object reuse        # of groups: per output the inputs that it may overwrite
 
 cdef struct port:                   # an input or output
     int typenum

@@ -9,7 +9,8 @@ from libc.string cimport memcpy, memset
 import numpy as np
 cimport numpy as cnp
 
-from ..kernels.lib cimport FT_EMEM, FT_OK, find, ft_entry, ft_frame, ft_operand, ft_step
+from ..kernels.lib cimport (FT_EMEM, FT_OK, find, ft_entry, ft_frame, ft_operand, ft_step,
+                            group_step)
 from .arena cimport give_arena, take_arena
 from .control cimport control_step, execute, run_state
 
@@ -54,14 +55,23 @@ def kernel_cost(str name):
     return cost
 
 
+def kernel_address(str name):
+    """Where the kernel is in memory: what the code of a block group names it by."""
+    cdef const ft_entry *entry = find(name.encode())
+    if entry is NULL:
+        raise ValueError(f"there is no kernel {name}")
+    return <intptr_t>entry.kernel
+
+
 cdef class Step:
     """One kernel call, before it is packed: see ``Context.step``."""
 
     def __init__(self, kernel, list buffers, list offsets, tuple shape, tuple strides, tuple ints,
-                 double cost, data, bint inplace):
+                 double cost, data, bint inplace, fusable=None, int nouts=1, reuse=None):
         self.kernel, self.buffers, self.offsets = kernel, buffers, offsets
         self.shape, self.strides, self.ints = shape, strides, ints
         self.cost, self.data, self.inplace = cost, data, inplace
+        self.fusable, self.nouts, self.reuse = fusable, nouts, reuse
 
 
 cdef class Numbers:
@@ -336,6 +346,10 @@ cdef class Program:
                 text = f"{self._slot(s.opnd[k].slot)}+{s.opnd[k].offset}"
                 walk = [s.opnd[k].strides[d] for d in range(s.ndim)]
                 operands.append(f"{text}{walk}" if walk else text)
+            if self.names[i] == "group":
+                lines.append(f"{indent}{i:4} group {shape} {', '.join(operands)}")
+                lines.extend(group_lines(s, <tuple><object>s.data, indent + "     "))
+                continue
             ints = [s.ints[k] for k in range(s.nint)]
             lines.append(f"{indent}{i:4} {self.names[i]} {shape} {', '.join(operands)}"
                          + (f" ints={ints}" if ints else ""))
@@ -353,9 +367,25 @@ cdef class Program:
         return f"in{slot}" if slot < self.p.nin else f"out{slot - self.p.nin}"
 
 
+cdef list group_lines(const ft_step *s, tuple names, str indent):
+    """The code of a block group (see kernels/group.c): ``r`` registers by byte offset, ``m`` operands."""
+    cdef const int64_t *c = s.ints + 7
+    cdef Py_ssize_t i
+    lines = [f"{indent}blocks [{s.ints[0]},{s.ints[1]}], {s.ints[2]} a chunk, "
+             f"{s.ints[3]} bytes of registers"]
+    for i, name in enumerate(names):
+        operands = [f"m{c[5 + 4 * k] - 1}" if c[5 + 4 * k] else f"r{c[6 + 4 * k]}"
+                    for k in range(c[1])]
+        first = "once " if i < s.ints[4] else ""
+        kind = ("", "by row ", "rows ", "", "", "", "")[c[0]]
+        lines.append(f"{indent}{first}{kind}{name} {', '.join(operands)}")
+        c += c[2]
+    return lines
+
+
 cdef set_kernel(ft_step *step, str name):
     cdef const ft_entry *entry
-    step.run = control_step(name)
+    step.run = group_step() if name == "group" else control_step(name)
     if step.run is NULL:
         entry = find(name.encode())
         if entry is NULL:

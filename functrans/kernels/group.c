@@ -1,0 +1,231 @@
+/* Block groups: a program of elementwise loops and reductions over one iteration space, run block by
+ * block, so that what passes between its instructions stays in cache.
+ *
+ * shape = [outer..., R, C]; an item is a block of at most `k` of R times `w` of C (k > 1 only where
+ * w == C). Items, and the chunks of them that go to threads, are fixed by the plan; a reduction that
+ * leaves its block puts a partial result per item (or per chunk) into the step's last operand, and
+ * these are combined pairwise in order. So no bit depends on the number of threads.
+ *
+ * ints: k, w, items a chunk, bytes of registers, instructions before the first block of a chunk,
+ * instructions of a block, epilogues; then all of these.
+ *   instruction: op, operands, words, kernel, parameter, then four words an operand:
+ *                base (0: registers, m: step operand m-1), byte offset, row stride, column stride
+ *   epilogue:    ft_reduce, step operand, partials' offset, outputs, partials of each, width */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "driver.h"
+#include "move.h"
+#include "reduce.h"
+
+enum { HEAD = 7, INSTR = 5, EPILOGUE = 6 };
+enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK };
+
+typedef struct {
+    const ft_step *s;
+    ft_frame *f;
+    const int64_t *code, *body;
+    int64_t R, C, k, w, nrb, ncb, chunk;
+    atomic_int failed;             /* a thread found no memory for its registers */
+} group;
+
+/* Registers of this thread, kept for the next group; freed when the thread ends. */
+static pthread_key_t registers_key;
+static pthread_once_t registers_once = PTHREAD_ONCE_INIT;
+static _Thread_local char *registers;
+static _Thread_local int64_t registers_size;
+
+static void make_key(void)
+{
+    pthread_key_create(&registers_key, free);
+}
+
+static char *get_registers(int64_t nbytes)
+{
+    if (nbytes > registers_size) {
+        void *memory = NULL;
+        pthread_once(&registers_once, make_key);
+        free(registers);
+        registers = NULL;
+        registers_size = 0;
+        pthread_setspecific(registers_key, NULL);
+        if (posix_memalign(&memory, 4096, nbytes))
+            return NULL;
+        pthread_setspecific(registers_key, memory);
+        registers = memory;
+        registers_size = nbytes;
+    }
+    return registers;
+}
+
+FT_INLINE char *at(char **base, const int64_t *o)
+{
+    return base[o[0]] + o[1];
+}
+
+/* nop is a constant in each call, so that the loops over operands unroll. */
+FT_INLINE void elementwise(const int64_t *c, char **base, int nop, int64_t rows, int64_t n, int walk)
+{
+    ft_loop_fn loop = (ft_loop_fn)(intptr_t)c[3];
+    const int64_t *o = c + INSTR;
+    char *p[FT_MAXOPND];
+    int64_t st[FT_MAXOPND];
+    for (int i = 0; i < nop; i++) {
+        p[i] = at(base, o + 4 * i);
+        st[i] = o[4 * i + walk];
+    }
+    st[nop] = 0;
+    p[nop] = (char *)(c + 4);
+    loop(p, st, n);
+    for (int64_t r = 1; r < rows; r++) {
+        for (int i = 0; i < nop; i++)
+            p[i] = at(base, o + 4 * i) + r * o[4 * i + 2];
+        p[nop] = (char *)(c + 4);
+        loop(p, st, n);
+    }
+}
+
+FT_INLINE void elementwise_any(const int64_t *c, char **base, int64_t rows, int64_t n, int walk)
+{
+    switch (c[1]) {
+    case 2: elementwise(c, base, 2, rows, n, walk); break;
+    case 3: elementwise(c, base, 3, rows, n, walk); break;
+    default: elementwise(c, base, 4, rows, n, walk); break;
+    }
+}
+
+/* Adds rows of a block to the chunk's row of columns; the first block starts it. */
+static void reduce_columns(const ft_reduce *k, char *acc, const char *x, int64_t stride, int64_t rows,
+                           int64_t w, int first)
+{
+    char buf[FT_RED_WIDTH] __attribute__((aligned(64)));
+    int64_t tile = FT_RED_WIDTH / k->size;
+    if (rows == 1) {
+        if (first)
+            memcpy(acc, x, w * k->size);
+        else
+            k->merge(acc, x, w);
+        return;
+    }
+    for (int64_t j = 0; j < w; j += tile) {
+        int64_t m = ft_lesser(tile, w - j);
+        char *to = acc + j * k->size;
+        k->columns(first ? to : buf, x + j * k->size, stride, rows, m);
+        if (!first)
+            k->merge(to, buf, m);
+    }
+}
+
+static void run_code(const group *g, const int64_t *c, int64_t count, char **base, int64_t u, int first,
+                     int64_t rows, int64_t cols)
+{
+    char *partial = base[g->s->nopnd];
+    for (; count > 0; count--, c += c[2]) {
+        const int64_t *o = c + INSTR;
+        const ft_reduce *k = (const ft_reduce *)(intptr_t)c[3];
+        switch (c[0]) {
+        case OP_FLAT:
+            elementwise_any(c, base, 1, rows * cols, 3);
+            break;
+        case OP_ROWS:
+            elementwise_any(c, base, rows, cols, 3);
+            break;
+        case OP_ROW:
+            elementwise_any(c, base, 1, rows, 2);
+            break;
+        case OP_LOAD:
+            ((ft_copy_fn)(intptr_t)c[3])(at(base, o), at(base, o + 4), rows, cols, o[2], o[3], o[6],
+                                         o[7]);
+            break;
+        case OP_RED_ROW:
+            for (int64_t r = 0; r < rows; r++)
+                k->run(at(base, o) + r * o[2], at(base, o + 4) + r * o[6], o[7], cols);
+            break;
+        case OP_RED_ITEM:
+            k->run(partial + c[4] + u * k->size, at(base, o), o[3], rows * cols);
+            break;
+        case OP_RED_CHUNK:
+            reduce_columns(k, partial + c[4] + u / g->chunk * g->C * k->size, at(base, o), o[2], rows,
+                           cols, first);
+            break;
+        }
+    }
+}
+
+static void run_items(void *ctx, int64_t lo, int64_t hi)
+{
+    group *g = ctx;
+    const ft_step *s = g->s;
+    int last = s->ndim - 1, nop = s->nopnd;
+    char *base[nop + 1];
+    base[0] = get_registers(g->code[3]);
+    if (!base[0]) {
+        atomic_store(&g->failed, 1);
+        return;
+    }
+    for (int64_t u = lo; u < hi; u++) {
+        int64_t cb = u % g->ncb, rb = u / g->ncb, outer = rb / g->nrb;
+        rb -= outer * g->nrb;
+        for (int m = 0; m < nop; m++) {
+            const int64_t *st = s->opnd[m].strides;
+            base[m + 1] = FT_PTR(s, g->f, m) + rb * g->k * st[last - 1] + cb * g->w * st[last];
+        }
+        for (int d = last - 2; d >= 0; d--) {
+            int64_t i = outer % s->shape[d];
+            outer /= s->shape[d];
+            for (int m = 0; m < nop; m++)
+                base[m + 1] += i * s->opnd[m].strides[d];
+        }
+        if (u == lo)
+            run_code(g, g->code + HEAD, g->code[4], base, u, 1, g->k, g->w);
+        run_code(g, g->body, g->code[5], base, u, u == lo, ft_lesser(g->k, g->R - rb * g->k),
+                 ft_lesser(g->w, g->C - cb * g->w));
+    }
+}
+
+/* Pairwise, in place; the result ends at x: slot `depth` is never beyond the partial that is read. */
+static void combine(const ft_reduce *k, char *x, int64_t count, int64_t w)
+{
+    int64_t bytes = w * k->size, depth = 0;
+    for (int64_t q = 0; q < count; q++) {
+        if (depth != q)
+            memcpy(x + depth * bytes, x + q * bytes, bytes);
+        depth++;
+        for (int64_t c = q; c & 1; c >>= 1, depth--)
+            k->merge(x + (depth - 2) * bytes, x + (depth - 1) * bytes, w);
+    }
+    for (; depth > 1; depth--)
+        k->merge(x + (depth - 2) * bytes, x + (depth - 1) * bytes, w);
+}
+
+int ft_run_group(const ft_step *s, ft_frame *f)
+{
+    const int64_t *n = s->ints;
+    group g = {s, f, n, n + HEAD, s->shape[s->ndim - 2], s->shape[s->ndim - 1], n[0], n[1], 0, 0, n[2], 0};
+    int64_t items;
+    g.nrb = (g.R + g.k - 1) / g.k;
+    g.ncb = (g.C + g.w - 1) / g.w;
+    items = g.nrb * g.ncb;
+    for (int d = 0; d < s->ndim - 2; d++)
+        items *= s->shape[d];
+    for (int64_t i = 0; i < n[4]; i++)
+        g.body += g.body[2];
+    ft_parallel(run_items, &g, items, g.chunk, s->cost);
+    if (atomic_load(&g.failed))
+        return FT_EMEM;
+
+    const int64_t *e = g.body;
+    for (int64_t i = 0; i < n[5]; i++)
+        e += e[2];
+    for (int64_t i = 0; i < n[6]; i++, e += EPILOGUE) {
+        const ft_reduce *k = (const ft_reduce *)(intptr_t)e[0];
+        char *out = FT_PTR(s, f, e[1]), *x = FT_PTR(s, f, s->nopnd - 1) + e[2];
+        int64_t bytes = e[5] * k->size;
+        for (int64_t j = 0; j < e[3]; j++, x += e[4] * bytes) {
+            combine(k, x, e[4], e[5]);
+            memcpy(out + j * bytes, x, bytes);
+        }
+    }
+    return FT_OK;
+}

@@ -1,0 +1,276 @@
+"""Forms block groups: elementwise steps and reductions over one iteration space become one step.
+
+A pass over the finished list of steps, before buffers are placed. Several groups may be open at a
+time, one per shape; a step joins the one of its shape. No open group depends on another: when a
+step needs what an open group writes, in a form that the group cannot hand over in registers, that
+group is closed (emitted) first. A step that cannot join and depends on one open group only waits
+behind it (``tail``), so that the group can go on growing. Other steps are emitted at once.
+
+Results are those of the single steps: the same loops see the same operands, in pieces. Only
+reductions over several axes, or over leading ones, may differ in the last bits, as their tree is
+that of the blocks (fixed by the shapes, never by the number of threads).
+"""
+
+from .group cimport FULL, LATER, ROW, Instr, build
+from .run cimport Step
+from .view import ARENA, dense, size_of
+
+# What a step that may be fused tells: kernel, ns an element, ints, output, inputs, axes of a
+# reduction or None.
+
+FUSE_FROM = 2048          # elements: below, everything is in the first cache anyway
+OPEN = 8                  # groups open at a time
+LONG = 131072             # bytes: longer rows are not kept in registers whole
+LONG_ELEMENTS = 32768
+MEMBERS = 20_000
+
+
+cdef class Group:
+    """Members over ``shape`` (without axes of extent 1); rows are ``shape[:split]``."""
+    cdef tuple shape, row_shape
+    cdef object split
+    cdef bint whole_rows
+    cdef list instrs, tail
+    cdef dict values               # what is computed here: FULL, ROW or LATER
+    cdef set touched               # by members and tail
+
+    def __init__(self, tuple shape):
+        self.shape = shape
+        self.split = self.row_shape = None
+        self.whole_rows = False
+        self.instrs, self.tail = [], []
+        self.values, self.touched = {}, set()
+
+    cdef bint reads(self, view, int kind) except -1:
+        """Whether a member of this kind (FULL: over all elements, ROW: one a row) can read it."""
+        have = self.values.get(view.buffer)
+        if have is None:
+            return kind == ROW or self.split is None or joined(self.shape, _squeezed(view), self.split)
+        if have == kind:
+            return view.whole
+        if kind == FULL and have == ROW:
+            strides = _squeezed(view)
+            return view.offset == 0 and strides[:self.split] == dense(
+                self.row_shape, view.dtype.itemsize) and not any(strides[self.split:])
+        return False
+
+    cdef bint set_split(self, Py_ssize_t split) except -1:
+        """Makes rows of the axes before ``split``, if the members so far allow it."""
+        cdef Instr instr
+        if self.split is not None:
+            return self.split == split
+        for instr in self.instrs:
+            for view in instr.ins:
+                if view.buffer not in self.values and not joined(self.shape, _squeezed(view), split):
+                    return False
+        self.split, self.row_shape = split, self.shape[:split]
+        return True
+
+    cdef tuple reduction(self, x, tuple axes):
+        """How a reduction over these axes can be done here: instruction and kind of its result."""
+        if not self.reads(x, FULL):
+            return None
+        n = len(self.shape)
+        kept = [i for i, d in enumerate(x.shape) if d != 1]
+        reduced = [k for k, i in enumerate(kept) if i in axes]
+        if len(reduced) == n:
+            return "item", LATER
+        if not reduced:
+            return None
+        by_rows = reduced[0] != 0
+        split = reduced[0] if by_rows else len(reduced)
+        if reduced != list(range(split, n) if by_rows else range(split)):
+            return None
+        cols = size_of(self.shape[split:])
+        fits = cols <= LONG_ELEMENTS and cols * x.dtype.itemsize <= LONG
+        if (not fits and (not by_rows or self.whole_rows)) or not (
+                joined(self.shape, _squeezed(x), split) and self.set_split(split)):
+            return None
+        if not fits:
+            return "line", LATER
+        self.whole_rows = True
+        return ("row", ROW) if by_rows else ("chunk", LATER)
+
+
+cdef tuple _squeezed(view):
+    if 1 in view.shape:
+        return tuple([s for s, n in zip(view.strides, view.shape) if n != 1])
+    return view.strides
+
+
+cdef bint joined(tuple shape, tuple strides, Py_ssize_t split) except -1:
+    """Whether the axes from ``split`` on can be walked as one."""
+    cdef Py_ssize_t d
+    for d in range(split, len(shape) - 1):
+        if strides[d] != strides[d + 1] * shape[d + 1]:
+            return False
+    return True
+
+
+def fuse(list steps):
+    """The same program with groups in it; numbers the steps anew."""
+    cdef Step step
+    cdef Py_ssize_t number
+    cdef _Fuser fuser = _Fuser(steps)
+    for step in steps:
+        if step.fusable is None or not fuser.join(step, <tuple>step.fusable):
+            fuser.alone(step)
+    fuser.close_all()
+    result = fuser.result
+    for step in result:
+        for b in step.buffers:
+            b.first = -1
+    for number, step in enumerate(result):
+        for b in step.buffers:
+            if b.first < 0:
+                b.first = number
+            b.last = number
+    return result
+
+
+cdef class _Fuser:
+    cdef list result
+    cdef dict open                 # groups by shape
+    cdef dict writer               # group by what it (or its tail) writes, while it is open
+    cdef dict written              # how many steps write a buffer
+    cdef dict read                 # how many operands read it
+
+    def __init__(self, list steps):
+        cdef Step step
+        cdef dict counts
+        cdef Py_ssize_t k
+        self.result = []
+        self.open, self.writer, self.written, self.read = {}, {}, {}, {}
+        for step in steps:
+            for k, b in enumerate(step.buffers):
+                counts = self.written if k < step.nouts else self.read
+                counts[b] = counts.get(b, 0) + 1
+
+    # ----- steps -----------------------------------------------------------------------------
+
+    cdef bint join(self, Step step, tuple what) except -1:
+        """Makes the step part of a group, if it can be."""
+        cdef Group group
+        cdef Instr instr
+        cdef int attempt
+        kernel, ns, ints, out, ins, axes = what
+        if self.written[out.buffer] != 1:
+            return False
+        shape = out.shape if axes is None else ins[0].shape
+        if 1 in shape:
+            shape = tuple([n for n in shape if n != 1])
+        if axes is None:
+            group = self._row_group(shape, ins)
+            if group is not None:
+                return self._add(group, step, Instr("row", ROW, kernel, ns, ints, out, ins, False, step))
+        if size_of(shape) < FUSE_FROM:
+            return False
+        for attempt in range(2):
+            group = self.open.get(shape)
+            if group is None:
+                group = Group(shape)
+            instr = self._member(group, step, kernel, ns, ints, out, ins, axes)
+            if instr is not None:
+                return self._add(group, step, instr)
+            if attempt or axes is not None:
+                return False
+            self.close(group)
+        return False
+
+    cdef Group _row_group(self, tuple shape, ins):
+        """The group that has one of the operands per row, if the step is over its rows."""
+        cdef Group group
+        for view in ins:
+            group = self.writer.get(view.buffer)
+            if group is not None and group.values.get(view.buffer) == ROW:
+                if group.row_shape != shape:
+                    return None
+                for v in ins:
+                    if not group.reads(v, ROW):
+                        return None
+                return group
+        return None
+
+    cdef Instr _member(self, Group group, Step step, kernel, ns, ints, out, ins, axes):
+        if axes is None:
+            for v in ins:
+                if not group.reads(v, FULL):
+                    return None
+            return Instr("full", FULL, kernel, ns, ints, out, ins, False, step)
+        how = group.reduction(ins[0], axes)
+        if how is None:
+            return None
+        return Instr(how[0], how[1], kernel, ns, ints, out, ins, True, step)
+
+    cdef bint _add(self, Group group, Step step, Instr instr) except -1:
+        for view in instr.ins:
+            other = self.writer.get(view.buffer)
+            if other is not None and other is not group:
+                self.close(other)
+        if group.shape not in self.open:
+            if len(self.open) == OPEN:
+                self.close(next(iter(self.open.values())))
+            self.open[group.shape] = group
+        group.instrs.append(instr)
+        group.values[instr.buffer] = instr.result
+        group.touched.update(step.buffers)
+        self.writer[instr.buffer] = group
+        if len(group.instrs) == MEMBERS:
+            self.close(group)
+        return True
+
+    cdef alone(self, Step step):
+        """A step that is in no group: emitted now, or behind the one group it depends on."""
+        cdef dict needs = {}
+        cdef Group group, other
+        cdef Py_ssize_t k
+        for k, b in enumerate(step.buffers):
+            group = self.writer.get(b)
+            if group is not None:
+                needs[id(group)] = group
+            if k < step.nouts:
+                for other in self.open.values():
+                    if b in other.touched:
+                        needs[id(other)] = other
+        if len(needs) == 1 and step.kernel != "python":
+            group, = needs.values()
+            group.tail.append(step)
+            group.touched.update(step.buffers)
+            for b in step.buffers[:step.nouts]:
+                group.values[b] = LATER
+                self.writer[b] = group
+            return
+        for group in needs.values():
+            self.close(group)
+        self.result.append(step)
+
+    # ----- groups ----------------------------------------------------------------------------
+
+    cdef close(self, Group group):
+        cdef Instr instr
+        cdef list instrs
+        cdef dict inside
+        if self.open.get(group.shape) is not group:
+            return
+        del self.open[group.shape]
+        for b in group.values:
+            if self.writer.get(b) is group:
+                del self.writer[b]
+        instrs = group.instrs
+        if len(instrs) == 1:
+            self.result.append(instrs[0].step)
+        else:
+            inside = {}
+            for instr in instrs:
+                for view in instr.ins:
+                    inside[view.buffer] = inside.get(view.buffer, 0) + 1
+            internal = {b for b, kind in group.values.items() if kind != LATER
+                        and b.slot == ARENA and self.read.get(b, 0) == inside.get(b, 0)}
+            self.result.append(build(group.shape, group.split, group.whole_rows, instrs,
+                                     group.values, internal))
+        self.result.extend(group.tail)
+
+    cdef close_all(self):
+        while self.open:
+            self.close(next(iter(self.open.values())))
+

@@ -1,0 +1,404 @@
+"""Writes the code of a block group: iteration space, registers, instructions (see kernels/group.c)."""
+
+from libc.stdint cimport int64_t
+
+from functools import cache
+
+from .run cimport Step
+from .run import kernel_address
+from .view import Buffer, _merge, dense, size_of
+
+BLOCK_BYTES = 8192        # of a register: few enough for the first cache, enough to repay dispatch
+LEAST_BLOCK = 128
+CACHE = 512 * 1024        # bytes of registers that stay close
+SHORT = 64                # shorter rows are not worth a call each: operands are spread over the block
+CHUNK_NS = 10e3           # work of a chunk
+INSTR_NS = 8.0            # dispatch of an instruction
+MOST_PARTIALS = 64        # of a reduction over rows
+ALIGN, STAGGER = 64, 256  # of registers; a stagger avoids that all lie in the same cache sets
+
+OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6}
+
+address = cache(kernel_address)
+
+
+cdef inline int64_t up(int64_t n, int64_t by):
+    """How many times ``by`` it takes to hold n."""
+    return (n + by - 1) // by
+
+
+cdef class Instr:
+    """A member of a group. ``op``: full, row (elementwise over rows); reductions: row (of each row),
+    item (over all), line (of rows that are too long for one block), chunk (over the rows)."""
+
+    def __init__(self, str op, int result, str kernel, double ns, tuple ints, out, ins,
+                 bint reduces, Step step):
+        self.op, self.result, self.kernel, self.ns, self.ints = op, result, kernel, ns, ints
+        self.out, self.ins, self.reduces, self.step = out, ins, reduces, step
+        self.buffer = out.buffer
+
+
+cdef class Value:
+    """What an instruction reads or writes: in a register, or in memory by operand number."""
+
+    cdef int kind, size, place
+    cdef Py_ssize_t number, offset, last
+    cdef int64_t rows, cols                            # byte strides within a block
+    cdef bint pinned
+
+    def __init__(self, int kind, int size, Py_ssize_t number, int64_t rows, int64_t cols):
+        self.kind, self.size, self.number = kind, size, number
+        self.rows, self.cols = rows, cols
+        self.place = self.offset = 0
+        self.last = -1
+        self.pinned = False
+
+
+cdef class Code:
+    """One instruction as it will be written, with its operands, the output first if it has one."""
+    cdef str op, kernel
+    cdef object param
+    cdef tuple values
+
+    def __init__(self, str op, str kernel, param, tuple values):
+        self.op, self.kernel, self.param, self.values = op, kernel, param, values
+
+    cdef int outs(self):
+        return 0 if self.op == "red_item" or self.op == "red_chunk" else 1
+
+
+cdef Step build(tuple shape, object split, bint whole_rows, list instrs, dict kinds, set internal):
+    """The step of a group; ``kinds`` are the values made in it, ``internal`` those only used in it."""
+    return _Builder(shape, split, whole_rows, instrs, kinds, internal).step()
+
+
+cdef class _Builder:
+    cdef tuple shape, dims
+    cdef object split
+    cdef bint whole_rows
+    cdef list instrs
+    cdef dict kinds
+    cdef set internal
+    cdef list operands             # memory: outputs, then inputs
+    cdef list walks                # their strides over the shape; of values a row: 0 behind the rows
+    cdef list strides              # the same over dims
+    cdef dict memory, values, loads
+    cdef list before, code         # Code
+    cdef list epilogues
+    cdef Py_ssize_t partial, n_out
+    cdef int64_t R, C, w, k, items, chunk
+    cdef double cost
+
+    def __init__(self, tuple shape, object split, bint whole_rows, list instrs, dict kinds,
+                 set internal):
+        self.shape, self.split, self.whole_rows = shape, split, whole_rows
+        self.instrs, self.kinds, self.internal = instrs, kinds, internal
+        self.operands, self.walks = [], []
+        self.memory, self.values, self.loads = {}, {}, {}
+        self.before, self.code, self.epilogues = [], [], []
+        self.partial = 0
+        self.geometry()
+
+    # ----- iteration space --------------------------------------------------------------------
+
+    cdef geometry(self):
+        cdef Instr i
+        cdef tuple shape = self.shape
+        cdef int64_t block
+        cdef int size, widest = 0
+        cdef double ns = 0
+        cdef bint partials = False
+        split = self.split
+        for i in self.instrs:
+            if i.buffer not in self.internal:
+                self.operand(i.out, i.result)
+        self.n_out = len(self.operands)
+        for i in self.instrs:
+            kind = ROW if i.op == "row" and not i.reduces else FULL
+            for v in i.ins:
+                if v.buffer not in self.kinds:
+                    self.operand(v, kind)
+            ns += i.ns if kind == FULL else i.ns * size_of(shape[:split]) / size_of(shape)
+            partials = partials or i.op == "chunk"
+            if i.buffer in self.internal:
+                size = i.out.dtype.itemsize
+                widest = max(widest, size)
+        walks = tuple(self.walks)
+        if split is None:
+            dims, merged = _merge(shape, walks, list(range(len(shape))))
+        else:
+            last = len(shape) - 1
+            dims, merged = _merge(shape, walks, list(range(split)))
+            dims = (*dims, size_of(shape[split:]))
+            merged = tuple([(*m, w[last]) for m, w in zip(merged, walks)])
+        if len(dims) == 1:
+            dims, merged = (1, *dims), tuple([(0, *m) for m in merged])
+        self.dims, self.strides = dims, list(merged)
+        self.R, self.C = dims[-2:]
+        block = BLOCK_BYTES // (widest or 8)
+        live = self.registers_needed()
+        while block > LEAST_BLOCK and live * block * 8 > CACHE:
+            block //= 2
+        if self.whole_rows or self.C <= block:
+            self.w, self.k = self.C, max(1, min(self.R, block // self.C))
+        else:
+            self.w, self.k = block, 1
+        self.items = up(self.R, self.k) * up(self.C, self.w) * size_of(dims[:-2])
+        self.cost = ns * size_of(dims) + INSTR_NS * len(self.instrs) * self.items
+        self.chunk = max(1, min(int(CHUNK_NS * self.items / self.cost), self.items // 16))
+        if partials:
+            self.chunk = max(self.chunk, up(self.items, MOST_PARTIALS))
+
+    cdef Py_ssize_t operand(self, view, int kind) except -1:
+        """The number of a memory operand, one for equal views."""
+        key = (view.buffer, view.offset, view.shape, view.strides, kind)
+        number = self.memory.get(key)
+        if number is None:
+            number = self.memory[key] = len(self.operands)
+            self.operands.append(view)
+            n = len(self.shape)
+            if kind == LATER:
+                walk = (0,) * n
+            elif 1 in view.shape:
+                walk = tuple([s for s, d in zip(view.strides, view.shape) if d != 1])
+            else:
+                walk = view.strides
+            self.walks.append(walk + (0,) * (n - len(walk)))
+        return number
+
+    cdef Py_ssize_t registers_needed(self) except -1:
+        """About how many values live at a time."""
+        cdef Instr i
+        cdef Py_ssize_t at, live = 0, most = 0
+        cdef dict last = {}
+        for at, i in enumerate(self.instrs):
+            for v in i.ins:
+                last[v.buffer] = at
+        for at, i in enumerate(self.instrs):
+            if i.result == FULL and i.buffer in self.internal:
+                live += 1
+                most = max(most, live)
+            for v in i.ins:
+                b = v.buffer
+                if last.get(b) == at:
+                    del last[b]
+                    if b in self.internal and self.kinds[b] == FULL:
+                        live -= 1
+        return most + 2
+
+    # ----- values -----------------------------------------------------------------------------
+
+    cdef Value memory_value(self, view, int kind):
+        cdef Py_ssize_t number = self.operand(view, kind)
+        walk = <tuple>self.strides[number]
+        v = Value(kind, view.dtype.itemsize, number, walk[len(walk) - 2], walk[len(walk) - 1])
+        v.place = number + 1
+        return v
+
+    cdef Value register(self, int kind, int size):
+        if kind == FULL:
+            return Value(FULL, size, -1, size * self.w, size)
+        return Value(ROW, size, -1, size, 0)
+
+    cdef Value result(self, Instr i):
+        cdef Value v
+        if i.buffer in self.internal:
+            v = self.register(i.result, i.out.dtype.itemsize)
+        else:
+            v = self.memory_value(i.out, i.result)
+        self.values[i.buffer] = v
+        return v
+
+    cdef Value value(self, view, int kind):
+        """What a member of this kind reads."""
+        have = self.values.get(view.buffer)
+        return <Value>have if have is not None else self.memory_value(view, kind)
+
+    cdef bint flat(self, Value v):
+        return self.k == 1 or v.rows == v.cols * self.C
+
+    cdef Value load(self, Value v):
+        """The value spread over a register of its own, once for all that want it so."""
+        cdef Value have
+        cdef bint still
+        key = id(v) if v.number < 0 else (v.number, v.rows, v.cols)
+        found = self.loads.get(key)
+        if found is not None:
+            return found
+        have = self.loads[key] = self.register(FULL, v.size)
+        # what is the same for all blocks is spread once a chunk
+        still = v.number >= self.n_out and not any(self.strides[v.number][:-1]) and (
+            v.cols == 0 or self.w == self.C)
+        have.pinned = still
+        (self.before if still else self.code).append(Code("load", f"copy:{v.size}", 0, (have, v)))
+        return have
+
+    # ----- instructions -------------------------------------------------------------------------
+
+    cdef emit(self):
+        cdef Instr i
+        cdef Value v
+        cdef list values
+        cdef bint flat
+        for i in self.instrs:
+            param = i.ints[0] if i.ints else 0
+            if i.reduces:
+                self.emit_reduction(i)
+            elif i.op == "row":
+                values = [self.value(v_, ROW) for v_ in i.ins]
+                self.code.append(Code("row", i.kernel, param, (self.result(i), *values)))
+            else:
+                values = [self.value(v_, FULL) for v_ in i.ins]
+                self.spread(values)
+                values.insert(0, self.result(i))
+                flat = True
+                for v in values:
+                    flat = flat and self.flat(v)
+                self.code.append(Code("flat" if flat else "rows", i.kernel, param, tuple(values)))
+
+    cdef spread(self, list ins):
+        """Strided, repeated and short operands get registers, where loops would not be vector code."""
+        cdef Value v
+        cdef Py_ssize_t k, n = len(ins), still = -1
+        for k in range(n):
+            v = ins[k]
+            if (v.cols != 0 and v.cols != v.size) or (self.C < SHORT and not self.flat(v)):
+                ins[k] = v = self.load(v)
+            if v.cols == 0:
+                still = k
+        if still < 0:
+            return
+        # the loops know one operand that does not move: of two either, of three not the first
+        if n == 1 or (n == 3 and still == 0):
+            still = -1
+        for k in range(n):
+            v = ins[k]
+            if v.cols == 0 and k != still:
+                ins[k] = self.load(v)
+
+    cdef emit_reduction(self, Instr i):
+        cdef Value x = self.value(i.ins[0], FULL)
+        cdef Py_ssize_t count, outputs, width, ncb, out, size = x.size
+        if i.op == "row":
+            if x.cols == 0:
+                x = self.load(x)
+            self.code.append(Code("red_row", i.kernel, 0, (self.result(i), x)))
+            return
+        if i.op == "chunk":
+            if x.cols != size:
+                x = self.load(x)
+            count, outputs, width = up(self.items, self.chunk), 1, self.C
+            op = "red_chunk"
+        else:
+            if not self.flat(x) or x.cols == 0:
+                x = self.load(x)
+            ncb = up(self.C, self.w)
+            count = self.items if i.op == "item" else ncb
+            outputs = self.items // count
+            op, width = "red_item", 1
+        out = self.operand(i.out, LATER)
+        self.code.append(Code(op, i.kernel, self.partial, (x,)))
+        self.epilogues += [address(i.kernel), out, self.partial, outputs, count, width]
+        self.partial += up(count * outputs * width * size, ALIGN) * ALIGN
+
+    # ----- registers ----------------------------------------------------------------------------
+
+    cdef Py_ssize_t allocate(self) except -1:
+        """Linear scan; returns the bytes of all registers."""
+        cdef Py_ssize_t at, wide, narrow, top = 0
+        cdef Code c
+        cdef Value v, out
+        cdef list free = [[], []], after
+        cdef int outs
+        wide = up(self.k * self.w * 8, ALIGN) * ALIGN + STAGGER
+        narrow = up(self.k * 8, ALIGN) * ALIGN
+        for at, c in enumerate(self.code):
+            for v in c.values:
+                v.last = at
+        for c in self.before:
+            out = c.values[0]
+            out.offset = top
+            top += wide
+        for at, c in enumerate(self.code):
+            outs = c.outs()
+            out = c.values[0] if outs else None
+            after = []
+            for v in c.values[outs:]:
+                if v.number < 0 and v.last == at and not v.pinned:
+                    v.last = -1                     # once, though it may be named twice
+                    # in place only where the same element of the same memory is read and written
+                    if (out is not None and (c.op == "flat" or c.op == "row") and v.size == out.size
+                            and v.kind == out.kind and out.number < 0):
+                        (<list>free[v.kind]).append(v.offset)
+                    else:
+                        after.append(v)
+            if out is not None and out.number < 0:
+                if free[out.kind]:
+                    out.offset = (<list>free[out.kind]).pop()
+                else:
+                    out.offset = top
+                    top += wide if out.kind == FULL else narrow
+                if out.last == at:                  # computed, but nobody reads it
+                    after.append(out)
+            for v in after:
+                (<list>free[v.kind]).append(v.offset)
+        return max(top, ALIGN)
+
+    # ----- the step -----------------------------------------------------------------------------
+
+    cdef Step step(self):
+        cdef Py_ssize_t nbytes
+        cdef Code c
+        cdef Value v
+        cdef list ints, buffers, offsets, strides, reuse
+        self.emit()
+        nbytes = self.allocate()
+        ints = [self.k, self.w, self.chunk, nbytes, len(self.before), len(self.code),
+                len(self.epilogues) // 6]
+        code = self.before + self.code
+        for c in code:
+            ints += (OPS[c.op], len(c.values), 5 + 4 * len(c.values), address(c.kernel), c.param)
+            for v in c.values:
+                ints += (v.place, v.offset, v.rows, v.cols)
+        ints += self.epilogues
+        buffers = [v_.buffer for v_ in self.operands]
+        offsets = [v_.offset for v_ in self.operands]
+        strides = list(self.strides)
+        reuse = self.reuse()
+        if self.partial:
+            buffers.append(Buffer(self.partial))
+            offsets.append(0)
+            strides.append((0,) * len(self.dims))
+        return Step("group", buffers, offsets, self.dims, tuple(strides), tuple(ints), self.cost,
+                    tuple([(<Code>x).kernel for x in code]), False, None, self.n_out, reuse)
+
+    cdef list reuse(self):
+        """Per output the inputs that it may overwrite: read before, at the same places."""
+        cdef Py_ssize_t at, number
+        cdef Code c
+        cdef Value v
+        cdef dict last_read = {}, written = {}, by_walk = {}
+        cdef list result = [], same
+        for c in self.before:
+            v = c.values[1]
+            last_read[v.number] = len(self.code)        # read again by the next chunk
+        for at, c in enumerate(self.code):
+            if c.outs():
+                v = c.values[0]
+                if v.number >= 0:
+                    written[v.number] = at
+            for v in c.values[c.outs():]:
+                if v.number >= 0:
+                    last_read[v.number] = max(at, last_read.get(v.number, 0))
+        for number in range(self.n_out, len(self.operands)):
+            view = self.operands[number]
+            if view.whole:
+                by_walk.setdefault((self.walks[number], view.nbytes), []).append(number)
+        for number in range(self.n_out):
+            view = self.operands[number]
+            same = []
+            if number in written and self.walks[number] == dense(self.shape, view.dtype.itemsize):
+                same = [j for j in by_walk.get((self.walks[number], view.nbytes), ())
+                        if last_read[j] <= written[number]]
+            result.append(same)
+        return result
