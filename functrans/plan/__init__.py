@@ -4,14 +4,16 @@ In: a jaxpr. Out: a ``Program``, flat C steps over an arena; ``run`` turns value
 What must hold: a program is immutable and reentrant and owns no arena; inputs are never written;
 no output shares memory with anything; lowering is linear in the number of equations.
 ``view`` and ``lower`` make steps, ``fuse`` and ``group`` join them to block groups, ``buffers``
-places them, ``run`` and ``control`` execute them, ``entry`` is where other rooms come in.
+places them, ``run`` and ``control`` execute them, ``outputs`` recycles the memory of large results,
+``entry`` is where other rooms come in.
 """
 
 from .arena import arena_info, clear_arenas
 from .entry import cache_info, clear_cache, compile, evaluate, run_op
 from .lower import Context, lower
+from .outputs import clear_outputs, outputs_info
 from .run import Program
 from .view import View
 
 __all__ = ["Context", "Program", "View", "arena_info", "cache_info", "clear_arenas", "clear_cache",
-           "compile", "evaluate", "lower", "run_op"]
+           "clear_outputs", "compile", "evaluate", "lower", "outputs_info", "run_op"]

@@ -11,6 +11,7 @@ from ..ir.core import Aval, Jaxpr, Lit, Sig, Var, aval, eqn, signature, var
 from ..ir.op import Op
 from .cache import CacheInfo, ProgramCache
 from .lower import bodies, lower
+from .outputs import clear_outputs
 from .run import Program
 
 _jaxprs = ProgramCache(4096, 256 << 20)
@@ -79,3 +80,4 @@ def clear_cache() -> None:
     _jaxprs.clear()
     _ops.clear()
     bodies.clear()
+    clear_outputs()

@@ -19,6 +19,7 @@ cdef class Step:
 cdef struct port:                   # an input or output
     int typenum
     int ndim
+    int64_t nbytes
     int64_t *dims
     int64_t at                      # 0-d: where in the frame it lies
 

@@ -13,6 +13,7 @@ from ..kernels.lib cimport (FT_EMEM, FT_OK, find, ft_entry, ft_frame, ft_operand
                             group_step)
 from .arena cimport give_arena, take_arena
 from .control cimport control_step, execute, run_state
+from .outputs cimport POOLED, new_output
 
 cnp.import_array()
 
@@ -171,6 +172,7 @@ cdef class Program:
             place = dims[i]
             q[i].dims = table + place
             q[i].ndim = (self.in_avals + self.out_avals)[i].ndim
+            q[i].nbytes = (self.in_avals + self.out_avals)[i].nbytes
             k = i - self.p.nin if i >= self.p.nin else i + self.p.nout
             q[i].at = self.p.scalars + 16 * k
 
@@ -296,7 +298,10 @@ cdef class Program:
         outs = [None] * self.p.nout
         for i in range(self.p.nout):
             if q.ndim:
-                array = cnp.PyArray_SimpleNew(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
+                if q.nbytes >= POOLED:
+                    array = new_output(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
+                else:
+                    array = cnp.PyArray_SimpleNew(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
                 base[0] = <char *>cnp.PyArray_DATA(array)
                 outs[i] = array
             else:
