@@ -470,6 +470,29 @@ def test_many_live_values():
     same_bits(jx, *values_of(jx))
 
 
+def test_long_rows_with_too_many_live_values_run_one_by_one():
+    def f(op, x):
+        s = op("broadcast_in_dim", op("reduce_sum", x, axes=(1,)), shape=x.aval.shape, dims=(0,))
+        ys = [op("mul", op("add", x, s), lit(float(k), x.aval)) for k in range(300)]
+        return [reduce(lambda a, b: op("add", a, b), ys[::-1])]
+
+    jx = jaxpr([(2, 16000)], f)
+    assert "group" not in steps(lower(jx))
+    close(jx, *values_of(jx))
+
+
+def test_what_a_loop_reads_is_made_by_a_group():
+    body = jaxpr([(3000,), (3000,)], lambda op, c, x: [op("add", c, x)])
+
+    def f(op, x, xs):
+        c = op("sin", op("mul", x, x))
+        return op("scan", c, xs, jaxpr=body, n_consts=0, n_carry=1, length=4, reverse=False)
+
+    jx = jaxpr([(3000,), (4, 3000)], f)
+    assert steps(lower(jx))[0] == "group"
+    close(jx, *values_of(jx))
+
+
 def test_long_chain():
     n = 5000
     jx = jaxpr([(2500,)], lambda op, x: chain(n)(op, x))

@@ -266,11 +266,10 @@ cdef class _Fuser:
                     inside[view.buffer] = inside.get(view.buffer, 0) + 1
             internal = {b for b, kind in group.values.items() if kind != LATER
                         and b.slot == ARENA and self.read.get(b, 0) == inside.get(b, 0)}
-            self.result.append(build(group.shape, group.split, group.whole_rows, instrs,
-                                     group.values, internal))
+            step = build(group.shape, group.split, group.whole_rows, instrs, group.values, internal)
+            self.result.extend([step] if step is not None else [instr.step for instr in instrs])
         self.result.extend(group.tail)
 
     cdef close_all(self):
         while self.open:
             self.close(next(iter(self.open.values())))
-

@@ -11,6 +11,7 @@ from .view import Buffer, _merge, dense, size_of
 BLOCK_BYTES = 8192        # of a register: few enough for the first cache, enough to repay dispatch
 LEAST_BLOCK = 128
 CACHE = 512 * 1024        # bytes of registers that stay close
+MOST_REGISTERS = 32 << 20 # bytes: more is not better than whole arrays
 SHORT = 64                # shorter rows are not worth a call each: operands are spread over the block
 CHUNK_NS = 10e3           # work of a chunk
 INSTR_NS = 8.0            # dispatch of an instruction
@@ -68,7 +69,10 @@ cdef class Code:
 
 
 cdef Step build(tuple shape, object split, bint whole_rows, list instrs, dict kinds, set internal):
-    """The step of a group; ``kinds`` are the values made in it, ``internal`` those only used in it."""
+    """The step of a group, or None where it would need too much memory a thread.
+
+    ``kinds`` are the values made in it, ``internal`` those only used in it.
+    """
     return _Builder(shape, split, whole_rows, instrs, kinds, internal).step()
 
 
@@ -353,6 +357,8 @@ cdef class _Builder:
         cdef list ints, buffers, offsets, strides, reuse
         self.emit()
         nbytes = self.allocate()
+        if nbytes > MOST_REGISTERS:
+            return None
         ints = [self.k, self.w, self.chunk, nbytes, len(self.before), len(self.code),
                 len(self.epilogues) // 6]
         code = self.before + self.code

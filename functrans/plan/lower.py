@@ -238,7 +238,7 @@ class Context:
             buffers.append(Buffer(scratch))
             offsets.append(0)
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
-                        cost + STEP_NS, data, False, None, len(outs) + bool(scratch)))
+                        cost + STEP_NS, data, False, None, len(outs)))
 
     # ----- kernels -------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ again when the array dies or is resized. Callers hold the GIL; the lock is for b
 import os
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport uint8_t, uintptr_t
+from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memmove, memset
 
