@@ -12,6 +12,7 @@ BLOCK_BYTES = 8192        # of a register: few enough for the first cache, enoug
 LEAST_BLOCK = 128
 CACHE = 512 * 1024        # bytes of registers that stay close
 MOST_REGISTERS = 32 << 20 # bytes: more is not better than whole arrays
+SHORT_STILL = 512         # the same for operands that need it only once a chunk
 SHORT = 64                # shorter rows are not worth a call each: operands are spread over the block
 CHUNK_NS = 10e3           # work of a chunk
 INSTR_NS = 8.0            # dispatch of an instruction
@@ -221,6 +222,16 @@ cdef class _Builder:
     cdef bint flat(self, Value v):
         return self.k == 1 or v.rows == v.cols * self.C
 
+    cdef bint still(self, Value v):
+        """Whether the value is an input, the same for all blocks."""
+        if v.number < self.n_out or (v.cols and self.w != self.C):
+            return False
+        walk = <tuple>self.strides[v.number]
+        for k in range(len(walk) - 1):
+            if walk[k]:
+                return False
+        return True
+
     cdef Value load(self, Value v):
         """The value spread over a register of its own, once for all that want it so."""
         cdef Value have
@@ -231,9 +242,7 @@ cdef class _Builder:
             return found
         have = self.loads[key] = self.register(FULL, v.size)
         # what is the same for all blocks is spread once a chunk
-        still = v.number >= self.n_out and not any(self.strides[v.number][:-1]) and (
-            v.cols == 0 or self.w == self.C)
-        have.pinned = still
+        have.pinned = still = self.still(v)
         (self.before if still else self.code).append(Code("load", f"copy:{v.size}", 0, (have, v)))
         return have
 
@@ -266,7 +275,8 @@ cdef class _Builder:
         cdef Py_ssize_t k, n = len(ins), still = -1
         for k in range(n):
             v = ins[k]
-            if (v.cols != 0 and v.cols != v.size) or (self.C < SHORT and not self.flat(v)):
+            if (v.cols != 0 and v.cols != v.size) or (not self.flat(v) and self.C < (
+                    SHORT_STILL if self.still(v) else SHORT)):
                 ins[k] = v = self.load(v)
             if v.cols == 0:
                 still = k
