@@ -257,6 +257,14 @@ def test_parts_of_a_program(steps):
     same(program.run(values), steps(jx).run(values))
 
 
+def test_moves_of_scalars():
+    def body(op, x):
+        y = op("add", op("pad", x, lit(0, aval((), F)), low=(), high=(), interior=()), x)
+        y = op("mul", op("slice", y, start=(), limit=(), stride=()), op("rev", y, axes=()))
+        return [op("transpose", y, perm=())]
+    assert lower(jaxpr([()], body)).run([1.5]) == [9.0]
+
+
 def test_only_where_it_pays(monkeypatch):
     monkeypatch.undo()
     jx = jaxpr([(16,)], lambda op, x: [op("mul", op("exp", x), op("sin", x))])

@@ -314,6 +314,8 @@ def _movement(sig: Sig) -> list[int]:
         numbered.append(np.arange(at, at + a.size).reshape(a.shape))
         at += a.size
     if sig.op.name == "pad":
+        if not sig.out.shape:
+            return [0]
         numbered[1] = numbered[1][()]
     return sig.op.reference(*numbered, **sig.params).ravel().tolist()
 
