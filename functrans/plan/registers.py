@@ -24,6 +24,8 @@ _CHEAP = frozenset([
     "mulsub", "submul", "mul3", "add3", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not",
     "max", "min", "sqrt", "convert", "isnan", "sign", "turn", "unless", "ret"])
 
+_NS = {op: 1.0 if op.partition(":")[0] in _CHEAP else NS_CALLED for op in _LABELS}
+
 Store = tuple[int, int, int]                # value, pointer, byte offset
 
 
@@ -37,7 +39,6 @@ class Code:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.ns = 0.0
-        self.text: list[str] = []
 
     def __len__(self) -> int:
         return len(self.numbers) // 2
@@ -45,17 +46,16 @@ class Code:
     def add(self, op: str, d: int = 0, a: int = 0, b: int = 0, c: int = 0) -> None:
         if d > MOST or a > MOST or b > MOST or c > MOST:
             raise TooLarge
-        self._put(op, d | a << 16 | b << 32 | c << 48)
+        if c >= 32768:
+            c -= 65536
+        self.numbers += (_LABELS[op], d | a << 16 | b << 32 | c << 48)
+        self.ns += _NS[op]
 
     def add_imm(self, op: str, d: int, a: int, imm: int) -> None:
         if d > MOST or a > MOST:
             raise TooLarge
-        self._put(op, d | a << 16 | (imm & 0xffffffff) << 32)
-
-    def _put(self, op: str, word: int) -> None:
-        self.numbers.append(_LABELS[op])
-        self.numbers.append(word - 2**64 if word >= 2**63 else word)
-        self.ns += 1.0 if op.partition(":")[0] in _CHEAP else NS_CALLED
+        self.numbers += (_LABELS[op], d | a << 16 | imm << 32)
+        self.ns += _NS[op]
 
 
 class Writer:
@@ -64,13 +64,15 @@ class Writer:
     def __init__(self, b: Elements, roots: Sequence[int]):
         self.b, self.code = b, Code()
         self.op, self.args = list(b.op), list(b.args)
+        self.computed = computed = [op not in ("const", "carry") and not op.startswith("load:")
+                                    for op in b.op]
         self.need = need = bytearray(len(b.op))
         self.uses = uses = [0] * len(b.op)
         for r in roots:
             need[r] = 1
             uses[r] += 1
         for i in range(len(b.op) - 1, -1, -1):
-            if need[i] and self._computed(i):
+            if need[i] and computed[i]:
                 for a in b.args[i]:
                     need[a] = 1
                     uses[a] += 1
@@ -86,10 +88,6 @@ class Writer:
         self.count = len(self.constants)                 # of registers
         self.position = 0
 
-    def _computed(self, i: int) -> bool:
-        op = self.b.op[i]
-        return op not in ("const", "carry") and not op.startswith("load:")
-
     def join(self, same: Sequence[int] | None = None) -> None:
         """Joins operations; ``same`` says in which part of the program each value is computed."""
         op, args, uses = self.op, self.args, self.uses
@@ -102,7 +100,7 @@ class Writer:
             x, y = args[i]
             for side, (p, q) in enumerate(((x, y), (y, x))):
                 inner = op[p]
-                if uses[p] != 1 or not inner.endswith(code) or not self._computed(p):
+                if uses[p] != 1 or not inner.endswith(code) or not self.computed[p]:
                     continue
                 pair = _JOINED.get((name, inner[:-4]))
                 if pair is None or (same is not None and same[p] != same[i]):
@@ -129,11 +127,12 @@ class Writer:
     def scheduled(self, values: Sequence[int], placed: bytearray) -> list[int]:
         """The computed ones among ``values``, in order, each load just before its first use."""
         order = []
+        need, computed, args, op = self.need, self.computed, self.args, self.op
         for i in values:
-            if not self.need[i] or not self._computed(i):
+            if not need[i] or not computed[i]:
                 continue
-            for a in self.args[i]:
-                if not placed[a] and self.op[a].startswith("load:"):
+            for a in args[i]:
+                if not placed[a] and op[a].startswith("load:"):
                     placed[a] = 1
                     order.append(a)
             placed[i] = 1
@@ -142,12 +141,14 @@ class Writer:
 
     def reckon(self, order: Sequence[int], start: int) -> None:
         """Notes last uses; position ``start + k`` is that of ``order[k]``."""
-        last, args = self.last, self.args
+        last, args, computed = self.last, self.args, self.computed
         for k, i in enumerate(order, start):
-            last[i] = max(last[i], k)
-            if self._computed(i):
+            if last[i] < k:
+                last[i] = k
+            if computed[i]:
                 for a in args[i]:
-                    last[a] = max(last[a], k)
+                    if last[a] < k:
+                        last[a] = k
 
     def write(self, i: int, wish: int = -1) -> None:
         """The instruction that makes value i, in register ``wish`` if that is given."""
@@ -157,8 +158,9 @@ class Writer:
             code.add_imm(op, d, args[0], self.b.imm[i])
             return
         registers = [home[a] for a in args]
-        for a in {*args}:
-            if self.last[a] <= self.position:
+        last, now = self.last, self.position
+        for k, a in enumerate(args):
+            if last[a] <= now and a not in args[:k]:
                 self.release(a)
         home[i] = d = wish if wish >= 0 else self.register()
         if op.startswith("integer_pow:"):
@@ -252,7 +254,7 @@ class Loop:
                 inside[i] = any([inside[a] for a in b.args[i]])
         w.join(inside)
         for i in range(n):                              # what a turn reads of outside stays
-            if w.need[i] and inside[i] and w._computed(i):
+            if w.need[i] and inside[i] and w.computed[i]:
                 for a in w.args[i]:
                     if not inside[a]:
                         w.last[a] = FOREVER

@@ -121,9 +121,8 @@ class Elements:
 
     def new(self, op: str, args: tuple[int, ...], imm: int, code: str) -> int:
         key = (op, args, imm)
-        found = self._memo.get(key)
-        if found is None:
-            found = self._memo[key] = len(self.op)
+        found = self._memo.setdefault(key, len(self.op))
+        if found == len(self.op):
             self.op.append(op)
             self.args.append(args)
             self.imm.append(imm)
