@@ -30,6 +30,22 @@ cdef extern from "abi.h":
         double ns
     int FT_OK, FT_EMEM, FT_EINTR, FT_ECALL
 
+cdef extern from "scalar_vm.h":
+    ctypedef union ft_reg:
+        int64_t i64
+    ctypedef struct ft_ins:
+        int64_t label
+    ctypedef struct ft_vm:
+        const ft_ins *ip
+        ft_reg *r
+        char **ptr
+        char **moving
+        const int64_t *by
+        int64_t nmoving
+        int64_t left
+    ctypedef int (*ft_vm_fn)(ft_vm *vm, int64_t *labels) noexcept nogil
+    int FT_VM_DONE, FT_VM_TURNS, FT_VM_END
+
 ctypedef void (*ft_range_fn)(void *ctx, int64_t lo, int64_t hi) noexcept nogil
 
 cdef ft_step_fn group_step() noexcept     # the driver of block groups

@@ -44,6 +44,8 @@ cdef extern from *:
         const ft_entry **parts
     const ft_level *ft_levels
     bint ft_supports(const char *level)
+    int FT_SCALAR_OPS
+    const char *ft_scalar_names
 
 cdef extern from "threads.h":
     void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil
@@ -124,8 +126,8 @@ def has(name):
 
 
 def names():
-    """The names of all kernels."""
-    return [n.decode() for n in _entries]
+    """The names of all kernels that can be called alone (an interpreter needs its program)."""
+    return [n.decode() for n in _entries if n != b"scalar"]
 
 
 def ns(name):
@@ -149,6 +151,18 @@ def levels():
 def table_hash():
     """The hash of the op table that the kernels were built from."""
     return FT_TABLE_HASH.decode()
+
+
+def scalar_labels():
+    """Of the interpreter of scalar programs: the label of each operation, by name."""
+    cdef int64_t *labels = <int64_t *>PyMem_Malloc(FT_SCALAR_OPS * sizeof(int64_t))
+    cdef int i
+    if labels == NULL:
+        raise MemoryError()
+    (<ft_vm_fn>find(b"scalar").kernel)(NULL, labels)
+    made = {name: labels[i] for i, name in enumerate(ft_scalar_names.decode().split())}
+    PyMem_Free(labels)
+    return made
 
 
 # ----- threads -----------------------------------------------------------------------------------

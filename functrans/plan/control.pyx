@@ -14,7 +14,8 @@ from cpython.ref cimport Py_INCREF
 import numpy as np
 cimport numpy as cnp
 
-from ..kernels.lib cimport FT_ECALL, FT_EINTR, FT_OK, ft_frame, ft_step, ft_step_fn
+from ..kernels.lib cimport (FT_ECALL, FT_EINTR, FT_OK, FT_VM_END, ft_frame, ft_ins, ft_reg, ft_step,
+                            ft_step_fn, ft_vm, ft_vm_fn)
 
 cnp.import_array()
 
@@ -190,6 +191,55 @@ cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
     return FT_OK
 
 
+# ----- scalar loops --------------------------------------------------------------------------
+
+# ints: turns (-1: until the test fails), number of constants, bytes of the registers, of fixed and
+# of moving pointers, instructions before the body, before the end, turns between two looks at the
+# clock; then the operand of each pointer, where the moving ones start, by how much they move, the
+# constants, the instructions. The last operand is the scratch: registers, then pointers.
+
+cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef const int64_t *n = s.ints
+    cdef int64_t turns = n[0], n_fixed = n[3], n_moving = n[4], look_after = n[7], k, done, code
+    cdef const int64_t *which = n + 8
+    cdef const int64_t *start = which + n_fixed + n_moving
+    cdef const int64_t *by = start + n_moving
+    cdef const int64_t *constants = by + n_moving
+    cdef const ft_ins *program = <const ft_ins *>(constants + n[1])
+    cdef char *scratch = FT_PTR(s, f, s.nopnd - 1)
+    cdef ft_vm vm
+    cdef ft_vm_fn interpret = <ft_vm_fn>s.kernel
+    cdef double per_turn = BUDGET / look_after
+    cdef run_state *state = <run_state *>f.run
+    vm.r = <ft_reg *>scratch
+    vm.ptr = <char **>(scratch + n[2])
+    vm.moving = vm.ptr + n_fixed
+    vm.by = by
+    vm.nmoving = n_moving
+    for k in range(n[1]):
+        vm.r[k].i64 = constants[k]
+    for k in range(n_fixed + n_moving):
+        vm.ptr[k] = FT_PTR(s, f, <int>which[k])
+    for k in range(n_moving):
+        vm.moving[k] += start[k]
+    vm.ip = program
+    interpret(&vm, NULL)
+    vm.ip = program + n[5]
+    while turns != 0:
+        done = look_after if turns < 0 else min(turns, look_after)
+        vm.left = done
+        if interpret(&vm, NULL) == FT_VM_END:
+            break
+        if turns > 0:
+            turns -= done
+        code = turn(state, done * per_turn)
+        if code != FT_OK:
+            return <int>code
+    vm.ip = program + n[6]
+    interpret(&vm, NULL)
+    return FT_OK
+
+
 # ----- cond ----------------------------------------------------------------------------------
 
 # ints: number of outputs, of arguments, of branches; operands: outputs; index, arguments, scratch
@@ -258,4 +308,6 @@ cdef ft_step_fn control_step(str kind):
         return run_cond
     if kind == "python":
         return run_python
+    if kind == "scalar_loop":
+        return run_scalar_loop
     return NULL

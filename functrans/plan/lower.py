@@ -17,6 +17,7 @@ from ..errors import NotSupportedError, format_location
 from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
 from ..kernels.lib import load_blas
+from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
 from .fuse import FUSE_FROM, fuse
@@ -66,7 +67,8 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
 
 
 def _inner(jaxpr: Jaxpr, fused: bool, carries: Sequence[tuple[int, int]] = ()) -> Program:
-    return bodies.get((jaxpr, fused, *carries), lambda: lower(jaxpr, carries, fused=fused))
+    return bodies.get((jaxpr, fused, clusters.enabled, *carries),
+                      lambda: lower(jaxpr, carries, fused=fused))
 
 
 def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
@@ -276,25 +278,33 @@ class Context:
     def inline(self, jaxpr: Jaxpr, views: Sequence[View]) -> list[View]:
         """Emits the steps of ``jaxpr`` here."""
         env: dict[Var, View] = dict(zip(jaxpr.invars, views, strict=True))
-        literal, elementwise = self.literal, self.elementwise
-        for e in jaxpr.eqns:
-            sig = e.sig
-            self._eqn = e
-            operands = [env[x] if type(x) is Var else literal(x) for x in e.inputs]
-            rule = sig.op.lower
-            if rule == "elementwise":
-                env[e.outs[0]] = elementwise(e, operands)[0]
-            elif rule is None:
-                raise self._unsupported(f"{sig.op.name} cannot run", sig.op.why.get("lower"))
+        for e in clusters.groups(jaxpr):
+            if type(e) is clusters.Cluster:
+                clusters.lower_cluster(self, e, env)
             else:
-                results = rule(self, e, operands)
-                for v, aval, view in zip(e.outs, sig.outs, results, strict=True):
-                    if view.shape != aval.shape or view.dtype != aval.dtype:
-                        raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
-                    env[v] = view
-        return [env[x] if type(x) is Var else literal(x) for x in jaxpr.outs]
+                self.lower_eqn(e, env)
+        return [env[x] if type(x) is Var else self.literal(x) for x in jaxpr.outs]
+
+    def lower_eqn(self, e: Eqn, env: dict[Var, View]) -> None:
+        sig = e.sig
+        self._eqn = e
+        operands = [env[x] if type(x) is Var else self.literal(x) for x in e.inputs]
+        rule = sig.op.lower
+        if rule == "elementwise":
+            env[e.outs[0]] = self.elementwise(e, operands)[0]
+        elif rule is None:
+            raise self._unsupported(f"{sig.op.name} cannot run", sig.op.why.get("lower"))
+        else:
+            results = rule(self, e, operands)
+            for v, aval, view in zip(e.outs, sig.outs, results, strict=True):
+                if view.shape != aval.shape or view.dtype != aval.dtype:
+                    raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
+                env[v] = view
 
     def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+        scalar = clusters.scan(self, eqn, views)
+        if scalar is not None:
+            return scalar
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
         body = _inner(p["jaxpr"], self.fused, [(n_consts + k, k) for k in range(n_carry)])
@@ -312,6 +322,9 @@ class Context:
         return outs
 
     def while_loop(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+        scalar = clusters.while_loop(self, eqn, views, UNKNOWN_NS)
+        if scalar is not None:
+            return scalar
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body

@@ -357,7 +357,7 @@ cdef class Program:
                 continue
             ints = [s.ints[k] for k in range(s.nint)]
             lines.append(f"{indent}{i:4} {self.names[i]} {shape} {', '.join(operands)}"
-                         + (f" ints={ints}" if ints else ""))
+                         + (f" ints={ints}" if 0 < len(ints) < 40 else ""))
             if self.names[i] == "python":
                 lines.append(f"{indent}     {(<object>s.data)[0]}")
         for part in self.parts:
@@ -397,6 +397,8 @@ cdef set_kernel(ft_step *step, str name):
             raise ValueError(f"there is no kernel {name}")
         step.run = entry.run
         step.kernel = entry.kernel
+    elif name == "scalar_loop":
+        step.kernel = find(b"scalar").kernel
 
 
 cdef inline bint fits(cnp.ndarray a, port *q) noexcept:

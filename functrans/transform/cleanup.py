@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.core import Jaxpr, Lit, Var, eqn, lit
+from . import loops
 
 
 def cleanup(jaxpr: Jaxpr) -> Jaxpr:
@@ -24,6 +25,10 @@ def cleanup(jaxpr: Jaxpr) -> Jaxpr:
         if op.c is not None and inputs and all(type(x) is Lit for x in inputs):
             new[e.outs[0]] = _fold(e, inputs)
             continue
+        if op.name in loops.NAMES:
+            e, merged = loops.tidy(e, inputs, cleanup)
+            inputs = e.inputs
+            new.update(merged)
         key = (e.sig, inputs)
         before = seen.get(key)
         if before is not None:
@@ -40,6 +45,8 @@ def _live(eqns, outs) -> list:
     live = []
     for e in reversed(eqns):
         if not needed.isdisjoint(e.outs):
+            if e.op.name == "scan":
+                e = loops.narrow(e, needed, cleanup)
             live.append(e)
             needed.update([x for x in e.inputs if type(x) is Var])
     return live[::-1]
