@@ -239,60 +239,6 @@ def test_scatter(op, code, mode):
         same(got, want)
 
 
-# ----- products ----------------------------------------------------------------------------------
-
-
-def matmul(code, a, b, out, cost=0.0):
-    batch, m, k = a.shape
-    n = b.shape[2]
-    strides = [(*out.strides, 0), (a.strides[0], a.strides[1], 0, a.strides[2]),
-               (b.strides[0], 0, b.strides[2], b.strides[1])]
-    lib.call(f"matmul:{code}", [out], [a, b], (batch, m, n, k), (), strides, cost)
-    return out
-
-
-def layouts(x):
-    """The same matrices, laid out in ways that BLAS can and cannot read."""
-    yield x
-    yield np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1)
-    yield np.repeat(np.repeat(x, 2, axis=1), 3, axis=2)[:, ::2, ::3]
-    yield x[:, ::-1, ::-1].copy()[:, ::-1, ::-1]
-
-
-SHAPES = [(1, 1, 1, 1), (2, 3, 4, 5), (3, 1, 7, 30), (3, 7, 1, 30), (2, 1, 1, 2100), (1, 17, 33, 9),
-          (1, 5, 40, 0), (0, 2, 2, 2), (2, 0, 3, 4), (1, 65, 70, 33), (2, 9, 8, 64),
-          (1, 130, 20, 70)]
-
-
-@pytest.mark.parametrize("blas", [False, True])
-@pytest.mark.parametrize("code", CODES)
-def test_matmul(code, blas):
-    if blas and (code not in codegen.FLOATS or not lib.load_blas()):
-        pytest.skip("only floats have BLAS")
-    rng = rng_of("matmul" + code)
-    large = [(1, 150, 140, 130), (1, 1, 200, 180), (1, 200, 1, 180)]
-    for batch, m, n, k in SHAPES + (large if code in codegen.FLOATS else []):
-        a, b = (tame(code, s, rng) for s in ((batch, m, k), (batch, k, n)))
-        want = np.matmul(a, b) if code != "b1" else np.matmul(a.astype(int), b.astype(int)) > 0
-        for la in layouts(a):
-            for lb in layouts(b):
-                for out in (np.full((batch, m, n), 1, a.dtype),
-                            np.full((batch, n, m), 1, a.dtype).transpose(0, 2, 1),
-                            np.full((batch, m, n, 2), 1, a.dtype)[..., 0]):
-                    got = matmul(code, la, lb, out)
-                    if code in codegen.FLOATS:
-                        np.testing.assert_allclose(got, want, rtol=(k + 8) * np.finfo(a.dtype).eps)
-                    else:
-                        same(np.ascontiguousarray(got), want)
-
-
-def test_matmul_overwrites_nan():
-    lib.load_blas()
-    for m, n, k in ((2, 2, 2), (300, 1, 300), (1, 300, 300), (150, 150, 150)):
-        got = matmul("f64", np.ones((1, m, k)), np.ones((1, k, n)), np.full((1, m, n), np.nan))
-        same(got, np.full((1, m, n), float(k)))
-
-
 # ----- threads ---------------------------------------------------------------------------------
 
 

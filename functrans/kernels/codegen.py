@@ -27,9 +27,10 @@ OPERANDS = "xyz"
 HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
            "move.h", "index.h", "matmul.h", "reduce_body.h", "arg_body.h", "cumulative_body.h",
            "logsumexp_body.h", "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h",
-           "fastmath.h", "fastmath_body.h", "fastmath_f64.h", "fastmath_f32.h", "scalar_vm.h")
+           "gemm_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h", "fastmath_f32.h",
+           "scalar_vm.h")
 SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c", "group.c")
-PARTS = ("float", "int", "convert", "reduce", "other", "scalar")
+PARTS = ("float", "int", "convert", "reduce", "other", "scalar", "product")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan"}
@@ -272,7 +273,8 @@ def include(body: str, **defines: str) -> str:
     lines = []
     for name, text in defines.items():
         args = {"FT_COMB": "(a, b)", "FT_VCOMB": "(a, b)", "FT_BEATS": "(a, b)",
-                "FT_MAD": "(a, b, c)", "FT_VMAD": "(a, b, c)", "FT_NAME": "(part)"}.get(name, "")
+                "FT_ADD": "(a, b)", "FT_VADD": "(a, b)", "FT_MAD": "(a, b, c)",
+                "FT_VMAD": "(a, b, c)", "FT_NAME": "(part)"}.get(name, "")
         lines.append(f"#define {name}{args} {text}\n")
     return "".join(lines) + f'#include "{body}"\n' + "".join(f"#undef {n}\n" for n in defines)
 
@@ -349,15 +351,22 @@ def other_part() -> Part:
                              FT_COMB=text))
             part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&{name}kernel", 1.0)
 
+    return part
+
+
+def product_part() -> Part:
+    part = Part("product")
     for code in CODES:
         scalar, vector = "((T)((c) + (a) * (b)))", "((c) + (a) * (b))"
         if code == "b1":
             scalar, vector = "((T)((c) | ((a) & (b))))", "((c) | ((a) & (b)))"
         elif code in FLOATS:
             scalar, vector = f"FT_MAD_{code}(a, b, c)", f"FT_VMAD_{code}(a, b, c)"
+        sign = "|" if code == "b1" else "+"
+        more = {"FT_MM_FLOAT": "1"} if code in FLOATS else {}
         part.add(include("matmul_body.h", T=C_TYPE[code], FT_NAME=f"mm_{code}_##part",
-                         FT_MAD=scalar, FT_VMAD=vector,
-                         FT_BLAS={"f32": "1", "f64": "2"}.get(code, "0")))
+                         FT_MAD=scalar, FT_VMAD=vector, FT_ADD=f"((T)((a) {sign} (b)))",
+                         FT_VADD=f"((a) {sign} (b))", **more))
         part.entry(f"matmul:{code}", "ft_run_matmul", f"&mm_{code}_kernel", NS_PLAIN)
     return part
 
@@ -384,7 +393,8 @@ def levels_header(levels: list[str]) -> str:
 def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
-    parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), scalar_part()]
+    parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), scalar_part(),
+             product_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)
     for name, text in files.items():

@@ -1,8 +1,7 @@
-"""Kernels by name, the instruction-set level in use, threads, and BLAS when it is wanted."""
+"""Kernels by name, the instruction-set level in use, and threads."""
 import os
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cimport numpy as cnp
@@ -15,7 +14,6 @@ cdef extern from *:
     #include <string.h>
     #include "ft_levels.h"
     #include "threads.h"
-    #include "matmul.h"
 
     /* The features of a level, and that the system saves its registers (libgcc asks both). */
     static int ft_supports(const char *level)
@@ -57,17 +55,8 @@ cdef extern from "threads.h":
 cdef extern from "driver.h":
     int ft_run_group(const ft_step *step, ft_frame *frame) noexcept nogil
 
-cdef extern from "matmul.h":
-    ctypedef struct ft_blas_table:
-        void *dgemm
-        void *sgemm
-        void *dgemv
-        void *sgemv
-    ft_blas_table ft_blas
-
 cdef dict _entries = {}          # name -> (part, index)
 cdef int _level = -1
-cdef int _asked_threads = 0      # set_num_threads was called: BLAS follows when it is loaded
 
 
 cdef const ft_entry *find(bytes name) noexcept:
@@ -179,72 +168,10 @@ def get_num_threads():
 
 
 def set_num_threads(n):
-    """Sets the number of threads that kernels, and SciPy's BLAS if it is loaded, may use."""
-    global _asked_threads
+    """Sets the number of threads that kernels may use."""
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"the number of threads must be a positive integer, got {n!r}")
     ft_set_num_threads(n)
-    _asked_threads = n
-    if ft_blas.dgemm != NULL:
-        _limit_blas(n)
-
-
-def _limit_blas(n):
-    """Best effort: SciPy's OpenBLAS, found among the objects that are loaded already."""
-    import ctypes
-    try:
-        with open("/proc/self/maps") as f:
-            paths = {line.split(maxsplit=5)[5].strip() for line in f if "openblas" in line}
-    except (OSError, IndexError):
-        return
-    for path in paths:
-        try:
-            library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-        except OSError:
-            continue
-        for symbol in ("scipy_openblas_set_num_threads", "openblas_set_num_threads"):
-            if hasattr(library, symbol):
-                getattr(library, symbol)(ctypes.c_int(n))
-                break
-
-
-# ----- BLAS --------------------------------------------------------------------------------------
-
-
-cdef void *_capsule(table, name, real) except? NULL:
-    # the signature is checked, so that a BLAS with other integers is refused rather than crashed
-    capsule = table[name]
-    cdef const char *signature = PyCapsule_GetName(capsule)
-    text = (<bytes>signature).decode()
-    if "int *" not in text or "long" in text or "int64" in text or not text.startswith("void ("):
-        return NULL
-    return PyCapsule_GetPointer(capsule, signature)
-
-
-def load_blas():
-    """Takes SciPy's BLAS for large float products (importing it is slow, so it waits until one
-    is planned). Returns whether it is there; without it the own loops do the work."""
-    if ft_blas.dgemm != NULL:
-        return True
-    try:
-        import scipy.linalg.cython_blas as module
-    except ImportError:
-        return False
-    table = module.__pyx_capi__
-    cdef void *d = _capsule(table, "dgemm", "d")
-    cdef void *s = _capsule(table, "sgemm", "s")
-    cdef void *dv = _capsule(table, "dgemv", "d")
-    cdef void *sv = _capsule(table, "sgemv", "s")
-    if d == NULL or s == NULL or dv == NULL or sv == NULL:
-        return False
-    ft_blas.dgemm, ft_blas.sgemm, ft_blas.dgemv, ft_blas.sgemv = d, s, dv, sv
-    if _asked_threads:
-        _limit_blas(_asked_threads)
-    return True
-
-
-def blas_loaded():
-    return ft_blas.dgemm != NULL
 
 
 # ----- one step, for tests and benchmarks --------------------------------------------------------

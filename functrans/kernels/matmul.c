@@ -1,233 +1,330 @@
-/* The driver of matrix products: own loops, or BLAS for large float ones. */
+/* The driver of matrix products: which path a product takes, and how it is cut into tasks.
+ *
+ * Both follow from shape and strides alone, so results do not depend on the number of threads. */
 #include "matmul.h"
 
-#include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "driver.h"
 
-ft_blas_table ft_blas;
+/* Multiply-adds from which packing pays, and `few` beats the loops for small products (measured). */
+#define PACK_FROM (224.0 * 224 * 224)
+#define FEW_FROM 4096.0
+#define TASK 1e5               /* multiply-adds of a task of small products */
+#define ROWS 64                /* its rows, if they are many */
 
-/* Multiply-adds above which a BLAS call beats the own loops (measured): products, and with a vector. */
-#define GEMM_FROM (128.0 * 128 * 128)
-#define GEMV_FROM 16384.0
-#define ROWS 64                /* rows of one task of the own loops */
-#define STACK_SCRATCH 8192
+/* ----- workspaces ---------------------------------------------------------------------------- */
+
+/* Kept between products: fresh pages cost as much as the packing. */
+#define KEEP 2
+#define KEEP_BYTES (16 << 20)
 
 typedef struct {
-    const ft_step *s;
-    ft_frame *f;
+    size_t size;
+    char pad[56];              /* what follows is aligned to 64 bytes */
+} space;
+
+static _Atomic(space *) kept[KEEP];
+
+static char *space_take(size_t size)
+{
+    for (int i = 0; i < KEEP; i++) {
+        space *s = atomic_exchange(&kept[i], NULL);
+        if (s && s->size >= size)
+            return (char *)(s + 1);
+        free(s);
+    }
+    size = (size + 4095) & ~(size_t)4095;
+    space *s = aligned_alloc(64, size + sizeof(space));
+    if (!s)
+        return NULL;
+    s->size = size;
+    return (char *)(s + 1);
+}
+
+static void space_give(char *p)
+{
+    space *s = (space *)p - 1;
+    for (int i = 0; i < KEEP && s->size <= KEEP_BYTES; i++) {
+        space *none = NULL;
+        if (atomic_compare_exchange_strong(&kept[i], &none, s))
+            return;
+    }
+    free(s);
+}
+
+/* ----- small products ------------------------------------------------------------------------ */
+
+/* One product, or equal ones at distances `so`, `sa` and `sb`. */
+typedef struct {
+    const ft_matmul *kernel;
+    char *out;
+    const char *a, *b;
     ft_mm d;
-    int64_t row_blocks;
-    int error;
-} own_ctx;
+    int64_t batch, so, sa, sb;
+    double cost;               /* of all, nanoseconds on one thread */
+    int64_t rows, cols, row_tasks, col_tasks;        /* of a task; tasks of one product */
+    char *packed;
+    int add;
+} product;
 
-static void own_range(void *ctx, int64_t lo, int64_t hi)
+static int64_t parts(int64_t n, int64_t of) { return (n + of - 1) / of; }
+
+/* Task u of one product: where it starts, and d cut to it. */
+static void cut(const product *p, int64_t u, int64_t *row, int64_t *col, ft_mm *d)
 {
-    own_ctx *c = ctx;
-    const ft_step *s = c->s;
-    const ft_matmul *kernel = s->kernel;
-    const int64_t *so = s->opnd[0].strides, *sa = s->opnd[1].strides, *sb = s->opnd[2].strides;
-    char *out = FT_PTR(s, c->f, 0);
-    const char *a = FT_PTR(s, c->f, 1), *b = FT_PTR(s, c->f, 2);
-    char local[STACK_SCRATCH] __attribute__((aligned(64)));
-    char *scratch = local;
-    int64_t need = ft_mm_scratch(c->d.k);
-    if (need > STACK_SCRATCH && !(scratch = aligned_alloc(64, need))) {
-        c->error = FT_EMEM;
-        return;
-    }
+    *row = u / p->col_tasks * p->rows;
+    *col = u % p->col_tasks * p->cols;
+    *d = p->d;
+    d->m = ft_lesser(p->rows, p->d.m - *row);
+    d->n = ft_lesser(p->cols, p->d.n - *col);
+}
+
+static void small_range(void *ctx, int64_t lo, int64_t hi)
+{
+    const product *p = ctx;
+    char scratch[FT_MM_SCRATCH] __attribute__((aligned(64)));
+    int64_t tasks = p->row_tasks * p->col_tasks, row, col;
     for (int64_t u = lo; u < hi; u++) {
-        int64_t batch = u / c->row_blocks, row = (u % c->row_blocks) * ROWS;
-        ft_mm d = c->d;
-        if (u % c->row_blocks < c->row_blocks - 1)
-            d.m = ROWS;
-        else                                 /* the last takes the rest: one row alone could take */
-            d.m -= row;                      /* another path and give other bits */
-        kernel->run(out + batch * so[0] + row * d.om, a + batch * sa[0] + row * d.am,
-                    b + batch * sb[0], &d, scratch);
+        int64_t i = u / tasks;
+        ft_mm d;
+        cut(p, u % tasks, &row, &col, &d);
+        p->kernel->run(p->out + i * p->so + row * d.om + col * d.on, p->a + i * p->sa + row * d.am,
+                       p->b + i * p->sb + col * d.bn, &d, scratch);
     }
-    if (scratch != local)
-        free(scratch);
 }
 
-/* ----- BLAS ------------------------------------------------------------------------------------ */
-
-/* A matrix as BLAS sees it: column-major with leading dimension, maybe to be transposed. */
-typedef struct {
-    char *p, *owned;
-    char trans;
-    int ld;
-} operand;
-
-/* A BLAS axis pair: unit stride along `fast`, a whole positive leading dimension along `slow`. */
-static int leading(int64_t fast_n, int64_t slow_n, int64_t fast, int64_t slow, int64_t size, int *ld)
+static int small(product *p)
 {
-    if (fast_n > 1 && fast != size)
-        return 0;
-    if (slow_n <= 1) {
-        *ld = (int)(fast_n > 1 ? fast_n : 1);
-        return 1;
+    double work = (double)p->d.m * p->d.n * p->d.k;
+    p->rows = p->d.m;
+    p->cols = p->d.n;
+    /* Vectors go whole: a task of one row or column alone could take another path in `run`. */
+    if (work > TASK && p->d.m > ROWS + 1 && p->d.n > 1)
+        p->rows = p->d.m % ROWS == 1 ? ROWS + 2 : ROWS;
+    if (work > TASK && p->d.m > 1 && p->d.m <= ROWS && p->d.n > 4 * ROWS)
+        p->cols = 2 * ROWS + (p->d.n % (2 * ROWS) == 1 ? 2 : 0);
+    p->row_tasks = parts(p->d.m, p->rows);
+    p->col_tasks = parts(p->d.n, p->cols);
+    double one = work / (double)(p->row_tasks * p->col_tasks);
+    int64_t chunk = one > TASK ? 1 : (int64_t)(TASK / (one + 16)) + 1;
+    ft_parallel(small_range, p, p->batch * p->row_tasks * p->col_tasks, chunk, p->cost);
+    return FT_OK;
+}
+
+/* ----- large products: see gemm_body.h ------------------------------------------------------- */
+
+#define PACKED_BYTES (8 << 20)     /* of b at once: the last cache's */
+#define PACKED_K 2048
+#define STRIPS_BYTES (512 << 10)   /* of a task, for one block of k: the second cache's */
+#define TASKS 16
+
+static void pack_range(void *ctx, int64_t lo, int64_t hi)
+{
+    const product *p = ctx;
+    int64_t strips = parts(p->d.n, p->kernel->gemm->nr);
+    for (int64_t u = lo; u < hi; u++)
+        p->kernel->gemm->pack(p->packed, p->b, &p->d, u / strips, u % strips);
+}
+
+static void block_range(void *ctx, int64_t lo, int64_t hi)
+{
+    const product *p = ctx;
+    int64_t strips = parts(p->d.n, p->kernel->gemm->nr), row, col;
+    for (int64_t u = lo; u < hi; u++) {
+        ft_mm d;
+        row = u / p->col_tasks * p->rows;
+        col = u % p->col_tasks * p->cols;
+        d = p->d;
+        d.m = ft_lesser(p->rows, p->d.m - row);
+        p->kernel->gemm->block(p->out + row * d.om, p->a + row * d.am, p->packed, &d, col,
+                               ft_lesser(col + p->cols, strips), p->add);
     }
-    if (slow % size || slow / size < fast_n || slow / size < 1 || slow / size > INT_MAX)
-        return 0;
-    *ld = (int)(slow / size);
-    return 1;
 }
 
-static void copy_plane(char *out, const char *in, int64_t rows, int64_t cols, int64_t so0, int64_t so1,
-                       int64_t si0, int64_t si1, int64_t size)
+/* Rows and strips of a task: enough tasks for a team, wide enough to use a packed row of a often. */
+static void tasks_of(product *p)
 {
-    for (int64_t i = 0; i < rows; i += 16)              /* tiles, as one side may be transposed */
-        for (int64_t j = 0; j < cols; j += 16)
-            for (int64_t r = i; r < ft_lesser(i + 16, rows); r++)
-                for (int64_t c = j; c < ft_lesser(j + 16, cols); c++) {
-                    char *o = out + r * so0 + c * so1;
-                    const char *x = in + r * si0 + c * si1;
-                    if (size == 8)
-                        *(int64_t *)o = *(const int64_t *)x;
-                    else
-                        *(int32_t *)o = *(const int32_t *)x;
-                }
+    const ft_gemm *g = p->kernel->gemm;
+    int64_t strips = parts(p->d.n, g->nr);
+    int64_t most = STRIPS_BYTES / (FT_MM_KC * g->nr * p->kernel->size);
+    int64_t groups = parts(strips, most < 1 ? 1 : most), blocks = 16;
+    while (blocks > 4 && parts(p->d.m, blocks * g->mr) * groups < TASKS)
+        blocks /= 2;
+    p->rows = blocks * g->mr;
+    p->cols = parts(strips, groups);
+    p->row_tasks = parts(p->d.m, p->rows);
+    p->col_tasks = parts(strips, p->cols);
 }
 
-/* The rows x cols matrix for a column-major product that needs it as it is ('N'). */
-static int prepare(operand *m, const char *p, int64_t rows, int64_t cols, int64_t sr, int64_t sc,
-                   int64_t size)
+static int large(const product *whole)
 {
-    m->p = (char *)p;
-    m->owned = NULL;
-    m->trans = 'N';
-    if (leading(rows, cols, sr, sc, size, &m->ld))
-        return FT_OK;
-    m->trans = 'T';
-    if (leading(cols, rows, sc, sr, size, &m->ld))
-        return FT_OK;
-    m->owned = m->p = malloc(rows * cols * size);
-    if (!m->p)
+    product p = *whole;
+    const ft_mm d = whole->d;
+    const ft_gemm *g = p.kernel->gemm;
+    int64_t ks = ft_lesser(d.k, PACKED_K), size = p.kernel->size;
+    int64_t ns = parts(ft_lesser(d.n, PACKED_BYTES / (ks * size)), g->nr) * g->nr;
+    if (!(p.packed = space_take(ks * ns * size)))
         return FT_EMEM;
-    m->trans = 'N';
-    m->ld = (int)rows;
-    copy_plane(m->p, p, rows, cols, size, rows * size, sr, sc, size);
+    double per = p.cost / ((double)p.batch * d.m * d.n * d.k);
+    for (int64_t i = 0; i < whole->batch; i++)
+        for (int64_t j = 0; j < d.n; j += ns)
+            for (int64_t k = 0; k < d.k; k += ks) {
+                p.d.n = ft_lesser(ns, d.n - j);
+                p.d.k = ft_lesser(ks, d.k - k);
+                p.out = whole->out + i * p.so + j * d.on;
+                p.a = whole->a + i * p.sa + k * d.ak;
+                p.b = whole->b + i * p.sb + k * d.bk + j * d.bn;
+                p.add = k > 0;
+                tasks_of(&p);
+                int64_t pieces = parts(p.d.k, FT_MM_KC) * parts(p.d.n, g->nr);
+                double packing = p.cost > 0 ? 0.5 * (double)(p.d.k * p.d.n) : 0;
+                ft_parallel(pack_range, &p, pieces, parts(pieces, TASKS), packing);
+                ft_parallel(block_range, &p, p.row_tasks * p.col_tasks, 1,
+                            per * (double)d.m * (double)p.d.n * (double)p.d.k);
+            }
+    space_give(p.packed);
     return FT_OK;
 }
 
-/* n == 1: out[m] = a[m, k] b[k]. -1: not for gemv, a vector's stride does not fit. */
-static int gemv(const ft_matmul *kernel, char *out, const char *a, const char *b, const ft_mm *d)
-{
-    int64_t size = kernel->size;
-    operand m;
-    if (d->om <= 0 || d->om % size || d->bk <= 0 || d->bk % size || d->om / size > INT_MAX ||
-        d->bk / size > INT_MAX)
-        return -1;
-    int e = prepare(&m, a, d->m, d->k, d->am, d->ak, size);
-    if (e)
-        return e;
-    int rows = (int)(m.trans == 'N' ? d->m : d->k), cols = (int)(m.trans == 'N' ? d->k : d->m);
-    int incx = (int)(d->bk / size), incy = (int)(d->om / size);
-    for (int64_t i = 0; i < d->m; i++)      /* some BLAS multiply what is there by beta = 0 */
-        memset(out + i * d->om, 0, size);
-    if (kernel->blas == 2) {
-        double one = 1, zero = 0;
-        ft_blas.dgemv(&m.trans, &rows, &cols, &one, (double *)m.p, &m.ld, (double *)b, &incx, &zero,
-                      (double *)out, &incy);
-    } else {
-        float one = 1, zero = 0;
-        ft_blas.sgemv(&m.trans, &rows, &cols, &one, (float *)m.p, &m.ld, (float *)b, &incx, &zero,
-                      (float *)out, &incy);
-    }
-    free(m.owned);
-    return FT_OK;
-}
+/* ----- few columns --------------------------------------------------------------------------- */
 
-static int gemm(const ft_matmul *kernel, char *out, const char *a, const char *b, const ft_mm *d)
+static void few_range(void *ctx, int64_t lo, int64_t hi)
 {
-    int64_t size = kernel->size;
-    operand ma, mb;
-    int ldc, e;
-    char *packed = NULL, *c = out;
-    if (!leading(d->m, d->n, d->om, d->on, size, &ldc)) {
-        if (leading(d->n, d->m, d->on, d->om, size, &ldc)) {     /* row-major output: transpose all */
-            ft_mm t = ft_mm_transposed(d);
-            return gemm(kernel, out, b, a, &t);
+    const product *p = ctx;
+    for (int64_t u = lo; u < hi; u++) {
+        int64_t i = u / p->row_tasks, row = u % p->row_tasks * p->rows;
+        ft_mm d = p->d;
+        d.m = ft_lesser(p->rows, p->d.m - row);
+        const char *a = p->a + i * p->sa + row * d.am, *b = p->b + i * p->sb;
+        char *out = p->out + i * p->so + row * d.om;
+        for (int64_t k = 0; k < p->d.k; k += FT_MM_FEW_KC) {
+            d.k = ft_lesser(FT_MM_FEW_KC, p->d.k - k);
+            p->kernel->gemm->few(out, a + k * d.ak, b + k * d.bk, &d, k > 0);
         }
-        if (!(c = packed = malloc(d->m * d->n * size)))
-            return FT_EMEM;
-        ldc = (int)d->m;
     }
-    if ((e = prepare(&ma, a, d->m, d->k, d->am, d->ak, size))) {
-        free(packed);
-        return e;
-    }
-    if ((e = prepare(&mb, b, d->k, d->n, d->bk, d->bn, size))) {
-        free(packed);
-        free(ma.owned);
-        return e;
-    }
-    int m = (int)d->m, n = (int)d->n, k = (int)d->k;
-    if (kernel->blas == 2) {
-        double one = 1, zero = 0;
-        ft_blas.dgemm(&ma.trans, &mb.trans, &m, &n, &k, &one, (double *)ma.p, &ma.ld, (double *)mb.p,
-                      &mb.ld, &zero, (double *)c, &ldc);
-    } else {
-        float one = 1, zero = 0;
-        ft_blas.sgemm(&ma.trans, &mb.trans, &m, &n, &k, &one, (float *)ma.p, &ma.ld, (float *)mb.p,
-                      &mb.ld, &zero, (float *)c, &ldc);
-    }
-    if (packed)
-        copy_plane(out, packed, d->m, d->n, d->om, d->on, size, d->m * size, size);
-    free(packed);
-    free(ma.owned);
-    free(mb.owned);
+}
+
+static int few(product *p)
+{
+    /* multiples of 64, so that vectors and groups of rows are whole */
+    int64_t rows = (int64_t)(2e4 / (double)p->d.k / (double)p->d.n) & ~(int64_t)63;
+    p->rows = rows < 64 ? 64 : rows;
+    p->row_tasks = parts(p->d.m, p->rows);
+    int64_t chunk = (int64_t)(2e4 / ((double)ft_lesser(p->rows, p->d.m) * p->d.k * p->d.n)) + 1;
+    ft_parallel(few_range, p, p->batch * p->row_tasks, chunk, p->cost);
     return FT_OK;
 }
 
-static int blas_product(const ft_matmul *kernel, char *out, const char *a, const char *b,
-                        const ft_mm *d)
+/* ----- the step ------------------------------------------------------------------------------ */
+
+static product transposed(const product *p)
 {
-    if (d->n == 1 || d->m == 1) {
-        ft_mm t = ft_mm_transposed(d);
-        int e = d->n == 1 ? gemv(kernel, out, a, b, d) : gemv(kernel, out, b, a, &t);
-        if (e >= 0)
-            return e;
-    }
-    return gemm(kernel, out, a, b, d);
+    product t = *p;
+    t.d = ft_mm_transposed(&p->d);
+    t.a = p->b;
+    t.b = p->a;
+    t.sa = p->sb;
+    t.sb = p->sa;
+    return t;
 }
 
-/* ----- the step -------------------------------------------------------------------------------- */
-
-static int use_blas(const ft_matmul *kernel, const ft_mm *d)
+static int run(const product *given)
 {
-    double from = d->m == 1 || d->n == 1 ? GEMV_FROM : GEMM_FROM;
-    if (!kernel->blas || (double)d->m * d->n * d->k <= from || (d->m == 1 && d->n == 1))
-        return 0;
-    if (!(kernel->blas == 2 ? ft_blas.dgemm && ft_blas.dgemv : ft_blas.sgemm && ft_blas.sgemv))
-        return 0;
-    return d->m <= INT_MAX && d->n <= INT_MAX && d->k <= INT_MAX;
+    product p = *given;
+    int64_t size = p.kernel->size;
+    double work = (double)p.d.m * p.d.n * p.d.k;
+    if (p.d.n > p.d.m && p.d.m <= FT_MM_FEW)
+        p = transposed(&p);
+    if (p.d.n <= FT_MM_FEW && (p.d.m > 1 || p.d.n > 1) && work >= FEW_FROM)
+        return few(&p);
+    p = *given;
+    int in_place = p.d.m < 24 && p.d.bn == size;           /* nothing packed is used often enough */
+    int many = p.batch >= TASKS && work < 4 * PACK_FROM;   /* one region instead of two each */
+    if (work < PACK_FROM || p.d.k <= 8 || in_place || many)
+        return small(&p);
+    if (p.d.on != size && p.d.om == size)           /* vectors along the rows of the output */
+        p = transposed(&p);
+    return large(&p);
+}
+
+/* Little output from a long k: pieces of k of a fixed length are products of their own, and added in
+ * order. */
+#define LONG_K 8192
+
+static int long_sum(const product *p, int64_t pieces)
+{
+    const ft_mm *d = &p->d;
+    int64_t size = p->kernel->size, plane = d->m * d->n * size, whole = d->k / LONG_K;
+    char *space = space_take(pieces * plane);
+    if (!space)
+        return FT_EMEM;
+    product part = *p;
+    int e = FT_OK;
+    part.d.om = d->n * size;
+    part.d.on = size;
+    part.so = plane;
+    part.sa = LONG_K * d->ak;
+    part.sb = LONG_K * d->bk;
+    for (int64_t i = 0; i < p->batch && !e; i++) {
+        part.out = space;
+        part.a = p->a + i * p->sa;
+        part.b = p->b + i * p->sb;
+        part.batch = whole;
+        part.d.k = LONG_K;
+        part.cost = p->cost / (double)p->batch;
+        e = run(&part);
+        if (!e && whole < pieces) {
+            part.batch = 1;
+            part.out += whole * plane;
+            part.a += whole * part.sa;
+            part.b += whole * part.sb;
+            part.d.k = d->k - whole * LONG_K;
+            part.cost *= (double)part.d.k / (double)d->k;
+            e = run(&part);
+        }
+        for (int64_t r = 0; r < d->m && !e; r++) {
+            char *o = p->out + i * p->so + r * d->om;
+            const char *in = space + r * d->n * size;
+            for (int64_t j = 0; j < d->n; j++)
+                memcpy(o + j * d->on, in + j * size, size);
+            for (int64_t c = 1; c < pieces; c++)
+                p->kernel->gemm->add(o, in + c * plane, d->n, d->on, size);
+        }
+    }
+    space_give(space);
+    return e;
+}
+
+/* What `run` and `small` would do, without the preparations that take longer than the product. */
+static int tiny(const ft_step *s, ft_frame *f)
+{
+    const int64_t *so = s->opnd[0].strides, *sa = s->opnd[1].strides, *sb = s->opnd[2].strides;
+    const ft_mm d = {s->shape[1], s->shape[2], s->shape[3], so[1], so[2], sa[1], sa[3], sb[3], sb[2]};
+    char scratch[FT_MM_SCRATCH] __attribute__((aligned(64)));
+    const ft_matmul *kernel = s->kernel;
+    kernel->run(FT_PTR(s, f, 0), FT_PTR(s, f, 1), FT_PTR(s, f, 2), &d, scratch);
+    return FT_OK;
 }
 
 int ft_run_matmul(const ft_step *s, ft_frame *f)
 {
-    const ft_matmul *kernel = s->kernel;
     const int64_t *so = s->opnd[0].strides, *sa = s->opnd[1].strides, *sb = s->opnd[2].strides;
-    int64_t batch = s->shape[0];
-    own_ctx c = {s, f, {s->shape[1], s->shape[2], s->shape[3], so[1], so[2], sa[1], sa[3], sb[3], sb[2]},
-                 1, FT_OK};
-    if (batch == 0 || c.d.m == 0 || c.d.n == 0)
+    if (s->shape[0] == 1 && s->shape[1] && s->shape[2] &&
+        (double)s->shape[1] * s->shape[2] * s->shape[3] < FEW_FROM)
+        return tiny(s, f);
+    product p = {.kernel = s->kernel,
+                 .out = FT_PTR(s, f, 0), .a = FT_PTR(s, f, 1), .b = FT_PTR(s, f, 2),
+                 .d = {s->shape[1], s->shape[2], s->shape[3],
+                       so[1], so[2], sa[1], sa[3], sb[3], sb[2]},
+                 .batch = s->shape[0], .so = so[0], .sa = sa[0], .sb = sb[0], .cost = s->cost};
+    if (p.batch == 0 || p.d.m == 0 || p.d.n == 0)
         return FT_OK;
-    if (c.d.k > 0 && use_blas(kernel, &c.d)) {
-        for (int64_t i = 0; i < batch; i++) {
-            int e = blas_product(kernel, FT_PTR(s, f, 0) + i * so[0], FT_PTR(s, f, 1) + i * sa[0],
-                                 FT_PTR(s, f, 2) + i * sb[0], &c.d);
-            if (e)
-                return e;
-        }
-        return FT_OK;
-    }
-    if (c.d.m > ROWS && (double)c.d.m * c.d.n * c.d.k > 1e5)
-        c.row_blocks = c.d.m / ROWS;
-    double one = (double)c.d.m * c.d.n * c.d.k / (double)c.row_blocks;
-    int64_t chunk = one > 1e5 ? 1 : (int64_t)(1e5 / (one + 16)) + 1;
-    ft_parallel(own_range, &c, batch * c.row_blocks, chunk, s->cost);
-    return c.error;
+    if (!p.kernel->gemm || p.d.k == 0)
+        return small(&p);
+    int64_t pieces = parts(p.d.k, LONG_K);
+    if (pieces >= 2 && (double)p.d.m * p.d.n <= 128 * 128)
+        return long_sum(&p, pieces);
+    return run(&p);
 }

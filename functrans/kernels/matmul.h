@@ -1,4 +1,4 @@
-/* Matrix products: own loops for any strides and types, and the BLAS functions for large ones. */
+/* Matrix products: loops for any strides and types, and packed ones for large float products. */
 #ifndef FUNCTRANS_MATMUL_H
 #define FUNCTRANS_MATMUL_H
 
@@ -13,29 +13,43 @@ typedef struct {
     int64_t om, on, am, ak, bk, bn;
 } ft_mm;
 
+/* How far one chain of an output goes; the chains of later blocks of k are added in order. The same on
+ * all levels, as bits depend on it. */
+#define FT_MM_KC 256
+
+/* Rows and vectors of a register tile: v4 has 32 vector registers. */
+#if FT_VBYTES == 64
+#define FT_MM_MR 8
+#define FT_MM_NV 3
+#else
+#define FT_MM_MR 6
+#define FT_MM_NV 2
+#endif
+#define FT_MM_NV_MAX 8         /* of a tile of one row */
+
+/* A panel of b for the small products: k rows of two native vectors. */
+#define FT_MM_SCRATCH (FT_MM_KC * 2 * 64)
+
+/* What large float products are made of. b is packed into strips of nr columns, for each block of k
+ * one after the other. */
+typedef struct {
+    int64_t mr, nr;
+    void (*pack)(char *packed, const char *b, const ft_mm *d, int64_t block, int64_t strip);
+    void (*block)(char *out, const char *a, const char *packed, const ft_mm *d, int64_t strip,
+                  int64_t end, int add);
+    /* at most FT_MM_FEW columns of b, any strides, k <= FT_MM_FEW_KC */
+    void (*few)(char *out, const char *a, const char *b, const ft_mm *d, int add);
+    void (*add)(char *out, const char *in, int64_t n, int64_t so, int64_t si);
+} ft_gemm;
+#define FT_MM_FEW 4
+#define FT_MM_FEW_KC 1024
+
 typedef struct {
     int64_t size;
-    /* scratch holds ft_mm_scratch bytes, 64-byte aligned */
+    /* any shape and strides; scratch holds FT_MM_SCRATCH bytes, 64-byte aligned */
     void (*run)(char *out, const char *a, const char *b, const ft_mm *d, char *scratch);
-    int blas;                  /* 0 none, 1 single, 2 double */
+    const ft_gemm *gemm;       /* NULL: not a float */
 } ft_matmul;
-
-/* Fortran's BLAS with 32-bit integers, NULL until lib.load_blas() has run. */
-typedef struct {
-    void (*dgemm)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *,
-                  double *, double *, int *);
-    void (*sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *,
-                  float *, float *, int *);
-    void (*dgemv)(char *, int *, int *, double *, double *, int *, double *, int *, double *,
-                  double *, int *);
-    void (*sgemv)(char *, int *, int *, float *, float *, int *, float *, int *, float *,
-                  float *, int *);
-} ft_blas_table;
-extern ft_blas_table ft_blas;
-
-/* A panel of b: k rows of two native vectors, at most this wide. */
-#define FT_MM_PANEL 128
-FT_INLINE int64_t ft_mm_scratch(int64_t k) { return k * FT_MM_PANEL; }
 
 /* Exchanges the roles of a and b: out^T = b^T a^T. */
 FT_INLINE ft_mm ft_mm_transposed(const ft_mm *d)

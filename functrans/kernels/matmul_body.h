@@ -1,87 +1,163 @@
 /* Template: the product of one type. With T, FT_NAME(part), FT_MAD(a, b, c) on scalars and
- * FT_VMAD(a, b, c) on vectors, FT_BLAS. An output is one chain over k in each path but `dots`, whose
- * lanes are those of a reduction; which path runs depends on shape and strides only. */
+ * FT_VMAD(a, b, c) on vectors. An output is one chain over each FT_MM_KC of k, whatever the tile, or
+ * lanes of a fixed number where rows are read along k (`dots` and gemm_body.h's `few_dots`). Which of
+ * these runs depends on shape and strides only: levels with FMA give equal bits. */
 #define VEC FT_NAME(vec)
+#define QUAD FT_NAME(quad)
 #define PER ((int64_t)(FT_VBYTES / sizeof(T)))
 #define LANES ((int)(FT_LANE_BYTES / sizeof(T)))
 #define NVEC (FT_LANE_BYTES / FT_VBYTES)
 #define BLOCK 1024
-#if FT_VBYTES == 64
-#define ROWS 8             /* 16 of 32 vector registers hold results */
-#else
-#define ROWS 4
-#endif
+#define SIZE ((int64_t)sizeof(T))
 
 typedef T VEC __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
+typedef T QUAD __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
-/* `rows` rows of a times one panel of b, `nv` vectors wide (both constants where it is called). */
-FT_INLINE void FT_NAME(tile)(char *out, const char *a, const char *b, int64_t bstep, const ft_mm *d,
-                             int64_t w, int rows, int nv)
+/* `rows` rows of a times one panel of b, `nv` vectors wide (both constants where it is called); its
+ * first w columns are written, or added to what is there. */
+FT_INLINE void FT_NAME(tile)(char *out, int64_t om, int64_t on, const char *a, int64_t am, int64_t ak,
+                             const char *b, int64_t bstep, int64_t kc, int64_t w, int rows, int nv,
+                             int add)
 {
-    VEC acc[ROWS][2];
+    VEC acc[FT_MM_MR][FT_MM_NV_MAX];
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < nv; v++)
             acc[r][v] = (VEC){0};
-    for (int64_t k = 0; k < d->k; k++, b += bstep, a += d->ak) {
-        VEC bv[2];
+    for (int64_t k = 0; k < kc; k++, b += bstep, a += ak) {
+        VEC bv[FT_MM_NV_MAX];
         for (int v = 0; v < nv; v++)
             bv[v] = ((const VEC *)b)[v];
         for (int r = 0; r < rows; r++) {
-            VEC x = *(const T *)(a + r * d->am) - (VEC){0};
+            VEC x = *(const T *)(a + r * am) - (VEC){0};
             for (int v = 0; v < nv; v++)
                 acc[r][v] = FT_VMAD(x, bv[v], acc[r][v]);
         }
     }
-    for (int r = 0; r < rows; r++) {
-        char *o = out + r * d->om;
-        if (d->on == sizeof(T) && w == nv * PER) {
+    if (on == SIZE && w == nv * PER) {
+        for (int r = 0; r < rows; r++) {
+            VEC *o = (VEC *)(out + r * om);
             for (int v = 0; v < nv; v++)
-                ((VEC *)o)[v] = acc[r][v];
-        } else {
-            T line[FT_MM_PANEL / sizeof(T)];
-            memcpy(line, acc[r], nv * sizeof(VEC));
-            for (int64_t j = 0; j < w; j++)
-                *(T *)(o + j * d->on) = line[j];
+                if (add)
+                    o[v] = FT_VADD(o[v], acc[r][v]);
+                else
+                    o[v] = acc[r][v];
         }
+        return;
     }
+    T line[FT_MM_MR][FT_MM_NV_MAX * FT_VBYTES / sizeof(T)];
+    int64_t whole = on == SIZE ? w / PER : 0;
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < nv; v++) {
+            VEC *o = (VEC *)(out + r * om) + v;
+            if (v >= whole)
+                *(VEC *)(line[r] + v * PER) = acc[r][v];
+            else if (add)
+                *o = FT_VADD(*o, acc[r][v]);
+            else
+                *o = acc[r][v];
+        }
+    for (int r = 0; r < rows; r++)
+        for (int64_t j = whole * PER; j < w; j++) {
+            T *o = (T *)(out + r * om + j * on);
+            *o = add ? FT_ADD(*o, line[r][j]) : line[r][j];
+        }
 }
 
-/* All rows of a times the columns j .. j + w. */
-FT_INLINE void FT_NAME(panel)(char *out, const char *a, const char *b, const ft_mm *d, int64_t j,
-                              int64_t w, int nv, char *scratch)
+/* Transposes four lines of four. */
+FT_INLINE void FT_NAME(four)(T *out, int64_t wide, const char *p, int64_t sw)
 {
-    int64_t wide = nv * PER, bstep = d->bk, i = 0;
-    out += j * d->on;
+    QUAD x0 = *(const QUAD *)p, x1 = *(const QUAD *)(p + sw), x2 = *(const QUAD *)(p + 2 * sw),
+         x3 = *(const QUAD *)(p + 3 * sw);
+    QUAD y0 = __builtin_shufflevector(x0, x1, 0, 4, 1, 5);
+    QUAD y1 = __builtin_shufflevector(x2, x3, 0, 4, 1, 5);
+    QUAD y2 = __builtin_shufflevector(x0, x1, 2, 6, 3, 7);
+    QUAD y3 = __builtin_shufflevector(x2, x3, 2, 6, 3, 7);
+    *(QUAD *)out = __builtin_shufflevector(y0, y1, 0, 1, 4, 5);
+    *(QUAD *)(out + wide) = __builtin_shufflevector(y0, y1, 2, 3, 6, 7);
+    *(QUAD *)(out + 2 * wide) = __builtin_shufflevector(y2, y3, 0, 1, 4, 5);
+    *(QUAD *)(out + 3 * wide) = __builtin_shufflevector(y2, y3, 2, 3, 6, 7);
+}
+
+/* out[k][c] = the element c * sw + k * sk of p: w columns, zeros up to `wide`. Inlined: wide is often
+ * a constant. */
+FT_INLINE void FT_NAME(pack)(T *out, int64_t wide, const char *p, int64_t w, int64_t kc, int64_t sw,
+                             int64_t sk)
+{
+    if (w < wide)
+        for (int64_t k = 0; k < kc; k++)
+            for (int64_t c = w; c < wide; c++)
+                out[k * wide + c] = 0;
+    if (sw == SIZE) {
+        if (w == wide) {
+            for (int64_t k = 0; k < kc; k++)
+                memcpy(out + k * wide, p + k * sk, wide * SIZE);
+            return;
+        }
+        for (int64_t k = 0; k < kc; k++) {
+            const T *x = (const T *)(p + k * sk);
+            int64_t c = 0;
+            for (; c + 4 <= w; c += 4)
+                *(QUAD *)(out + k * wide + c) = *(const QUAD *)(x + c);
+            for (; c < w; c++)
+                out[k * wide + c] = x[c];
+        }
+        return;
+    }
+    int64_t fours = sk == SIZE ? w & ~(int64_t)3 : 0, k4 = fours ? kc & ~(int64_t)3 : 0;
+    for (int64_t k = 0; k < k4; k += 4)
+        for (int64_t c = 0; c < fours; c += 4)
+            FT_NAME(four)(out + k * wide + c, wide, p + c * sw + k * SIZE, sw);
+    for (int64_t k = k4; k < kc; k++)
+        for (int64_t c = 0; c < fours; c++)
+            out[k * wide + c] = *(const T *)(p + c * sw + k * sk);
+    for (int64_t c = fours; c < w; c++)
+        for (int64_t k = 0; k < kc; k++)
+            out[k * wide + c] = *(const T *)(p + c * sw + k * sk);
+}
+
+/* All rows of a times the columns j .. j + w, over one block of k. */
+FT_INLINE void FT_NAME(panel)(char *out, const char *a, const char *b, const ft_mm *d, int64_t j,
+                              int64_t w, int nv, int add, char *scratch)
+{
+    int64_t wide = nv * PER, bstep = d->bk, i = 0, om = d->om, on = d->on, am = d->am, ak = d->ak;
+    out += j * on;
     b += j * d->bn;
     /* Many rows use it again: packed, it does not fall on few cache sets and pages. */
     int far = d->m >= 32 && d->k >= 64 && (d->bk & 1023) == 0;
-    if (w < wide || d->bn != sizeof(T) || far || (d->m >= 64 && d->k >= 256)) {
-        T *s = (T *)scratch;
-        for (int64_t k = 0; k < d->k; k++, s += wide) {
-            const char *row = b + k * d->bk;
-            for (int64_t c = 0; c < w; c++)
-                s[c] = *(const T *)(row + c * d->bn);
-            for (int64_t c = w; c < wide; c++)
-                s[c] = 0;
-        }
+    if (w < wide || d->bn != SIZE || far || (d->m >= 64 && d->k >= 256)) {
+        FT_NAME(pack)((T *)scratch, wide, b, w, d->k, d->bn, d->bk);
         b = scratch;
-        bstep = wide * (int64_t)sizeof(T);
+        bstep = wide * SIZE;
     }
-    for (; i + ROWS <= d->m; i += ROWS)
-        FT_NAME(tile)(out + i * d->om, a + i * d->am, b, bstep, d, w, ROWS, nv);
-    for (; i + 2 <= d->m; i += 2)
-        FT_NAME(tile)(out + i * d->om, a + i * d->am, b, bstep, d, w, 2, nv);
+    for (; i + FT_MM_MR <= d->m; i += FT_MM_MR)
+        FT_NAME(tile)(out + i * om, om, on, a + i * am, am, ak, b, bstep, d->k, w, FT_MM_MR, nv, add);
+    if (i + 4 <= d->m) {
+        FT_NAME(tile)(out + i * om, om, on, a + i * am, am, ak, b, bstep, d->k, w, 4, nv, add);
+        i += 4;
+    }
+    if (i + 2 <= d->m) {
+        FT_NAME(tile)(out + i * om, om, on, a + i * am, am, ak, b, bstep, d->k, w, 2, nv, add);
+        i += 2;
+    }
     if (i < d->m)
-        FT_NAME(tile)(out + i * d->om, a + i * d->am, b, bstep, d, w, 1, nv);
+        FT_NAME(tile)(out + i * om, om, on, a + i * am, am, ak, b, bstep, d->k, w, 1, nv, add);
 }
 
 static void FT_NAME(panels)(char *out, const char *a, const char *b, const ft_mm *d, char *scratch)
 {
-    int64_t j = 0;
-    for (; d->n - j > PER; j += 2 * PER)
-        FT_NAME(panel)(out, a, b, d, j, ft_lesser(2 * PER, d->n - j), 2, scratch);
-    if (j < d->n)
-        FT_NAME(panel)(out, a, b, d, j, d->n - j, 1, scratch);
+    int64_t k = 0;
+    do {
+        ft_mm part = *d;
+        part.k = ft_lesser(FT_MM_KC, d->k - k);
+        int64_t j = 0;
+        for (; d->n - j > PER; j += 2 * PER)
+            FT_NAME(panel)(out, a, b, &part, j, ft_lesser(2 * PER, d->n - j), 2, k > 0, scratch);
+        if (j < d->n)
+            FT_NAME(panel)(out, a, b, &part, j, d->n - j, 1, k > 0, scratch);
+        k += part.k;
+        a += part.k * d->ak;
+        b += part.k * d->bk;
+    } while (k < d->k);
 }
 
 static T FT_NAME(dot_block)(const T *x, const T *y, int64_t n)
@@ -183,11 +259,17 @@ static void FT_NAME(product)(char *out, const char *a, const char *b, const ft_m
     }
 }
 
-static const ft_matmul FT_NAME(kernel) = {sizeof(T), FT_NAME(product), FT_BLAS};
+#ifdef FT_MM_FLOAT
+#include "gemm_body.h"
+static const ft_matmul FT_NAME(kernel) = {sizeof(T), FT_NAME(product), &FT_NAME(gemm)};
+#else
+static const ft_matmul FT_NAME(kernel) = {sizeof(T), FT_NAME(product), NULL};
+#endif
 
 #undef VEC
 #undef PER
 #undef LANES
 #undef NVEC
 #undef BLOCK
-#undef ROWS
+#undef QUAD
+#undef SIZE

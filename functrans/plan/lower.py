@@ -16,7 +16,6 @@ import numpy as np
 from ..errors import NotSupportedError, format_location
 from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
-from ..kernels.lib import load_blas
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
@@ -27,7 +26,6 @@ from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, coll
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
 UNKNOWN_NS = 1e9          # a loop of unknown length
 STEP_NS = 3.0             # dispatch of a step
-BLAS_FROM = 65536         # multiply-adds of one product; matmul.c asks BLAS from here on, if loaded
 
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
@@ -146,8 +144,6 @@ class Context:
         ns = self._cost(kernel)
         if cost is None:
             cost = ns * size_of(shape)
-        if kernel.startswith("matmul:f") and size_of(shape[1:]) >= BLAS_FROM:
-            load_blas()      # decided by shape alone: bits must not depend on what ran before
         if strides is None:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
