@@ -193,12 +193,13 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
     >>> int(lax.fori_loop(0, 5, lambda i, total: total + i, 0))
     10
     """
-    counter = aval((), _INT64, True)        # weak, as the int of a Python loop: i * x keeps x's dtype
+    # The counter is weak, as the int of a Python loop: i * x keeps x's dtype. It is a carry, not an
+    # array of all its values, so that a long loop needs no memory for it.
     if type(lower) is not Tracer and type(upper) is not Tracer:
         first, last = _bound(lower), _bound(upper)
-        turns = np.arange(first, max(first, last), dtype=_INT64)
-        return _scan(lambda val, i: (body_fun(i, val), None), init_val, [turns], tree.LEAF, [counter],
-                     len(turns), False, "fori_loop")[0]
+        return _scan(lambda state, _: ((state[0] + 1, body_fun(_weak(state[0]), state[1])), None),
+                     (np.int64(first), init_val), [], tree.structure(None), [], max(0, last - first), False,
+                     "fori_loop")[0][1]
     for x in (lower, upper):
         if aval_of(x).dtype.kind not in "iu" or aval_of(x).shape:
             raise errors.DtypeError(f"fori_loop: bounds must be integer scalars, got {aval_of(x)}.",
