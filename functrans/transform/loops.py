@@ -56,7 +56,7 @@ def _scan(e: Eqn, inputs: tuple, clean: Clean) -> tuple[Eqn, dict[Var, Var]]:
         body = Jaxpr([body.invars[i] for i in kept], eqns, [same.get(x, x) for x in body.outs], body.retraced)
         inputs = tuple([inputs[i] for i in kept])
     body = clean(body)
-    merged, outs, results, first = {}, [], [], {}
+    merged, outs, results, first: dict = {}, [], [], {}
     for k, (x, v) in enumerate(zip(body.outs, e.outs, strict=True)):
         if k >= n_carry and x in first:
             merged[v] = first[x]
