@@ -157,7 +157,6 @@ def test_digits_example(tmp_path):
     picture = tmp_path / "digits.png"
     out = run_program(ROOT / "examples/digits.py", "--output", picture)
     assert float(re.search(r"test accuracy (0\.\d+)", out)[1]) >= 0.97
-    assert float(re.search(r"steps in ([\d.]+) s", out)[1]) < 20
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,8 +1,7 @@
 """Block groups: the same plan run fused and op by op gives the same values."""
 
 import threading
-import time
-from functools import partial, reduce
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -500,25 +499,3 @@ def test_long_chain():
     assert steps(program) == ["group"]
     x = np.full(2500, 1e-3)
     assert_array_equal(program.run([x])[0], lower(jx, fused=False).run([x])[0])
-
-
-def test_grouping_is_linear():
-    """Time an equation does not grow with the program, chain or not."""
-    def wide(n, op, x):
-        ys = [op("mul", x, lit(float(k), x.aval)) for k in range(n // 2)]
-        total = x
-        for y in ys:
-            total = op("add", total, y)
-        return [total]
-
-    for f in (lambda n, op, x: chain(n)(op, x), wide):
-        times = []
-        for n in (1000, 8000):
-            jx = jaxpr([(3000,)], partial(f, n))
-            took = []
-            for _ in range(3):
-                start = time.perf_counter()
-                lower(jx)
-                took.append(time.perf_counter() - start)
-            times.append(min(took))
-        assert times[1] < 24 * times[0]
