@@ -272,11 +272,6 @@ def restore_aux(traced: Traced, moved):
     return aux_tree.unflatten([s[0] if isinstance(s, tuple) else moved[s] for s in slots])
 
 
-def fresh(x):
-    """A copy that shares memory with nothing; numbers become NumPy scalars."""
-    return x.copy() if isinstance(x, np.ndarray) else x
-
-
 def clear_caches() -> None:
     """Forgets all transformed programs, plans and recipes, and gives pooled memory back."""
     from .ir.core import clear_signatures
@@ -307,5 +302,5 @@ def cache_info() -> dict[str, CacheInfo]:
 
 
 __all__ = ["Cache", "Pass", "Traced", "api", "argument_names", "cache_info", "check_callable",
-           "clear_caches", "current_builder", "find_pass", "fresh", "in_trace", "leaf_avals",
+           "clear_caches", "current_builder", "find_pass", "in_trace", "leaf_avals",
            "leaf_name", "name_of", "restore_aux", "trace_call"]

@@ -101,32 +101,6 @@ def transpose_masked(jaxpr: Jaxpr, linear: tuple[bool, ...], cts: tuple[bool, ..
     return closed(run, avals, "transpose")
 
 
-@cached_pass("vjp")
-def transpose_jaxpr(lin: Jaxpr, n_linear: int):
-    """``(ta, residuals) -> tb`` to ``(residuals, ctb) -> cta``."""
-    def run(*values):
-        n = len(lin.invars) - n_linear
-        return [instantiate(ct) for ct in transpose_values(lin, n_linear, values[:n], values[n:])], None
-
-    avals = [*lin.in_avals[n_linear:], *(a.strong for a in lin.out_avals)]
-    return closed(run, avals, "transpose")[0]
-
-
-@cached_pass("grad")
-def joint_jaxpr(jaxpr: Jaxpr, wrt: tuple[bool, ...], seeds: tuple[int, ...]):
-    """Forward and backward in one program, so that later passes see all of it.
-
-    ``a -> b`` to ``(a, ct of b[i] for i in seeds) -> (b, ct of the inputs in wrt)``.
-    """
-    def run(*values):
-        n = len(jaxpr.invars)
-        return joint_values(jaxpr, values[:n], wrt, seeds, values[n:]), None
-
-    avals = [a.strong for a in jaxpr.in_avals]
-    avals += [jaxpr.out_avals[i].strong for i in seeds]
-    return closed(run, avals, "grad")[0]
-
-
 def joint_values(jaxpr, primals, wrt, seeds, cts):
     """``outs + cotangents of the inputs in wrt``, given the cotangents of the outputs in seeds."""
     nonzeros = tuple([w and has_tangent(a) for w, a in zip(wrt, jaxpr.in_avals, strict=True)])

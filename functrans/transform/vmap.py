@@ -87,26 +87,6 @@ def _batch_jaxpr(jaxpr, size, dims, force, axis_name):
     return closed(run, avals, "vmap")
 
 
-@cached_pass("vmap_out")
-def vmap_jaxpr(jaxpr: Jaxpr, size: int, dims: tuple, out_dims: tuple, axis_name=None):
-    """The program of ``vmap``: batch axes at ``dims`` of the inputs and ``out_dims`` of the outputs.
-
-    An output with ``out_dims`` None must not be batched; returns ``(jaxpr, index of such an output
-    that is, or None)``.
-    """
-    def run(*values):
-        outs, got = batch_values(jaxpr, size, values, dims, axis_name)
-        bad = next((i for i, (g, o) in enumerate(zip(got, out_dims, strict=True))
-                    if o is None and g is not None), None)
-        outs = [x if o is None else to_dim(x, g, o % (a.ndim + 1), size) for x, g, o, a in
-                zip(outs, got, out_dims, jaxpr.out_avals, strict=True)]
-        return outs, bad
-
-    avals = [a.strong if d is None else aval((*a.shape[:d], size, *a.shape[d:]), a.dtype)
-             for a, d in zip(jaxpr.in_avals, dims, strict=True)]
-    return closed(run, avals, "vmap")
-
-
 def batch_fun(fun, size: int, values, dims) -> list:
     """``fun`` of values of one example, mapped over ``values``; results have the batch axis first.
 
