@@ -36,6 +36,7 @@ def steps(monkeypatch):
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
     """Scalar programs whether they pay or not, so that all of them are tested."""
+    monkeypatch.setattr(clusters, "enabled", True)
     monkeypatch.setattr(clusters, "START_NS", -1e9)
     monkeypatch.setattr(clusters, "MUCH_SLOWER", 1e9)
     monkeypatch.setattr(clusters, "STEP_TURN_NS", 1e9)
@@ -267,6 +268,7 @@ def test_moves_of_scalars():
 
 def test_only_where_it_pays(monkeypatch):
     monkeypatch.undo()
+    monkeypatch.setattr(clusters, "enabled", True)
     jx = jaxpr([(16,)], lambda op, x: [op("mul", op("exp", x), op("sin", x))])
     assert "scalar" not in kernels(lower(jx))
     jx = jaxpr([(3,)], lambda op, x: [op("mul", op("add", x, x), op("sub", x, x))])
