@@ -421,6 +421,32 @@ def test_branches_are_selected(steps):
         same(lower(jx).run(values), steps(jx).run(values))
 
 
+@pytest.mark.parametrize("name", ["dynamic_slice", "dynamic_update_slice", "gather"])
+def test_run_time_indices(name, steps):
+    i64, b1 = aval((), np.int64), np.dtype(bool)
+    for shape, window, dtype in (((5,), (2,), F), ((3, 4), (2, 2), F), ((4,), (1,), np.float32),
+                                 ((2, 3), (1, 3), np.int8), ((3,), (2,), b1)):
+        for mode in ("clip", "fill", "wrap") if name == "gather" else (None,):
+            def body(op, x, u, *starts, window=window, mode=mode):
+                starts = [op("add", s, s) for s in starts]
+                if name == "dynamic_slice":
+                    y = op(name, x, *starts, sizes=window)
+                elif name == "gather":
+                    y = op(name, x, starts[0], mode=mode)
+                else:
+                    y = op(name, x, u, *starts)
+                return [op("select", op("eq", y, y), y, y), y]
+            jx = jaxpr([aval(shape, dtype), aval(window, dtype), *[i64] * len(shape)], body)
+            program = lower(jx)
+            assert kernels(program) == ["scalar"]
+            rng = np.random.default_rng(0)
+            x = rng.integers(0, 100, shape).astype(dtype)
+            u = rng.integers(0, 100, window).astype(dtype)
+            for at in ((0, 0), (1, 1), (-3, 2), (2, -1), (40, 1)):
+                values = [x, u, *[np.int64(a) for a in at[:len(shape)]]]
+                same(program.run(values), steps(jx).run(values))
+
+
 # ----- size, threads ------------------------------------------------------------------------------------
 
 

@@ -3,38 +3,27 @@
 ``Elements`` interprets equations on lists of values, in C order. Ops that only move elements cost
 nothing: they permute lists. Values are made once (common subexpressions), and simplified where
 that changes no bit. ``registers`` turns the values that are needed into a program.
-
-Orders of sums are those of the kernels on dense operands (``reduce.c``, ``matmul_body.h``), so that
-an array gets the same bits whether it is computed here or by steps.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..ir.core import Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE, DTYPE, OPS
+from .scalar_ops import CALLS, FLOATS, REDUCTIONS, RULES, RUNNING, Values, choices, movement, product_of
 from .view import View
 
 LIMIT = 16                  # elements of one array
 PRODUCT = 64                # multiply-adds of a product; matmul_body.h chains them up to here
 BRANCH = 40                 # equations in all branches of a cond, of which all are computed
-LANE_BYTES = 128            # FT_LANE_BYTES
-FLOATS = ("f32", "f64")
+CHOICES = 100               # selections by which a run-time index is followed
 
-Values = list[int]
-
-CALLS = ("call", "remat", "custom_jvp_call", "custom_vjp_call")
 MOVES = ("reshape", "transpose", "broadcast_in_dim", "rev", "slice", "pad", "concatenate")
-REDUCTIONS = {"reduce_sum": "add", "reduce_prod": "mul", "reduce_max": "max", "reduce_min": "min",
-              "reduce_and": "and", "reduce_or": "or"}
-RUNNING = {"cumsum": "add", "cumprod": "mul", "cummax": "max", "cummin": "min"}
 EXACT = {"add", "sub", "mul", "div", "neg", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor",
          "not", "sqrt"}     # NumPy's bits are the kernels': may be computed beforehand
 NS_CALLED = 5.0             # a function of the C side, on one number
@@ -63,10 +52,13 @@ def costs(sig: Sig) -> tuple[float, float] | None:
     if name == "iota":
         return 8.0, 0.0
     if name == "dot_general":
-        n = _product(sig)[3].size * _product(sig)[4].shape[0]
-        return (15.0 + 0.3 * n, n) if n <= PRODUCT * _product(sig)[0] else None
+        n = product_of(sig)[3].size * product_of(sig)[4].shape[0]
+        return (15.0 + 0.3 * n, n) if n <= PRODUCT * product_of(sig)[0] else None
     if name in CALLS:
         return jaxpr_costs(sig.params["jaxpr"])
+    if name in ("dynamic_slice", "dynamic_update_slice", "gather"):
+        n = choices(sig)
+        return (20.0, 2.0 * n) if n <= CHOICES else None
     if name == "cond":
         branches = sig.params["branches"]
         if sum([len(b.eqns) for b in branches]) > BRANCH:
@@ -187,9 +179,9 @@ class Elements:
             env[e.outs[0]] = self._elementwise(name, sig, operands)
         elif name in MOVES:
             flat = operands[0] if len(operands) == 1 else [v for part in operands for v in part]
-            env[e.outs[0]] = [flat[i] for i in _movement(sig)]
+            env[e.outs[0]] = [flat[i] for i in movement(sig)]
         else:
-            env.update(zip(e.outs, _RULES[name](self, sig, operands), strict=True))
+            env.update(zip(e.outs, RULES[name](self, sig, operands), strict=True))
 
     def _elementwise(self, name: str, sig: Sig, operands: list[Values]) -> Values:
         main = CODE[sig.in_avals[1 if name == "select" else 0].dtype]
@@ -300,172 +292,6 @@ def _power(b: Elements, code: str, args: tuple[int, ...], imm: int) -> int | Non
 _SIMPLER: dict[str, Callable[[Elements, str, tuple[int, ...], int], int | None]] = {
     "add": _add, "sub": _sub, "mul": _mul, "zmul": _zmul, "div": _div, "neg": _neg,
     "select": _select, "integer_pow": _power}
-
-
-# ----- ops on whole arrays ------------------------------------------------------------------------
-
-
-@lru_cache(4096)
-def _movement(sig: Sig) -> list[int]:
-    """Which of the operands' elements, counted through, each element of the result is."""
-    at, numbered = 0, []
-    for a in sig.in_avals:
-        numbered.append(np.arange(at, at + a.size).reshape(a.shape))
-        at += a.size
-    if sig.op.name == "pad":
-        if not sig.out.shape:
-            return [0]
-        numbered[1] = numbered[1][()]
-    return sig.op.reference(*numbered, **sig.params).ravel().tolist()
-
-
-def _pairwise(items: Sequence[Any], join: Callable[[Any, Any], Any]) -> Any:
-    """As a binary counter does it: the tree of ``reduce.c``."""
-    stack: list[Any] = []
-    for count, item in enumerate(items):
-        while count & 1:
-            item = join(stack.pop(), item)
-            count >>= 1
-        stack.append(item)
-    item = stack.pop()
-    while stack:
-        item = join(stack.pop(), item)
-    return item
-
-
-def _line(items: Values, lanes: int, join: Callable[[int, int], int]) -> int:
-    """Adjacent elements: each in its lane, then the lanes by halves."""
-    n = len(items)
-    width = lanes if n >= lanes else 1
-    lane = list(items[:width])
-    for i in range(width, n):
-        lane[i % width] = join(lane[i % width], items[i])
-    while width > 1:
-        width //= 2
-        for j in range(width):
-            lane[j] = join(lane[j], lane[j + width])
-    return lane[0]
-
-
-@lru_cache(4096)
-def _reduction(sig: Sig) -> tuple[list[list[list[int]]], bool]:
-    """Per element of the result its lines, and whether the lines are adjacent elements."""
-    aval, axes = sig.in_avals[0], sig.params["axes"]
-    long = [d for d, n in enumerate(aval.shape) if n != 1]
-    reduced = [d for d in axes if aval.shape[d] != 1]
-    last = reduced[-1:]
-    order = ([d for d in range(aval.ndim) if d not in axes]
-             + [d for d in axes if d not in last] + last)
-    length = aval.shape[last[0]] if last else 1
-    moved = np.arange(aval.size).reshape(aval.shape).transpose(order)
-    lines = moved.reshape(sig.out.size, -1, length).tolist()
-    return lines, not reduced or long[-1] in reduced
-
-
-def _reduce(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
-    (x,) = operands
-    code = CODE[sig.out.dtype]
-    lines, adjacent = _reduction(sig)
-    lanes = LANE_BYTES // sig.out.dtype.itemsize if adjacent else 2**62
-    join = _join(b, REDUCTIONS[sig.op.name], code)
-    return [[_pairwise([_line([x[i] for i in line], lanes, join) for line in part], join)
-             for part in lines]]
-
-
-def _join(b: Elements, name: str, code: str) -> Callable[[int, int], int]:
-    return lambda x, y: b.emit(name, code, (x, y), code)
-
-
-def _cumulate(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
-    (x,), axis = operands, sig.params["axis"]
-    aval = sig.out
-    join = _join(b, RUNNING[sig.op.name], CODE[aval.dtype])
-    out = list(x)
-    lines = np.moveaxis(np.arange(aval.size).reshape(aval.shape), axis, -1)
-    for line in lines.reshape(-1, aval.shape[axis]).tolist():
-        if sig.params["reverse"]:
-            line.reverse()
-        for before, i in pairwise(line):
-            out[i] = join(out[before], x[i])
-    return [out]
-
-
-def _position(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
-    """argmax and argmin: the first extremum, nan counting as one."""
-    (x,), axis = operands, sig.params["axis"]
-    aval = sig.in_avals[0]
-    code, beats = CODE[aval.dtype], "gt" if sig.op.name == "argmax" else "lt"
-    out = []
-    lines = np.moveaxis(np.arange(aval.size).reshape(aval.shape), axis, -1)
-    for line in lines.reshape(-1, aval.shape[axis]).tolist():
-        best, at = x[line[0]], b.constant(np.int64(0))
-        for k, i in enumerate(line[1:], 1):
-            v = x[i]
-            better = b.emit(beats, code, (v, best), "b1")
-            if code in FLOATS:
-                new = b.emit("and", "b1", (b.emit("ne", code, (v, v), "b1"),
-                                           b.emit("eq", code, (best, best), "b1")), "b1")
-                better = b.emit("or", "b1", (better, new), "b1")
-            at = b.emit("select", "i64", (better, b.constant(np.int64(k)), at), "i64")
-            best = b.emit("select", code, (better, v, best), code)
-        out.append(at)
-    return [out]
-
-
-@lru_cache(4096)
-def _product(sig: Sig) -> tuple[int, int, int, np.ndarray, np.ndarray]:
-    """Batch, rows, columns; element numbers of a as [batch, row, k] and of b as [batch, column, k]."""
-    a, b = sig.in_avals
-    (ca, cb), (ba, bb) = sig.params["contract"], sig.params["batch"]
-    free_a = [i for i in range(a.ndim) if i not in ca and i not in ba]
-    free_b = [i for i in range(b.ndim) if i not in cb and i not in bb]
-    batch, k = math.prod(a.shape[i] for i in ba), math.prod(a.shape[i] for i in ca)
-    m, n = math.prod(a.shape[i] for i in free_a), math.prod(b.shape[i] for i in free_b)
-    at_a = np.arange(a.size).reshape(a.shape).transpose((*ba, *free_a, *ca)).reshape(batch, m, k)
-    at_b = np.arange(b.size).reshape(b.shape).transpose((*bb, *free_b, *cb)).reshape(batch, n, k)
-    return batch, m, n, at_a, at_b.transpose(1, 0, 2)
-
-
-def _dot(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
-    x, y = operands
-    batch, m, n, at_x, at_y = _product(sig)
-    code = CODE[sig.out.dtype]
-    op, zero = "mad:" + code, b.constant(sig.out.dtype.type(0))
-    out = []
-    for s in range(batch):
-        for i in range(m):
-            for j in range(n):
-                total = zero
-                for p, q in zip(at_x[s, i].tolist(), at_y[j, s].tolist(), strict=True):
-                    total = b.new(op, (x[p], y[q], total), 0, code)
-                out.append(total)
-    return [out]
-
-
-def _iota(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
-    return [[b.constant(v) for v in sig.op.reference(**sig.params).ravel()]]
-
-
-def _call(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
-    return b.run(sig.params["jaxpr"], operands)
-
-
-def _cond(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
-    """All branches (nothing in them can fail), of which the index selects."""
-    (index,), *args = operands
-    branches = [b.run(branch, args) for branch in sig.params["branches"]]
-    chosen = branches[-1]
-    for number in range(len(branches) - 2, -1, -1):
-        taken = b.emit("le", "i64", (index, b.constant(np.int64(number))), "b1")
-        chosen = [[b.emit("select", CODE[aval.dtype], (taken, x, y), CODE[aval.dtype])
-                   for x, y in zip(xs, ys, strict=True)]
-                  for aval, xs, ys in zip(sig.outs, branches[number], chosen, strict=True)]
-    return chosen
-
-
-_RULES: dict[str, Callable[[Elements, Sig, list[Values]], list[Values]]] = {
-    **dict.fromkeys(REDUCTIONS, _reduce), **dict.fromkeys(RUNNING, _cumulate), **dict.fromkeys(CALLS, _call),
-    "argmax": _position, "argmin": _position, "dot_general": _dot, "iota": _iota, "cond": _cond}
 
 
 # ----- memory ---------------------------------------------------------------------------------------

@@ -39,9 +39,9 @@ def _scan(e: Eqn, inputs: tuple, clean: Clean) -> tuple[Eqn, dict[Var, Var]]:
     p, body = e.params, e.params["jaxpr"]
     n_consts, n_carry = p["n_consts"], p["n_carry"]
     first_x = n_consts + n_carry
-    kept: list = []
-    same: dict = {}
-    seen: dict = {}
+    kept: list[int] = []
+    same: dict[Var, Any] = {}
+    seen: dict[Any, Var] = {}
     for i, (x, v) in enumerate(zip(inputs, body.invars, strict=True)):
         part = "carry" if n_consts <= i < first_x else "const" if i < n_consts else "x"
         if part == "carry":
@@ -58,9 +58,10 @@ def _scan(e: Eqn, inputs: tuple, clean: Clean) -> tuple[Eqn, dict[Var, Var]]:
         body = Jaxpr([body.invars[i] for i in kept], eqns, [same.get(x, x) for x in body.outs], body.retraced)
         inputs = tuple([inputs[i] for i in kept])
     body = clean(body)
-    merged: dict = {}
-    first: dict = {}
-    outs, results = [], []
+    outs: list[Any] = []
+    results: list[Var] = []
+    merged: dict[Var, Var] = {}
+    first: dict[Any, Var] = {}
     for k, (x, v) in enumerate(zip(body.outs, e.outs, strict=True)):
         if k >= n_carry and x in first:
             merged[v] = first[x]
