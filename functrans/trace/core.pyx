@@ -71,6 +71,11 @@ def source_of(Eqn eqn):
     Py_XDECREF(old)
 
 
+def equation_now():
+    """The equation whose source new ones take, or None."""
+    return <Eqn>ft_source if ft_source != NULL else None
+
+
 def source_here():
     """Equations bound from here on take the line that the user's code is at now."""
     cdef Builder b = top_builder()
