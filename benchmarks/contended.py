@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backends import Functrans
 from compare import duration
+from machine import describe
 from workloads import WORKLOADS
 
 import functrans
@@ -139,8 +140,8 @@ def main(argv=None) -> int:
             busy.kill()
             busy.wait()
     if args.json:
-        args.json.write_text(json.dumps({"busy": busy is not None, "threads": args.threads, "load": load,
-                                         "workloads": results}, indent=1))
+        args.json.write_text(json.dumps({**describe(), "busy": busy is not None, "threads": args.threads,
+                                         "load_before": load, "workloads": results}, indent=1))
     return 0
 
 

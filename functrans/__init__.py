@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .parallel import get_num_threads as get_num_threads
     from .parallel import set_num_threads as set_num_threads
     from .parallel import threads as threads
+    from .profiling import profile as profile
     from .staging import cache_info as cache_info
     from .staging import clear_caches as clear_caches
 
@@ -51,6 +52,7 @@ _HOME = {
     "jacobian": ("hessian", "jacfwd", "jacrev"),
     "compilation": ("jit",),
     "numpy.indexing": ("at",),
+    "profiling": ("profile",),
     "staging": ("cache_info", "clear_caches"),
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }

@@ -436,19 +436,13 @@ static void as_team(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, int64_t
     }
 }
 
-void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns)
+static void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns, int watched)
 {
-    int watched = 0;
     if (n <= 0)
         return;
     if (chunk < 1)
         chunk = 1;
     if (!inside && cost_ns >= FT_PARALLEL_NS && n > chunk) {
-        if (current) {
-            if (current->stopped)
-                return;
-            watched = cost_ns >= WATCHED_NS && current->poll;
-        }
         /* other threads that run plans use cores too */
         int threads = ft_get_num_threads(), others = atomic_load(&active) - (current != NULL);
         int64_t chunks = (n + chunk - 1) / chunk, until = 0;
@@ -469,6 +463,19 @@ void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cos
         }
     }
     serially(fn, ctx, n, chunk, watched);
+}
+
+void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns)
+{
+    if (inside || !current)
+        parallel(fn, ctx, n, chunk, cost_ns, 0);
+    else if (!current->stopped)
+        parallel(fn, ctx, n, chunk, cost_ns, cost_ns >= WATCHED_NS && current->poll);
+}
+
+void ft_parallel_all(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns)
+{
+    parallel(fn, ctx, n, chunk, cost_ns, 0);
 }
 
 /* The thread that forks is the only one of the child: there are no helpers, and whoever had the pool

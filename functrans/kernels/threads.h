@@ -13,8 +13,12 @@ typedef void (*ft_range_fn)(void *ctx, int64_t lo, int64_t hi);
 #define FT_PARALLEL_NS 10000.0
 
 /* fn over [0, n) in pieces of `chunk`. Serial when it costs little, inside of another such call, and
- * while another thread has the pool. When it returns, all of it is done, unless the run was stopped. */
+ * while another thread has the pool. When it returns, all of it is done, unless an interrupt stopped the
+ * run: then some is left out, and the run ends after this step. */
 void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns);
+
+/* The same, never left early: for what the rest of a step relies on, such as counts and positions. */
+void ft_parallel_all(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns);
 
 /* A run of a plan, as the executor sees it; one per thread at a time, runs within runs in a chain. */
 typedef struct ft_run {
