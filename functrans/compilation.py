@@ -24,7 +24,6 @@ from .staging import (
 )
 from .trace.core import current_builder
 from .trace.tracer import Tracer
-from .transform.cleanup import cleanup
 
 
 class _Static:
@@ -60,7 +59,7 @@ class Compiled:
 
     def __init__(self, traced):
         self.consts, self.out_tree = traced.consts, traced.out_tree
-        self.run_pass = Pass(cleanup(traced.jaxpr), None)
+        self.run_pass = Pass(traced.jaxpr, None)
 
     def __call__(self, leaves):
         return self.out_tree.unflatten(self.run_pass.run([*leaves, *self.consts]))
@@ -154,7 +153,7 @@ class Jitted(FastJit):
 
     def jaxpr(self, *args, **kwargs) -> Jaxpr:
         """The program that a call with these arguments runs."""
-        return self._find(args, kwargs)[0].run_pass.jaxpr
+        return self._find(args, kwargs)[0].run_pass.final
 
     def explain(self) -> str:
         """For each program that was made, which argument's type or which static value was new."""
