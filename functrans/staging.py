@@ -22,7 +22,7 @@ from .trace.core import Captured, as_traced, aval_of, current_builder, trace
 from .trace.tracer import Tracer, Upward
 from .transform.cleanup import cleanup
 from .transform.interpret import evaluate, uses_axis
-from .transform.programs import PASSES, Cache, closed
+from .transform.programs import PASSES, Cache, closed, unshared
 
 PROGRAMS = Cache(4096)
 Upward.run_op = staticmethod(plan.run_op)
@@ -202,11 +202,11 @@ class Pass:
       shared: whether functions of equal structure share it, so that its lines mean nothing.
     """
 
-    __slots__ = ("aux", "clean", "program", "raw", "shared")
+    __slots__ = ("aux", "clean", "ended", "program", "raw", "shared")
 
     def __init__(self, raw, aux, shared=False):
         self.raw, self.aux, self.shared = raw, aux, shared
-        self.clean = self.program = None
+        self.clean = self.ended = self.program = None
 
     @property
     def jaxpr(self) -> Jaxpr:
@@ -218,7 +218,9 @@ class Pass:
     @property
     def final(self) -> Jaxpr:
         """The program that runs."""
-        return cleanup(self.raw if self.clean is None else self.clean, True)
+        if self.ended is None:
+            self.ended = cleanup(self.raw if self.clean is None else self.clean, True)
+        return self.ended
 
     def run(self, values) -> list:
         """The outputs: inlined into the current builder if anything is traced, else run."""
@@ -270,8 +272,13 @@ def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) ->
     found = PROGRAMS.get(key)
     if found is None:
         new, aux = closed(body, [aval_of(v).strong for v in values], kind)
-        found = PROGRAMS.put(key, Pass(new, aux, True))
+        found = PROGRAMS.put(key, Pass(new, aux, PROGRAMS.shared))
     return found, values
+
+
+def own_lines():
+    """A context in which programs are made anew, so that each equation knows its user's line."""
+    return unshared(PROGRAMS, PASSES)
 
 
 def in_trace(values) -> bool:
@@ -316,4 +323,4 @@ def cache_info() -> dict[str, CacheInfo]:
 
 __all__ = ["Cache", "Pass", "Traced", "api", "argument_names", "cache_info", "check_callable",
            "clear_caches", "current_builder", "find_pass", "in_trace", "leaf_avals",
-           "leaf_name", "name_of", "restore_aux", "trace_call"]
+           "leaf_name", "name_of", "own_lines", "restore_aux", "trace_call"]

@@ -44,40 +44,35 @@ def _dot_reference(a, b, *, contract, batch):
     return np.einsum(a, la, b, lb, out).astype(a.dtype)
 
 
-def _cotangent(ct, other, ndim, free, own, others):
-    """Cotangent of one operand: ct contracted with the other operand over that one's free axes.
-
-    ``free`` are ct's axes that are free in the other operand; ``own`` and ``others`` the pairs
-    ``(contracted, batch)`` of the two. The product is taken in the order of operands whose result needs
-    no transposition, if there is one.
-    """
-    (c_own, b_own), (c_other, b_other) = own, others
-    n, m = len(b_own), aval_of(other).ndim
-    other_free = _free(m, c_other, b_other)
-    # axes of the result: batch, those of ct (free in the operand), those of the other (contracted)
-    mine = _free(ndim, c_own, b_own)
-    theirs = [c_own[c_other.index(i)] for i in range(m) if i not in b_other and i not in other_free]
-    batch = tuple(range(n))
-    where = [*b_own, *mine, *theirs]
-    swapped = [*b_own, *theirs, *mine]
-    if where == sorted(where) or swapped != sorted(swapped):
-        out = OPS["dot_general"](ct, other, contract=(free, tuple(other_free)), batch=(batch, b_other))
-    else:
-        out, where = OPS["dot_general"](other, ct, contract=(tuple(other_free), free),
-                                        batch=(b_other, batch)), swapped
-    return OPS["transpose"](out, perm=tuple(sorted(range(ndim), key=where.__getitem__)))
-
-
 def _transpose_a(ct, a, b, *, contract, batch):
+    """Cotangent of a: ct contracted with b over b's free axes, and its axes put in a's order."""
     (ca, cb), (ba, bb) = contract, batch
-    free = tuple(range(a.aval.ndim - len(ca), aval_of(ct).ndim))
-    return _cotangent(ct, b, a.aval.ndim, free, (ca, ba), (cb, bb))
+    ndim_a, ndim_b = a.aval.ndim, aval_of(b).ndim
+    n_free_a = ndim_a - len(ca) - len(ba)
+    free_b = _free(ndim_b, cb, bb)
+    first = len(ba) + n_free_a
+    of_ct, batch_ct = tuple(range(first, first + len(free_b))), tuple(range(len(ba)))
+    # a's axes in the product's output: batch, then its free ones and those that meet b's contracted
+    # axes in b's order; or the other way round, where that is the order in which a has them
+    free_a = _free(ndim_a, ca, ba)
+    met = [ca[cb.index(i)] for i in range(ndim_b) if i in cb]
+    where = [*ba, *met, *free_a]
+    if where == sorted(where):
+        return OPS["dot_general"](b, ct, contract=(tuple(free_b), of_ct), batch=(bb, batch_ct))
+    where = [*ba, *free_a, *met]
+    out = OPS["dot_general"](ct, b, contract=(of_ct, tuple(free_b)), batch=(batch_ct, bb))
+    return OPS["transpose"](out, perm=tuple(sorted(range(ndim_a), key=where.__getitem__)))
 
 
 def _transpose_b(ct, a, b, *, contract, batch):
     (ca, cb), (ba, bb) = contract, batch
-    free = tuple(range(len(ba), aval_of(a).ndim - len(ca)))
-    return _cotangent(ct, a, b.aval.ndim, free, (cb, bb), (ca, ba))
+    n_batch = len(ba)
+    n_free_a = aval_of(a).ndim - len(ca) - n_batch
+    n_free_b = b.aval.ndim - len(cb) - n_batch
+    swapped = OPS["transpose"](ct, perm=(*range(n_batch),
+                                         *range(n_batch + n_free_a, n_batch + n_free_a + n_free_b),
+                                         *range(n_batch, n_batch + n_free_a)))
+    return _transpose_a(swapped, b, a, contract=(cb, ca), batch=(bb, ba))
 
 
 def _dot_batch(size, operands, dims, *, contract, batch):
@@ -134,9 +129,15 @@ def _dot_lower(ctx, eqn, views):
     return [out]
 
 
+def _dot_work(sig):
+    """A product and a sum for each element of the output and each step along the contracted axes."""
+    a = sig.in_avals[0]
+    return 2 * sig.out.size * math.prod([a.shape[i] for i in sig.params["contract"][0]]), 0
+
+
 dot_general = bilinear(
     "dot_general", infer=_dot_infer, transposes=(_transpose_a, _transpose_b), batch=_dot_batch,
-    lower=_dot_lower, reference=_dot_reference,
+    lower=_dot_lower, reference=_dot_reference, work=_dot_work,
     samples=[Sample("f64[3,4]", "f64[4,2]", contract=((1,), (0,)), batch=((), ())),
              Sample("f64[3]", "f64[3]", contract=((0,), (0,)), batch=((), ())),
              Sample("f64[2,3,4]", "f64[2,5,4]", contract=((2,), (2,)), batch=((0,), (0,))),
