@@ -137,7 +137,7 @@ class Context:
 
     def step(self, kernel: str, operands: Sequence[View], shape: Shape,
              strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
-             *, fusable: tuple | None = None) -> None:
+             *, fusable: tuple | None = None, nouts: int = 1) -> None:
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
         if operands[0].size == 0:
             return
@@ -148,7 +148,7 @@ class Context:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, None, False,
-                        fusable))
+                        fusable, nouts))
 
     def _emit(self, step: Step) -> None:
         number = len(self.steps)
