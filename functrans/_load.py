@@ -5,8 +5,7 @@ import importlib
 from .errors import BuildError
 
 _ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.reduce", "ops.contract", "ops.index",
-          "ops.call", "ops.collective", "ops.control", "ops.linalg",
-          "transform", "plan", "numpy.ufuncs", "boundary",
+          "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs", "boundary",
           "staging")
 
 try:

@@ -25,10 +25,11 @@ FLOATS = ("f32", "f64")
 INTS = tuple(c for c in CODES if c[0] in "iu")
 OPERANDS = "xyz"
 HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
-           "move.h", "index.h", "matmul.h", "lapack.h", "lapack_body.h", "reduce_body.h",
-           "arg_body.h", "cumulative_body.h", "logsumexp_body.h", "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h",
-           "gemm_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h", "fastmath_f32.h",
-           "scalar_vm.h")
+           "move.h", "index.h", "matmul.h", "lapack.h", "lapack_body.h",
+           "reduce_body.h", "arg_body.h", "cumulative_body.h", "logsumexp_body.h",
+           "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h",
+           "gemm_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
+           "fastmath_f32.h", "scalar_vm.h")
 SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c", "group.c",
                   "lapack.c")
 PARTS = ("float", "int", "convert", "reduce", "other", "scalar", "product")

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors
-from ..ir.op import OPS
-from ..ops import linalg as ops
+from ..ops import determinant, spectral
+from ..ops import matrices as mat
+from ..ops import solve as solving
 from .core import asvalue, aval_of, broadcast_shape, broadcast_to, convert, implements, promote, shape_of
 
 
@@ -54,7 +55,8 @@ def matrices(name, a, square=False):
     a = inexact(a)
     shape = shape_of(a)
     if len(shape) < 2:
-        raise errors.ShapeError(f"{name}: a matrix needs two axes, got {aval_of(a)}.", "Add axes with x[None].")
+        raise errors.ShapeError(f"{name}: a matrix needs two axes, got {aval_of(a)}.",
+                                "Add axes with x[None].")
     if square and shape[-1] != shape[-2]:
         raise errors.ShapeError(f"{name}: the last two axes must be equal, got {aval_of(a)}.",
                                 "Pass square matrices.")
@@ -63,16 +65,16 @@ def matrices(name, a, square=False):
 
 def symmetric(a):
     """(a + a') / 2: exact for a symmetric matrix, and makes the derivative symmetric."""
-    return np.multiply(np.add(a, ops.h(a)), 0.5)
+    return np.multiply(np.add(a, mat.h(a)), 0.5)
 
 
 def _square(name, a, uplo=None):
     a = matrices(name, a, square=True)
     if uplo is None:
         return symmetric(a)
-    half = ops.lower_part(a) if uplo == "L" else ops.upper_part(a)
-    strict = (ops.lower_part if uplo == "L" else ops.upper_part)(a, strict=True)
-    return np.add(half, ops.h(strict))
+    half = mat.lower_part(a) if uplo == "L" else mat.upper_part(a)
+    strict = (mat.lower_part if uplo == "L" else mat.upper_part)(a, strict=True)
+    return np.add(half, mat.h(strict))
 
 
 def _uplo(name, uplo):
@@ -94,8 +96,8 @@ def cholesky(a, /, *, upper=False, symmetrize_input=True):
            [1., 2.]])
     """
     a = _square("cholesky", a) if symmetrize_input else matrices("cholesky", a, square=True)
-    factor = OPS["cholesky"](a)
-    return ops.h(factor) if upper else factor
+    factor = solving.cholesky(a)
+    return mat.h(factor) if upper else factor
 
 
 @implements(np.linalg.eigh)
@@ -108,7 +110,7 @@ def eigh(a, UPLO="L", *, symmetrize_input=True):
     is needed: no choice of them is smooth.
     """
     _uplo("eigh", UPLO)
-    w, v = OPS["eigh"](_square("eigh", a, None if symmetrize_input else str(UPLO).upper()), vectors=True)
+    w, v = spectral.eigh(_square("eigh", a, None if symmetrize_input else str(UPLO).upper()), vectors=True)
     return EighResult(w, v)
 
 
@@ -116,20 +118,21 @@ def eigh(a, UPLO="L", *, symmetrize_input=True):
 def eigvalsh(a, UPLO="L", *, symmetrize_input=True):
     """Eigenvalues of symmetric or Hermitian matrices, ascending. See :func:`eigh`."""
     _uplo("eigvalsh", UPLO)
-    return OPS["eigh"](_square("eigvalsh", a, None if symmetrize_input else str(UPLO).upper()), vectors=False)[0]
+    a = _square("eigvalsh", a, None if symmetrize_input else str(UPLO).upper())
+    return spectral.eigh(a, vectors=False)[0]
 
 
 @implements(np.linalg.eig)
 def eig(a):
     """Eigenvalues and right eigenvectors (columns, of length 1) of square matrices: complex."""
-    w, v = OPS["eig"](matrices("eig", a, square=True), left=False, right=True)
+    w, v = spectral.eig(matrices("eig", a, square=True), left=False, right=True)
     return EigResult(w, v)
 
 
 @implements(np.linalg.eigvals)
 def eigvals(a):
     """Eigenvalues of square matrices: complex, in LAPACK's order."""
-    return OPS["eig"](matrices("eigvals", a, square=True), left=False, right=False)[0]
+    return spectral.eig(matrices("eigvals", a, square=True), left=False, right=False)[0]
 
 
 @implements(np.linalg.svd)
@@ -141,14 +144,14 @@ def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
     """
     a = matrices("svd", a)
     if not compute_uv:
-        return OPS["svd"](a, full=False, vectors=False)[0]
-    return SVDResult(*OPS["svd"](a, full=bool(full_matrices), vectors=True))
+        return spectral.svd(a, full=False, vectors=False)[0]
+    return SVDResult(*spectral.svd(a, full=bool(full_matrices), vectors=True))
 
 
 @implements(np.linalg.svdvals)
 def svdvals(x, /):
     """Singular values, descending."""
-    return OPS["svd"](matrices("svdvals", x), full=False, vectors=False)[0]
+    return spectral.svd(matrices("svdvals", x), full=False, vectors=False)[0]
 
 
 @implements(np.linalg.qr)
@@ -162,10 +165,10 @@ def qr(a, mode="reduced"):
         raise ValueError(f"qr: mode must be 'reduced', 'complete' or 'r', got {mode!r}")
     m, n = shape_of(a)[-2:]
     if m < n:              # the square part decides q; the rest of r follows, and with it the derivative
-        q, r = OPS["qr"](a[..., :m], full=False)
-        r = np.concatenate([r, np.matmul(ops.h(q), a[..., m:])], axis=-1)
+        q, r = solving.qr(a[..., :m], full=False)
+        r = np.concatenate([r, np.matmul(mat.h(q), a[..., m:])], axis=-1)
     else:
-        q, r = OPS["qr"](a, full=mode == "complete" and m != n)
+        q, r = solving.qr(a, full=mode == "complete" and m != n)
     return r if mode == "r" else QRResult(q, r)
 
 
@@ -186,7 +189,7 @@ def solve(a, b):
         raise errors.ShapeError(f"solve: {aval_of(a)} and {aval_of(b)} do not fit.",
                                 "b needs as many rows as a.")
     a, b = same_lead(a, b)
-    x = ops.solve(a, b)
+    x = solving.solve(a, b)
     return x[..., 0] if vector else x
 
 
@@ -199,19 +202,19 @@ def same_lead(*xs):
 @implements(np.linalg.inv)
 def inv(a):
     """Inverses of square matrices. Singular ones give inf or NaN."""
-    return ops.inverse(matrices("inv", a, square=True))
+    return solving.inverse(matrices("inv", a, square=True))
 
 
 @implements(np.linalg.det)
 def det(a):
     """Determinants; the derivative is right for singular matrices too."""
-    return OPS["det"](matrices("det", a, square=True))
+    return determinant.det(matrices("det", a, square=True))
 
 
 @implements(np.linalg.slogdet)
 def slogdet(a):
     """Sign and logarithm of the size of determinants."""
-    return SlogdetResult(*OPS["slogdet"](matrices("slogdet", a, square=True)))
+    return SlogdetResult(*determinant.slogdet(matrices("slogdet", a, square=True)))
 
 
 def _rtol(a, rtol):
@@ -227,7 +230,7 @@ def pinv(a, rcond=None, hermitian=False, *, rtol=None):
     """
     a = matrices("pinv", a)
     tol = rcond if rcond is not None else rtol
-    return OPS["pinv"](a, rtol=1e-15 if tol is None and rtol is None else _rtol(a, tol))
+    return spectral.pinv(a, rtol=1e-15 if tol is None and rtol is None else _rtol(a, tol))
 
 
 @implements(np.linalg.lstsq)
@@ -243,7 +246,7 @@ def lstsq(a, b, rcond=None):
                                 "Pass a [m, n] and b [m] or [m, k]; map over stacks with functrans.vmap.")
     m, n = shape_of(a)
     rtol = _rtol(a, None if rcond is None else max(float(rcond), 0.0))
-    x = np.matmul(OPS["pinv"](a, rtol=rtol), b)
+    x = np.matmul(spectral.pinv(a, rtol=rtol), b)
     s = svdvals.traced(a)
     rank = _rank(s, rtol)
     rest = np.sum(np.square(np.abs(np.subtract(b, np.matmul(a, x)))), axis=0)

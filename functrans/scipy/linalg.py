@@ -15,7 +15,9 @@ from ..ir.op import OPS
 from ..numpy import decompositions as np_linalg
 from ..numpy.core import asvalue, aval_of, promote, shape_of, traced
 from ..numpy.decompositions import inexact, matrices, same_lead, symmetric
-from ..ops import linalg as ops
+from ..ops import matrices as mat
+from ..ops import matrix_functions, spectral
+from ..ops import solve as solving
 
 _IGNORED = ("overwrite_a", "overwrite_b", "overwrite_x", "check_finite")
 
@@ -48,7 +50,8 @@ def _fit(name, a, b):
     a = matrices(name, a, square=True)
     b, vector = _columns(b)
     if shape_of(b)[-2] != shape_of(a)[-1]:
-        raise errors.ShapeError(f"{name}: {aval_of(a)} and {aval_of(b)} do not fit.", "b needs as many rows as a.")
+        raise errors.ShapeError(f"{name}: {aval_of(a)} and {aval_of(b)} do not fit.",
+                                "b needs as many rows as a.")
     a, b = same_lead(a, b)
     return a, b, vector
 
@@ -66,7 +69,7 @@ def _trans(name, trans):
     return _TRANS[trans]
 
 
-# ----- factorisations -------------------------------------------------------------------------------------
+# ----- factorisations -----------------------------------------------------------------------------------
 
 
 @_scipy
@@ -87,21 +90,21 @@ def cho_solve(c_and_lower, b):
     c, lower = c_and_lower
     c, b, vector = _fit("cho_solve", c, b)
     for trans in (0, 2) if lower else (2, 0):
-        b = OPS["triangular_solve"](c, b, lower=bool(lower), trans=trans, unit=False)
+        b = solving.triangular_solve(c, b, lower=bool(lower), trans=trans, unit=False)
     return _out(b, vector)
 
 
 @_scipy
 def lu(a, permute_l=False, p_indices=False):
     """``(p, l, u)`` with a = p @ l @ u; ``(p @ l, u)`` with ``permute_l``."""
-    factors, _, perm = OPS["lu"](matrices("lu", a))
+    factors, _, perm = solving.lu(matrices("lu", a))
     m, n = shape_of(a)[-2:]
     k = min(m, n)
     left = np.add(np.tril(factors[..., :k], -1), np.eye(m, k, dtype=aval_of(factors).dtype))
     right = np.triu(factors[..., :k, :])
     back = _inverse_permutation(perm)
     if permute_l:
-        return ops.permute_rows(left, back), right
+        return solving.permute_rows(left, back), right
     if p_indices:
         return back, left, right
     return np.equal(perm[..., None, :], np.arange(m)[:, None]).astype(aval_of(factors).dtype), left, right
@@ -117,7 +120,7 @@ def _inverse_permutation(perm):
 @_scipy
 def lu_factor(a):
     """``(lu, piv)``: both triangular factors in one matrix, and the row exchanged with each row."""
-    factors, pivots, _ = OPS["lu"](matrices("lu_factor", a, square=True))
+    factors, pivots, _ = solving.lu(matrices("lu_factor", a, square=True))
     return factors, pivots
 
 
@@ -131,11 +134,12 @@ def lu_solve(lu_and_piv, b, trans=0):
     perm = np.broadcast_to(perm, (*shape_of(factors)[:-2], shape_of(perm)[-1]))
 
     def triangular(x, lower):
-        return OPS["triangular_solve"](factors, x, lower=lower, trans=trans, unit=lower)
+        return solving.triangular_solve(factors, x, lower=lower, trans=trans, unit=lower)
 
     if trans == 0:
-        return _out(triangular(triangular(ops.permute_rows(b, perm), True), False), vector)
-    return _out(ops.permute_rows(triangular(triangular(b, False), True), _inverse_permutation(perm)), vector)
+        return _out(triangular(triangular(solving.permute_rows(b, perm), True), False), vector)
+    x = triangular(triangular(b, False), True)
+    return _out(solving.permute_rows(x, _inverse_permutation(perm)), vector)
 
 
 def _permutation(pivots):
@@ -175,17 +179,17 @@ def svdvals(a):
 
 @_scipy
 def polar(a, side="right"):
-    """``(u, p)``: a = u @ p (or p @ u for side 'left'), u with orthonormal columns, p positive semidefinite."""
+    """``(u, p)``: a = u @ p (side 'left': p @ u); u has orthonormal columns, p is positive semidefinite."""
     if side not in ("right", "left"):
         raise ValueError(f"polar: side must be 'left' or 'right', got {side!r}")
     w, s, vh = np_linalg.svd.traced(a, full_matrices=False)
     u = np.matmul(w, vh)
     if side == "right":
-        return u, np.matmul(np.multiply(ops.h(vh), s[..., None, :]), vh)
-    return u, np.matmul(np.multiply(w, s[..., None, :]), ops.h(w))
+        return u, np.matmul(np.multiply(mat.h(vh), s[..., None, :]), vh)
+    return u, np.matmul(np.multiply(w, s[..., None, :]), mat.h(w))
 
 
-# ----- eigenvalues ------------------------------------------------------------------------------------------
+# ----- eigenvalues --------------------------------------------------------------------------------------
 
 
 @_scipy
@@ -193,25 +197,25 @@ def eigh(a, b=None, lower=True, eigvals_only=False, type=1):
     """Eigenvalues and vectors of symmetric a, or of the pair a v = w b v (``type`` 2: a b v = w v,
     3: b a v = w v) with positive definite b."""
     if b is None:
-        w, v = OPS["eigh"](symmetric(matrices("eigh", a, square=True)), vectors=True)
+        w, v = spectral.eigh(symmetric(matrices("eigh", a, square=True)), vectors=True)
         return w if eigvals_only else (w, v)
     if type not in (1, 2, 3):
         raise ValueError(f"eigh: type must be 1, 2 or 3, got {type!r}")
     a, b = promote(inexact(a), inexact(b))
     a, b = symmetric(matrices("eigh", a, square=True)), symmetric(matrices("eigh", b, square=True))
     a, b = same_lead(a, b)
-    factor = OPS["cholesky"](b)
+    factor = solving.cholesky(b)
     if type == 1:            # l^-1 a l'^-1
-        half = OPS["triangular_solve"](factor, a, lower=True, trans=0, unit=False)
-        c = ops.solve_right(factor, half)
+        half = solving.triangular_solve(factor, a, lower=True, trans=0, unit=False)
+        c = solving.solve_right(factor, half)
     else:                    # l' a l
-        c = np.matmul(ops.h(factor), np.matmul(a, factor))
-    w, v = OPS["eigh"](symmetric(c), vectors=True)
+        c = np.matmul(mat.h(factor), np.matmul(a, factor))
+    w, v = spectral.eigh(symmetric(c), vectors=True)
     if eigvals_only:
         return w
     if type == 3:
         return w, np.matmul(factor, v)
-    return w, OPS["triangular_solve"](factor, v, lower=True, trans=2, unit=False)
+    return w, solving.triangular_solve(factor, v, lower=True, trans=2, unit=False)
 
 
 @_scipy
@@ -234,7 +238,7 @@ def eigvals(a):
     return np_linalg.eigvals.traced(a)
 
 
-# ----- solvers ----------------------------------------------------------------------------------------------
+# ----- solvers ------------------------------------------------------------------------------------------
 
 
 @_scipy
@@ -245,18 +249,18 @@ def solve(a, b, lower=False, assume_a=None, transposed=False):
     if assume_a in ("pos", "positive definite"):
         return _out(cho_solve.traced(cho_factor.traced(a, True), b), vector)
     if assume_a in ("upper triangular", "lower triangular"):
-        return _out(OPS["triangular_solve"](a, b, lower=assume_a.startswith("lower"), trans=int(transposed),
+        return _out(solving.triangular_solve(a, b, lower=assume_a.startswith("lower"), trans=int(transposed),
                                             unit=False), vector)
     if assume_a in ("sym", "symmetric", "her", "hermitian"):
         a = symmetric(a)
-    return _out(ops.solve(a, b, int(transposed)), vector)
+    return _out(solving.solve(a, b, int(transposed)), vector)
 
 
 @_scipy
 def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
     """x of op(a) @ x = b for triangular a; the other triangle is not read."""
     a, b, vector = _fit("solve_triangular", a, b)
-    return _out(OPS["triangular_solve"](a, b, lower=bool(lower), trans=_trans("solve_triangular", trans),
+    return _out(solving.triangular_solve(a, b, lower=bool(lower), trans=_trans("solve_triangular", trans),
                                         unit=bool(unit_diagonal)), vector)
 
 
@@ -264,7 +268,7 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
 def solve_sylvester(a, b, q):
     """x of a @ x + x @ b = q."""
     a, b, q = promote(inexact(a), inexact(b), inexact(q))
-    return OPS["sylvester"](*same_lead(matrices("solve_sylvester", a, square=True),
+    return matrix_functions.sylvester(*same_lead(matrices("solve_sylvester", a, square=True),
                                        matrices("solve_sylvester", b, square=True),
                                        matrices("solve_sylvester", q)))
 
@@ -281,7 +285,7 @@ def pinv(a, atol=None, rtol=None):
     if atol:
         raise errors.NotSupportedError("pinv: atol is not supported for traced arrays.", "Pass rtol.")
     a = matrices("pinv", a)
-    return OPS["pinv"](a, rtol=float(rtol) if rtol is not None else max(shape_of(a)[-2:]) * float(
+    return spectral.pinv(a, rtol=float(rtol) if rtol is not None else max(shape_of(a)[-2:]) * float(
         np.finfo(aval_of(a).dtype).eps))
 
 
@@ -303,7 +307,7 @@ def norm(a, ord=None, axis=None, keepdims=False):
     return np.linalg.norm(a, ord, axis, keepdims)
 
 
-# ----- functions of matrices ----------------------------------------------------------------------------------
+# ----- functions of matrices ----------------------------------------------------------------------------
 
 
 def _matrix_function(name, text):
@@ -332,7 +336,7 @@ def expm_frechet(A, E, compute_expm=True):
     return (OPS["expm"](A), found) if compute_expm else found
 
 
-# ----- matrices of a given form -------------------------------------------------------------------------------
+# ----- matrices of a given form -------------------------------------------------------------------------
 
 
 @_scipy
@@ -384,7 +388,8 @@ def khatri_rao(a, b):
     return np.reshape(np.multiply(a[:, None, :], b[None, :, :]), (-1, shape_of(a)[1]))
 
 
-__all__ = ["block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "coshm", "cosm", "det", "eig", "eigh",
-           "eigvals", "eigvalsh", "expm", "expm_frechet", "hankel", "inv", "khatri_rao", "logm", "lstsq", "lu",
-           "lu_factor", "lu_solve", "norm", "pinv", "polar", "qr", "sinhm", "sinm", "solve", "solve_sylvester",
-           "solve_triangular", "sqrtm", "svd", "svdvals", "toeplitz"]
+__all__ = ["block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "coshm", "cosm", "det", "eig",
+           "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "hankel", "inv", "khatri_rao",
+           "logm", "lstsq", "lu", "lu_factor", "lu_solve", "norm", "pinv", "polar", "qr", "sinhm",
+           "sinm", "solve", "solve_sylvester", "solve_triangular", "sqrtm", "svd", "svdvals",
+           "toeplitz"]
