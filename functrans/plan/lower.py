@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import NotSupportedError, format_location
 from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
+from ..kernels.lib import load_lapack
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
@@ -143,6 +144,10 @@ class Context:
             self._literals[x] = view
         return view
 
+    def load_lapack(self) -> None:
+        """For steps whose kernels call LAPACK: finds it."""
+        load_lapack()
+
     def contiguous(self, view: View) -> View:
         if view.contiguous:
             return view
@@ -154,7 +159,7 @@ class Context:
 
     def step(self, kernel: str, operands: Sequence[View], shape: Shape,
              strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
-             *, fusable: tuple | None = None, partly: int = -1) -> None:
+             *, fusable: tuple | None = None, partly: int = -1, nouts: int = 1) -> None:
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted.
 
         Of operand ``partly`` it touches no more than of the other of the first two.
@@ -168,7 +173,7 @@ class Context:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, None, False,
-                        fusable), operands, partly)
+                        fusable, nouts), operands, partly)
 
     def _emit(self, step: Step, views: Sequence[View], partly: int = -1) -> None:
         step.views, step.origin, step.partly = views, self._eqn, partly
