@@ -4,7 +4,7 @@ import importlib
 
 from .errors import BuildError
 
-_ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.reduce", "ops.contract", "ops.index",
+_ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.reduce", "ops.contract", "ops.conv", "ops.window", "ops.index",
           "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs", "boundary",
           "staging")
 

@@ -13,26 +13,10 @@
 typedef T VEC __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
 typedef T QUAD __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
-/* `rows` rows of a times one panel of b, `nv` vectors wide (both constants where it is called); its
- * first w columns are written, or added to what is there. */
-FT_INLINE void FT_NAME(tile)(char *out, int64_t om, int64_t on, const char *a, int64_t am, int64_t ak,
-                             const char *b, int64_t bstep, int64_t kc, int64_t w, int rows, int nv,
-                             int add)
+/* Writes the accumulators of a tile, or adds them to what is there: the first w columns. */
+FT_INLINE void FT_NAME(put)(char *out, int64_t om, int64_t on, VEC acc[][FT_MM_NV_MAX], int64_t w,
+                            int rows, int nv, int add)
 {
-    VEC acc[FT_MM_MR][FT_MM_NV_MAX];
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++)
-            acc[r][v] = (VEC){0};
-    for (int64_t k = 0; k < kc; k++, b += bstep, a += ak) {
-        VEC bv[FT_MM_NV_MAX];
-        for (int v = 0; v < nv; v++)
-            bv[v] = ((const VEC *)b)[v];
-        for (int r = 0; r < rows; r++) {
-            VEC x = *(const T *)(a + r * am) - (VEC){0};
-            for (int v = 0; v < nv; v++)
-                acc[r][v] = FT_VMAD(x, bv[v], acc[r][v]);
-        }
-    }
     if (on == SIZE && w == nv * PER) {
         for (int r = 0; r < rows; r++) {
             VEC *o = (VEC *)(out + r * om);
@@ -61,6 +45,29 @@ FT_INLINE void FT_NAME(tile)(char *out, int64_t om, int64_t on, const char *a, i
             T *o = (T *)(out + r * om + j * on);
             *o = add ? FT_ADD(*o, line[r][j]) : line[r][j];
         }
+}
+
+/* `rows` rows of a times one panel of b, `nv` vectors wide (both constants where it is called); its
+ * first w columns are written, or added to what is there. */
+FT_INLINE void FT_NAME(tile)(char *out, int64_t om, int64_t on, const char *a, int64_t am, int64_t ak,
+                             const char *b, int64_t bstep, int64_t kc, int64_t w, int rows, int nv,
+                             int add)
+{
+    VEC acc[FT_MM_MR][FT_MM_NV_MAX];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = (VEC){0};
+    for (int64_t k = 0; k < kc; k++, b += bstep, a += ak) {
+        VEC bv[FT_MM_NV_MAX];
+        for (int v = 0; v < nv; v++)
+            bv[v] = ((const VEC *)b)[v];
+        for (int r = 0; r < rows; r++) {
+            VEC x = *(const T *)(a + r * am) - (VEC){0};
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = FT_VMAD(x, bv[v], acc[r][v]);
+        }
+    }
+    FT_NAME(put)(out, om, on, acc, w, rows, nv, add);
 }
 
 /* Transposes four lines of four. */
@@ -258,6 +265,10 @@ static void FT_NAME(product)(char *out, const char *a, const char *b, const ft_m
         FT_NAME(panels)(out, a, b, d, scratch);
     }
 }
+
+#ifdef FT_CONV
+#include "conv_body.h"
+#endif
 
 #ifdef FT_MM_FLOAT
 #include "gemm_body.h"
