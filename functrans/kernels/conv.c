@@ -22,7 +22,7 @@ typedef struct {
     int64_t groups, xg, wg, og;    /* groups, and bytes from one to the next */
     int64_t parts;                 /* of a group's filters (wide), of its channels (deep) */
     int64_t taps, *off, *woff;     /* wide: where each tap reads in the packed image, and its filter */
-    int64_t blocks[3], panels;
+    int64_t blocks[4], panels;
     int64_t nb, rows, strips, some, round, each;     /* deep: see there */
     char *packed, *acc;
     atomic_int failed;
@@ -79,7 +79,8 @@ static void wide_range(void *ctx, int64_t lo, int64_t hi)
 {
     conv *p = ctx;
     const ft_conv_dims *whole = &p->c;
-    int64_t size = p->kernel->size, bytes = (whole->cin * whole->channel + SLACK) * size;
+    int64_t size = p->kernel->size, part_size = whole->cin * whole->channel;
+    int64_t bytes = (whole->b[3] * part_size + SLACK) * size;
     bytes = (bytes + 63) & ~(int64_t)63;
     char *space = ft_space_take(bytes + FT_CONV_SCRATCH(p->kernel));
     if (!space) {
@@ -87,7 +88,7 @@ static void wide_range(void *ctx, int64_t lo, int64_t hi)
         return;
     }
     for (int64_t u = lo; u < hi; u++) {
-        int64_t at = u, start[3], b[3], from[3];
+        int64_t at = u, start[3], b[4], from[3];
         ft_conv_dims c = *whole;
         for (int a = 2; a >= 0; a--) {
             start[a] = at % p->blocks[a] * c.b[a];
@@ -95,12 +96,16 @@ static void wide_range(void *ctx, int64_t lo, int64_t hi)
             b[a] = ft_lesser(c.b[a], c.o[a] - start[a]);
             from[a] = start[a] * c.s[a] - c.lo[a];
         }
-        int64_t part = at % p->parts, image = at / p->parts % c.images, g = at / p->parts / c.images;
+        int64_t part = at % p->parts, i = at / p->parts % p->blocks[3], g = at / p->parts / p->blocks[3];
+        int64_t image = i * c.b[3];
+        b[3] = ft_lesser(c.b[3], c.images - image);
         char *out = p->out + g * p->og + image * c.on + part * p->each * c.oc;
         for (int a = 0; a < 3; a++)
             out += start[a] * c.os[a];
         c.cout = ft_lesser(p->each, c.cout - part * p->each);
-        p->kernel->part(space, p->x + g * p->xg + image * c.xn, &c, c.cin, from);
+        for (i = 0; i < b[3]; i++)
+            p->kernel->part(space + i * part_size * size, p->x + g * p->xg + (image + i) * c.xn, &c, c.cin,
+                            from);
         p->kernel->wide(out, space, p->packed + (g * p->parts + part) * p->panels * p->kernel->mr *
                         p->taps * size, &c, p->off, p->taps, b, space + bytes);
     }
@@ -111,16 +116,21 @@ static int wide(conv *p)
 {
     ft_conv_dims *c = &p->c;
     int64_t size = p->kernel->size, mr = p->kernel->mr;
-    memcpy(c->b, c->o, sizeof c->b);
+    memcpy(c->b, c->o, sizeof c->o);
+    /* strips go on from one small image to the next, if there are strips at all */
+    c->b[3] = c->cout > 8 ? FEW_PIXELS * 4 / 3 / product3(c->o) : 1;
+    c->b[3] = c->b[3] < 1 ? 1 : ft_lesser(c->b[3], c->images);
+    p->blocks[3] = parts_of(c->images, c->b[3]);
+    c->b[3] = parts_of(c->images, p->blocks[3]);
     for (;;) {
-        int64_t tasks = p->groups * c->images;
+        int64_t tasks = p->groups * p->blocks[3];
         for (int a = 0; a < 3; a++)
             tasks *= p->blocks[a] = parts_of(c->o[a], c->b[a]);
         blocks_of(c);
         if ((tasks >= TASKS && c->cin * c->channel * size <= PART_BYTES) ||
             product3(c->b) <= FEW_PIXELS) {
             p->parts = 1;
-            while (tasks * p->parts < TASKS && parts_of(c->cout, p->parts) > 32)
+            while (tasks * p->parts < TASKS && parts_of(c->cout, p->parts) > 64)
                 p->parts *= 2;
             break;
         }
@@ -148,11 +158,10 @@ static int wide(conv *p)
                                 at % c->split * c->wide + at / c->split;
                     p->woff[t] = i * c->wc + z * c->ws[0] + y * c->ws[1] + x * c->ws[2];
                 }
-    double panel = (double)p->taps * mr, tasks = (double)(p->groups * c->images * p->parts) *
-                   (double)product3(p->blocks);
-    double work = (double)p->taps * p->each * product3(c->b);
+    int64_t tasks = p->groups * p->blocks[3] * p->parts * product3(p->blocks);
+    double panel = (double)p->taps * mr, work = (double)p->taps * p->each * product3(c->b) * c->b[3];
     ft_parallel(filter_range, p, sets, chunk_of(panel * 8), p->cost > 0 ? (double)sets * panel : 0);
-    ft_parallel(wide_range, p, (int64_t)tasks, chunk_of(work), p->cost);
+    ft_parallel(wide_range, p, tasks, chunk_of(work), p->cost);
     ft_space_give(space);
     return atomic_load(&p->failed) ? FT_EMEM : FT_OK;
 }

@@ -15,7 +15,7 @@ typedef struct {
      * `split`, so that what lies `split` apart is adjacent. */
     int64_t ext[2], split, phases, wide;       /* extents z, y; phases; elements of a phase */
     int64_t row, plane, channel;               /* elements from one y, z and channel to the next */
-    int64_t b[3];                              /* output block of a task, of the wide form */
+    int64_t b[4];                              /* output block of a task, of the wide form; its images */
 } ft_conv_dims;
 
 typedef struct {

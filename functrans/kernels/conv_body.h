@@ -5,6 +5,12 @@
  * filters larger than the output (the derivative of the filters), has outputs' channels in lanes and
  * runs along the positions of the filter. As in products, one chain covers at most FT_MM_KC. */
 #define NR (FT_MM_NV * PER)
+#define FEW 2                      /* filters that the deep form takes one by one */
+#define DOT_LANES ((int64_t)(64 / sizeof(T)))
+#define DOT_VECS (64 / FT_VBYTES)
+#define WIDTH(n) (((n) + DOT_LANES - 1) / DOT_LANES * DOT_LANES)
+#define BITS FT_NAME(conv_bits)
+typedef int64_t BITS __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
 
 static void FT_NAME(conv_part)(char *to, const char *x, const ft_conv_dims *c, int64_t channels,
                                const int64_t *from)
@@ -48,12 +54,11 @@ static void FT_NAME(conv_filters)(char *to, const char *w, const ft_conv_dims *c
     for (int64_t k0 = 0; k0 < taps; k0 += FT_MM_KC) {
         int64_t kc = ft_lesser(FT_MM_KC, taps - k0);
         T *o = (T *)to + (k0 * panels + i * kc) * FT_MM_MR;
-        for (int64_t k = 0; k < kc; k++, o += FT_MM_MR) {
-            const char *p = w + off[k0 + k];
-            for (int64_t r = 0; r < m; r++)
-                o[r] = *(const T *)(p + r * c->wo);
-            for (int64_t r = m; r < FT_MM_MR; r++)
-                o[r] = 0;
+        for (int64_t k = 0, n; k < kc; k += n, o += n * FT_MM_MR) {
+            const int64_t *at = off + k0 + k;
+            for (n = 1; k + n < kc && at[n] == at[n - 1] + SIZE; n++)
+                ;
+            FT_NAME(pack)(o, FT_MM_MR, w + at[0], m, n, c->wo, SIZE);
         }
     }
 }
@@ -80,6 +85,36 @@ FT_INLINE void FT_NAME(conv_tile)(char *out, int64_t oc, int64_t os, const T *a,
         }
     }
     FT_NAME(put)(out, oc, os, acc, w, rows, nv, add);
+}
+
+/* Lines of the output below each other, `along` apart in the image, for one filter: one line alone would
+ * wait for its own sums. */
+FT_INLINE void FT_NAME(conv_band)(char *out, int64_t down, const T *a, const T *x, int64_t along,
+                                  const int64_t *off, int64_t kc, int64_t w, int lines, int nv, int add)
+{
+    VEC acc[FT_MM_MR][FT_MM_NV_MAX];
+    for (int r = 0; r < lines; r++)
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = (VEC){0};
+    for (int64_t k = 0; k < kc; k++, a += FT_MM_MR) {
+        VEC f = a[0] - (VEC){0};
+        for (int r = 0; r < lines; r++)
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = FT_VMAD(f, ((const VEC *)(x + off[k] + r * along))[v], acc[r][v]);
+    }
+    FT_NAME(put)(out, down, SIZE, acc, w, lines, nv, add);
+}
+
+static __attribute__((noinline)) void FT_NAME(conv_bands)(char *out, int64_t down, const T *a, const T *x,
+                                                          int64_t along, const int64_t *off, int64_t kc,
+                                                          int64_t n, int add)
+{
+    int64_t i = 0;
+    for (; n - i > PER; i += 2 * PER)
+        FT_NAME(conv_band)(out + i * SIZE, down, a, x + i, along, off, kc, ft_lesser(2 * PER, n - i), 4, 2,
+                           add);
+    if (i < n)
+        FT_NAME(conv_band)(out + i * SIZE, down, a, x + i, along, off, kc, n - i, 4, 1, add);
 }
 
 /* One line of the output, for at most FT_MM_MR filters. */
@@ -168,10 +203,19 @@ static void FT_NAME(conv_wide)(char *out, const char *part, const char *filters,
 {
     const T *x = (const T *)part, *f = (const T *)filters;
     const int64_t panels = (c->cout + FT_MM_MR - 1) / FT_MM_MR;
-    const int64_t down = c->s[0] * c->plane, along = c->s[1] * c->row, rows = b[0] * b[1];
+    const int64_t down = c->s[0] * c->plane, along = c->s[1] * c->row, rows = b[0] * b[1] * b[3];
+    const int64_t next = c->cin * c->channel;
     if (panels == 1) {
         for (int64_t r = 0; r < rows; r++) {
             int64_t z = r / b[1], y = r % b[1];
+            if (c->cout == 1 && c->os[2] == SIZE && b[1] - y >= 4) {
+                for (int64_t k = 0; k < taps; k += FT_MM_KC)
+                    FT_NAME(conv_bands)(out + z * c->os[0] + y * c->os[1], c->os[1], f + k * FT_MM_MR,
+                                        x + z * down + y * along, along, off + k,
+                                        ft_lesser(FT_MM_KC, taps - k), b[2], k > 0);
+                r += 3;
+                continue;
+            }
             char *o = out + z * c->os[0] + y * c->os[1];
             const T *line = x + z * down + y * along;
             for (int64_t k = 0; k < taps; k += FT_MM_KC)
@@ -187,10 +231,10 @@ static void FT_NAME(conv_wide)(char *out, const char *part, const char *filters,
         int count = 0, whole = c->os[2] == SIZE;
         int64_t w = 0;
         while (w < NR && r < rows) {
-            int64_t z = r / b[1], y = r % b[1], n = ft_lesser(NR - w, b[2] - i);
-            char *o = out + z * c->os[0] + y * c->os[1] + i * c->os[2];
+            int64_t y = r % b[1], z = r / b[1] % b[0], q = r / b[1] / b[0], n = ft_lesser(NR - w, b[2] - i);
+            char *o = out + q * c->on + z * c->os[0] + y * c->os[1] + i * c->os[2];
             whole &= count == 0 || o == runs[0].out + w * SIZE;
-            runs[count++] = (FT_NAME(run)){z * down + y * along + i, w, n, o};
+            runs[count++] = (FT_NAME(run)){q * next + z * down + y * along + i, w, n, o};
             w += n;
             i += n;
             if (i == b[2]) {
@@ -228,7 +272,12 @@ static void FT_NAME(conv_wide)(char *out, const char *part, const char *filters,
                         for (int j = 0; j < count; j++) {
                             char *to = runs[j].out + (p * FT_MM_MR + q) * c->oc;
                             const T *in = tile[q] + runs[j].at;
-                            for (int64_t v = 0; v < runs[j].n; v++, to += c->os[2])
+                            int64_t v = 0, n = runs[j].n;
+                            if (c->os[2] == SIZE)
+                                for (; v < n; v += PER)
+                                    FT_NAME(put_part)((VEC *)(to + v * SIZE), *(const VEC *)(in + v),
+                                                      ft_lesser(PER, n - v), k0 > 0);
+                            for (to += v * c->os[2]; v < n; v++, to += c->os[2])
                                 *(T *)to = k0 ? FT_ADD(*(T *)to, in[v]) : in[v];
                         }
                 }
@@ -239,13 +288,84 @@ static void FT_NAME(conv_wide)(char *out, const char *part, const char *filters,
 
 /* ----- deep ---------------------------------------------------------------------------------- */
 
+/* Columns of a strip: whole vectors. */
+#define COLUMNS(m) (((m) + PER - 1) / PER * PER)
+
 static void FT_NAME(conv_lines)(char *to, const char *w, const ft_conv_dims *c, int64_t i)
 {
-    int64_t m = ft_lesser(NR, c->cout - i * NR), n = c->k[2];
+    int64_t m = ft_lesser(NR, c->cout - i * NR), n = c->k[2], wide = COLUMNS(m);
     w += i * NR * c->wo;
+    if (m <= FEW) {                 /* lines as they are, ended by zeros; see `dots` */
+        for (int64_t j = 0; j < m; j++)
+            for (int64_t z = 0; z < c->k[0]; z++)
+                for (int64_t y = 0; y < c->k[1]; y++, to += WIDTH(n) * SIZE) {
+                    const char *p = w + j * c->wo + z * c->ws[0] + y * c->ws[1];
+                    for (int64_t x = 0; x < n; x++)
+                        ((T *)to)[x] = *(const T *)(p + x * c->ws[2]);
+                    memset(to + n * SIZE, 0, (WIDTH(n) - n) * SIZE);
+                }
+        return;
+    }
     for (int64_t z = 0; z < c->k[0]; z++)
-        for (int64_t y = 0; y < c->k[1]; y++, to += n * NR * SIZE)
-            FT_NAME(pack)((T *)to, NR, w + z * c->ws[0] + y * c->ws[1], m, n, c->wo, c->ws[2]);
+        for (int64_t y = 0; y < c->k[1]; y++, to += n * wide * SIZE)
+            FT_NAME(pack)((T *)to, wide, w + z * c->ws[0] + y * c->ws[1], m, n, c->wo, c->ws[2]);
+}
+
+/* One filter's plane times the part, along the lines of both: for so few filters that vectors across
+ * them would be empty. Sums lie in 64 bytes of lanes on every level. */
+FT_INLINE void FT_NAME(dots)(char *acc, const T *x, const int64_t *at, const T *b, int64_t lines,
+                             int64_t line, int64_t n, int rows)
+{
+    VEC sum[4][DOT_VECS];
+    T mask[64 / sizeof(T)], lane[64 / sizeof(T)];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < DOT_VECS; v++)
+            sum[r][v] = (VEC){0};
+    int64_t whole = n / DOT_LANES * DOT_LANES;
+    memset(mask, 0, sizeof mask);
+    memset(mask, -1, (n - whole) * SIZE);
+    for (int64_t y = 0; y < lines; y++, b += WIDTH(n), x += line) {
+        for (int64_t i = 0; i < whole; i += DOT_LANES)
+            for (int v = 0; v < DOT_VECS; v++) {
+                VEC w = *(const VEC *)(b + i + v * PER);
+                for (int r = 0; r < rows; r++)
+                    sum[r][v] = FT_VMAD(w, *(const VEC *)(x + at[r] + i + v * PER), sum[r][v]);
+            }
+        if (whole < n)
+            for (int v = 0; v < DOT_VECS; v++) {
+                VEC w = *(const VEC *)(b + whole + v * PER);
+                for (int r = 0; r < rows; r++) {
+                    const BITS *in = (const BITS *)(x + at[r] + whole + v * PER);
+                    VEC seen = (VEC)(*in & *(const BITS *)(mask + v * PER));
+                    sum[r][v] = FT_VMAD(w, seen, sum[r][v]);
+                }
+            }
+    }
+    for (int r = 0; r < rows; r++) {
+        memcpy(lane, sum[r], 64);
+        for (int h = DOT_LANES / 2; h; h /= 2)
+            for (int j = 0; j < h; j++)
+                lane[j] = FT_ADD(lane[j], lane[j + h]);
+        T *o = (T *)(acc + r * NR * SIZE);
+        *o = FT_ADD(*o, lane[0]);
+    }
+}
+
+static void FT_NAME(conv_dots)(char *acc, const T *x, const int64_t *at, int64_t count, const T *b,
+                               const ft_conv_dims *c, int64_t filters)
+{
+    int64_t n = c->k[2], some = n >= 16 * FT_MM_KC ? 1 : 16 * FT_MM_KC / n, line = c->d[1] * c->row;
+    for (int64_t j = 0; j < filters; j++, acc += SIZE)
+        for (int64_t z = 0; z < c->k[0]; z++)
+            for (int64_t y = 0; y < c->k[1]; y += some) {
+                int64_t lines = ft_lesser(some, c->k[1] - y), r = 0;
+                const T *p = x + z * c->d[0] * c->plane + y * line;
+                for (; r + 4 <= count; r += 4)
+                    FT_NAME(dots)(acc + r * NR * SIZE, p, at + r, b, lines, line, n, 4);
+                for (; r < count; r++)
+                    FT_NAME(dots)(acc + r * NR * SIZE, p, at + r, b, lines, line, n, 1);
+                b += lines * WIDTH(n);
+            }
 }
 
 /* Lines y .. y + count of one plane of the filter. */
@@ -260,7 +380,7 @@ FT_INLINE void FT_NAME(deep_tile)(char *acc, const T *x, const int64_t *at, cons
             sum[r][v] = (VEC){0};
     }
     for (int64_t y = 0; y < lines; y++) {
-        for (int64_t i = 0; i < n; i++, b += NR) {
+        for (int64_t i = 0; i < n; i++, b += nv * PER) {
             VEC bv[FT_MM_NV_MAX];
             for (int v = 0; v < nv; v++)
                 bv[v] = ((const VEC *)b)[v];
@@ -300,6 +420,10 @@ static void FT_NAME(conv_deep)(char *acc, const char *part, const int64_t *at, i
     int64_t w = ft_lesser(NR, c->cout - strip * NR), n = c->k[2];
     int64_t some = n >= FT_MM_KC ? 1 : FT_MM_KC / n, line = c->d[1] * c->row;
     const T *b = (const T *)lines;
+    if (w <= FEW) {
+        FT_NAME(conv_dots)(acc, (const T *)part, at, count, b, c, w);
+        return;
+    }
     for (int64_t z = 0; z < c->k[0]; z++)
         for (int64_t y = 0; y < c->k[1]; y += some) {
             int64_t ys = ft_lesser(some, c->k[1] - y);
@@ -314,7 +438,7 @@ static void FT_NAME(conv_deep)(char *acc, const char *part, const int64_t *at, i
 #endif
                 else
                     FT_NAME(deep_rows)(acc, x, at, count, b, ys, line, ni, FT_MM_NV);
-                b += ys * ni * NR;
+                b += ys * ni * COLUMNS(w);
             }
         }
 }
@@ -330,3 +454,9 @@ static const ft_conv FT_NAME(conv) = {sizeof(T), FT_MM_MR, NR, FT_NAME(conv_part
                                       FT_NAME(conv_add)};
 
 #undef NR
+#undef FEW
+#undef DOT_LANES
+#undef DOT_VECS
+#undef WIDTH
+#undef BITS
+#undef COLUMNS

@@ -13,6 +13,23 @@
 typedef T VEC __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
 typedef T QUAD __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
+/* The first n elements of a vector, written or added: where the level can do it without a loop. */
+FT_INLINE void FT_NAME(put_part)(VEC *o, VEC x, int64_t n, int add)
+{
+    if (n >= PER) {
+        *o = add ? FT_VADD(*o, x) : x;
+        return;
+    }
+#if FT_MASKED
+    if (add)
+        x = FT_VADD((VEC)FT_LOAD_PART(SIZE, o, n), x);
+    FT_STORE_PART(SIZE, o, n, (__m512i)x);
+#else
+    for (int64_t j = 0; j < n; j++)
+        ((T *)o)[j] = add ? FT_ADD(((T *)o)[j], x[j]) : x[j];
+#endif
+}
+
 /* Writes the accumulators of a tile, or adds them to what is there: the first w columns. */
 FT_INLINE void FT_NAME(put)(char *out, int64_t om, int64_t on, VEC acc[][FT_MM_NV_MAX], int64_t w,
                             int rows, int nv, int add)
@@ -26,6 +43,15 @@ FT_INLINE void FT_NAME(put)(char *out, int64_t om, int64_t on, VEC acc[][FT_MM_N
                 else
                     o[v] = acc[r][v];
         }
+        return;
+    }
+    if (FT_MASKED && on == SIZE) {
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < nv; v++) {
+                VEC *o = (VEC *)(out + r * om) + v;
+                if (w > v * PER)
+                    FT_NAME(put_part)(o, acc[r][v], w - v * PER, add);
+            }
         return;
     }
     T line[FT_MM_MR][FT_MM_NV_MAX * FT_VBYTES / sizeof(T)];
