@@ -295,7 +295,7 @@ static void FT_NAME(conv_lines)(char *to, const char *w, const ft_conv_dims *c, 
 {
     int64_t m = ft_lesser(NR, c->cout - i * NR), n = c->k[2], wide = COLUMNS(m);
     w += i * NR * c->wo;
-    if (m <= FEW) {                 /* lines as they are, ended by zeros; see `dots` */
+    if (m <= FEW) {                 /* lines as they are, ended by zeros; see conv_dot */
         for (int64_t j = 0; j < m; j++)
             for (int64_t z = 0; z < c->k[0]; z++)
                 for (int64_t y = 0; y < c->k[1]; y++, to += WIDTH(n) * SIZE) {
@@ -313,7 +313,7 @@ static void FT_NAME(conv_lines)(char *to, const char *w, const ft_conv_dims *c, 
 
 /* One filter's plane times the part, along the lines of both: for so few filters that vectors across
  * them would be empty. Sums lie in 64 bytes of lanes on every level. */
-FT_INLINE void FT_NAME(dots)(char *acc, const T *x, const int64_t *at, const T *b, int64_t lines,
+FT_INLINE void FT_NAME(conv_dot)(char *acc, const T *x, const int64_t *at, const T *b, int64_t lines,
                              int64_t line, int64_t n, int rows)
 {
     VEC sum[4][DOT_VECS];
@@ -361,9 +361,9 @@ static void FT_NAME(conv_dots)(char *acc, const T *x, const int64_t *at, int64_t
                 int64_t lines = ft_lesser(some, c->k[1] - y), r = 0;
                 const T *p = x + z * c->d[0] * c->plane + y * line;
                 for (; r + 4 <= count; r += 4)
-                    FT_NAME(dots)(acc + r * NR * SIZE, p, at + r, b, lines, line, n, 4);
+                    FT_NAME(conv_dot)(acc + r * NR * SIZE, p, at + r, b, lines, line, n, 4);
                 for (; r < count; r++)
-                    FT_NAME(dots)(acc + r * NR * SIZE, p, at + r, b, lines, line, n, 1);
+                    FT_NAME(conv_dot)(acc + r * NR * SIZE, p, at + r, b, lines, line, n, 1);
                 b += lines * WIDTH(n);
             }
 }

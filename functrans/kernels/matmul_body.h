@@ -17,7 +17,9 @@ typedef T QUAD __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), ma
 FT_INLINE void FT_NAME(put_part)(VEC *o, VEC x, int64_t n, int add)
 {
     if (n >= PER) {
-        *o = add ? FT_VADD(*o, x) : x;
+        if (add)
+            x = FT_VADD(*o, x);
+        *o = x;
         return;
     }
 #if FT_MASKED
