@@ -14,7 +14,7 @@ from ..ir.op import OPS
 from ..numpy.core import asvalue, convert
 from ..ops.conv import dilated
 from ..trace.core import aval_of
-from . import ops as lax
+from . import ops
 
 __all__ = ["ConvDimensionNumbers", "conv", "conv_dimension_numbers", "conv_general_dilated",
            "conv_transpose", "conv_with_general_padding", "padtype_to_pads", "reduce_window"]
@@ -247,10 +247,14 @@ def conv_transpose(lhs, rhs, strides: Sequence[int], padding, rhs_dilation: Sequ
 # ----- windows ------------------------------------------------------------------------------------
 
 
+_lax: Any = ops
+_COMBINE: dict[str, tuple[Any, Any]] = {"sum": (_lax.add, np.add), "max": (_lax.max, np.maximum),
+                                        "min": (_lax.min, np.minimum), "mul": (_lax.mul, np.multiply)}
+
+
 def _combines(computation) -> str:
     """Which of the known operations a function of two values is."""
-    for kind, functions in (("sum", (lax.add, np.add)), ("max", (lax.max, np.maximum)),
-                            ("min", (lax.min, np.minimum)), ("mul", (lax.mul, np.multiply))):
+    for kind, functions in _COMBINE.items():
         if any(computation is f for f in functions):
             return kind
     raise errors.NotSupportedError(f"reduce_window with {computation!r}.",
@@ -308,7 +312,7 @@ def reduce_window(operand, init_value, computation, window_dimensions: Sequence[
         out = OPS[f"reduce_window_{kind}"](x, window=window, strides=strides, padding=pads,
                                            base_dilation=base, window_dilation=dilation)
     start = np.asarray(init_value, a.dtype)[()] if not hasattr(init_value, "aval") else init_value
-    return {"sum": lax.add, "max": lax.max, "min": lax.min, "mul": lax.mul}[kind](out, start)
+    return _COMBINE[kind][0](out, start)
 
 
 def _product(x, window, strides, pads, base, dilation):
