@@ -351,7 +351,7 @@ def other_part() -> Part:
         for op, text in forms.items():
             name = f"scatter_{op}_{code}_"
             part.add(include("scatter_body.h", T=C_TYPE[code], FT_NAME=f"{name}##part",
-                             FT_COMB=text))
+                             FT_COMB=text, FT_SUMS=str(int(op == "add"))))
             part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&{name}kernel", 1.0)
 
     for code in CODES:
