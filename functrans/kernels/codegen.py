@@ -354,7 +354,6 @@ def other_part() -> Part:
                              FT_COMB=text, FT_SUMS=str(int(op == "add"))))
             part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&{name}kernel", 1.0)
 
-<<<<<<< HEAD
     for code in CODES:
         for op in ("sum", "max", "min"):
             name = f"window_{op}_{code}"
@@ -369,11 +368,10 @@ def other_part() -> Part:
             if op != "sum" and code in FLOATS:
                 part.entry(f"window_pick:{op}:{code}", "ft_run_window_pick", f"&{name}_kernel", 1.0)
                 part.entry(f"window_put:{op}:{code}", "ft_run_window_put", f"&{name}_kernel", 1.0)
-=======
+
     for code in ("f32", "f64", "c64", "c128"):
         for name in ("cholesky", "lu", "lu_solve", "triangular_solve", "qr", "eigh", "svd", "eig"):
             part.entry(f"{name}:{code}", "ft_run_matrices", f"ft_{name}_{code}", 1.0)
->>>>>>> 42f1379d575c0872144617388f070f26c3dd0279
     return part
 
 
