@@ -359,7 +359,7 @@ def other_part() -> Part:
             name = f"window_{op}_{code}"
             if code == "b1":
                 continue
-            scalar, vector, identity = reduction(op, code)
+            scalar, _, identity = reduction(op, code)
             beats = {"max": "((b) > (a) || ((b) != (b) && (a) == (a)))",
                      "min": "((b) < (a) || ((b) != (b) && (a) == (a)))", "sum": "0"}[op]
             part.add(include("window_body.h", T=C_TYPE[code], FT_NAME=f"{name}_##part",
