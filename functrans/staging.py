@@ -21,8 +21,8 @@ from .numpy.core import FUNCTIONS
 from .trace.core import Captured, as_traced, aval_of, current_builder, trace
 from .trace.tracer import Tracer, Upward
 from .transform.cleanup import cleanup
-from .transform.evaluate import PASSES, Cache, closed, evaluate
-from .transform.vmap import uses_axis
+from .transform.interpret import evaluate, uses_axis
+from .transform.programs import PASSES, Cache, closed
 
 PROGRAMS = Cache(4096)
 Upward.run_op = staticmethod(plan.run_op)

@@ -1,45 +1,14 @@
-"""Interpreters over a jaxpr share this shape: an environment, equations in order, one rule each."""
+"""Programs of passes: recorded in a builder of their own, checked, and remembered."""
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from threading import Lock
 
 from ..errors import NonDifferentiableError
-from ..ir.core import Jaxpr, Var, eqn, signature
+from ..ir.core import Jaxpr, eqn, signature
 from ..ops.shape import Box, constant
-from ..trace.core import Captured, bind, source_here, source_of, trace
-
-
-@contextmanager
-def sources():
-    """Equations bound inside take the source given to ``source_of``; afterwards the user's again."""
-    try:
-        yield
-    finally:
-        source_of(None)
-
-
-def evaluate(jaxpr: Jaxpr, args, shared=False) -> list:
-    """Binds the equations of ``jaxpr`` on ``args`` into the current builder (or runs them).
-
-    They keep their lines, but for a ``shared`` program, which may come from another function.
-    """
-    env = dict(zip(jaxpr.invars, args, strict=True))
-    with sources():
-        if shared:
-            source_here()
-        for eqn in jaxpr.eqns:
-            if not shared:
-                source_of(eqn)
-            operands = tuple([env[x] if type(x) is Var else x for x in eqn.inputs])
-            sig = eqn.sig
-            if sig.multiple:
-                env.update(zip(eqn.outs, bind(sig.op, operands, sig.params), strict=True))
-            else:
-                env[eqn.outs[0]] = bind(sig.op, operands, sig.params, sig.out.weak)
-    return [env[x] if type(x) is Var else x for x in jaxpr.outs]
+from ..trace.core import Captured, trace
 
 
 def closed(fun, avals, name="pass"):
