@@ -11,7 +11,7 @@ cimport cython
 
 import os
 
-from ..ir.core cimport Aval, Eqn, Jaxpr, Sig, Var
+from ..ir.core cimport Eqn, Jaxpr, Var
 from ..ir.op import CODE
 from .registers import Loop, TooLarge, straight
 from .scalar cimport Elements

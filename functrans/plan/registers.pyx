@@ -6,7 +6,7 @@ Constants lie in the first registers, put there before a program starts.
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
 from .scalar cimport CARRY, CONST, OPERATIONS, Elements, node, number_of, operation
 
