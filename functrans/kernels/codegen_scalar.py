@@ -158,14 +158,14 @@ static int vm_run(ft_vm *vm, int64_t *labels)
 {"".join(w.code)}    }}
 }}
 
-/* A straight scalar program. ints: number of constants, bytes of the registers. Operands: what is
- * stored and loaded, the constants and instructions, the scratch for registers and pointers. */
+/* A straight scalar program. ints: number of constants, bytes of the registers; data: the constants,
+ * the instructions. Operands: what is stored and loaded, the scratch for registers and pointers. */
 static int ft_run_scalar(const ft_step *s, ft_frame *f)
 {{
     const int64_t *n = s->ints;
-    const int n_pointers = s->nopnd - 2;
-    const int64_t *code = (const int64_t *)FT_PTR(s, f, n_pointers);
-    char *scratch = FT_PTR(s, f, n_pointers + 1);
+    const int64_t *code = (const int64_t *)s->data;
+    const int n_pointers = s->nopnd - 1;
+    char *scratch = FT_PTR(s, f, n_pointers);
     ft_vm vm;
     vm.r = (ft_reg *)scratch;
     vm.ptr = vm.moving = (char **)(scratch + n[1]);

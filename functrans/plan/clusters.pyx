@@ -141,8 +141,9 @@ def lower_cluster(ctx, Cluster cluster, dict env):
             ctx.lower_eqn(e, env)
         return
     ins = [_start(views[buffer]) for buffer in list(b.pointers)[len(outs):]]
-    ctx._control("scalar", outs, [*ins, ctx.data(code)], (constants, 8 * registers), START_NS + ns, None,
+    ctx._control("scalar", outs, ins, (constants, 8 * registers), START_NS + ns, code,
                  8 * (registers + len(b.pointers)))
+    ctx.steps[len(ctx.steps) - 1].origin = tuple(cluster.eqns)
     env.update(zip(cluster.results, outs, strict=True))
 
 
@@ -161,7 +162,7 @@ cdef list _stores(Elements b, list values, View view):
 # ints of a scalar loop: turns (-1: until the test fails), constants, bytes of the registers, fixed
 # and moving pointers, where in the instructions the body and the end are, turns between two looks
 # at the clock; then the operand of each pointer, where the moving ones start and by how much they
-# move. The last operand but one holds the constants and the instructions.
+# move. ``data`` holds the constants and the instructions.
 
 
 def _views(ctx, views):
@@ -177,9 +178,8 @@ def _emit(ctx, Elements b, loop, turns, list outs, ins, dict keys, n_moving, cos
     look = max(1, int(LOOK_NS / (loop.turn_ns + TURN_NS)))
     ints = [turns, loop.n_constants, 8 * loop.registers, len(order) - n_moving, n_moving, loop.body_at,
             loop.end_at, look, *which, *[keys[k][1] for k in tail], *[keys[k][2] for k in tail]]
-    operands = [_start(v) for v in ins]
-    ctx._control("scalar_loop", [_start(v) for v in outs], [*operands, ctx.data(loop.packed)], ints,
-                 cost_turns * (loop.turn_ns + TURN_NS), None, 8 * (loop.registers + len(order)))
+    ctx._control("scalar_loop", [_start(v) for v in outs], [_start(v) for v in ins], ints,
+                 cost_turns * (loop.turn_ns + TURN_NS), loop.packed, 8 * (loop.registers + len(order)))
 
 
 def scan(ctx, Eqn eqn, views):

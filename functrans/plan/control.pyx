@@ -195,8 +195,8 @@ cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
 
 # ints: turns (-1: until the test fails), number of constants, bytes of the registers, of fixed and
 # of moving pointers, instructions before the body, before the end, turns between two looks at the
-# clock; then the operand of each pointer, where the moving ones start, by how much they move. The last
-# operands: constants and instructions, the scratch (registers, then pointers).
+# clock; then the operand of each pointer, where the moving ones start, by how much they move. data: the
+# constants, the instructions. The last operand is the scratch: registers, then pointers.
 
 cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
     cdef const int64_t *n = s.ints
@@ -204,7 +204,7 @@ cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
     cdef const int64_t *which = n + 8
     cdef const int64_t *start = which + n_fixed + n_moving
     cdef const int64_t *by = start + n_moving
-    cdef const int64_t *constants = <const int64_t *>FT_PTR(s, f, s.nopnd - 2)
+    cdef const int64_t *constants = <const int64_t *>s.data
     cdef const ft_ins *program = <const ft_ins *>(constants + n[1])
     cdef char *scratch = FT_PTR(s, f, s.nopnd - 1)
     cdef ft_vm vm
@@ -299,6 +299,42 @@ cdef call_python(const ft_step *s, ft_frame *f):
         memcpy(FT_PTR(s, f, k), cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array))
 
 
+# ----- clocks --------------------------------------------------------------------------------
+
+# Steps that a plan has only while it is profiled: one before the first step and one behind each.
+
+cdef class Clock:
+    """Adds up the time since the clock step before it; ``first`` is the first one of the program."""
+
+    def __cinit__(self, Clock first=None):
+        self.first = first
+        self.c.last = &self.began if first is None else &first.began
+
+    @property
+    def seconds(self):
+        return self.c.seconds
+
+    @property
+    def runs(self):
+        return self.c.runs
+
+    def reset(self):
+        self.c.seconds, self.c.runs = 0, 0
+
+
+cdef int run_clock(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef clock *c = <clock *>s.data
+    cdef timespec t
+    cdef double now
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    now = t.tv_sec + 1e-9 * t.tv_nsec
+    if c.last[0] != 0:
+        c.seconds += now - c.last[0]
+    c.runs += 1
+    c.last[0] = now
+    return FT_OK
+
+
 cdef ft_step_fn control_step(str kind):
     if kind == "scan":
         return run_scan
@@ -310,4 +346,6 @@ cdef ft_step_fn control_step(str kind):
         return run_python
     if kind == "scalar_loop":
         return run_scalar_loop
+    if kind == "clock":
+        return run_clock
     return NULL

@@ -42,21 +42,24 @@ FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 bodies = ProgramCache(1024, 64 << 20)
 
 
-def lower(Jaxpr jaxpr, carries=(), *, fused=None):
+def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     """The program of ``jaxpr``.
 
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such
     an input for the last time before it writes the output, both may lie in the same memory: then
     the input is listed in ``Program.shared``, and a large carry is updated in place. ``fused``
     (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
+    ``watch`` is told of this program and of all inside (see ``describe.Watch``).
     """
     cdef Context ctx = Context(FUSE if fused is None else fused)
     cdef View view
     cdef Buffer buffer
     cdef int slot
+    ctx.watch = watch
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
+    ctx._eqn = None
     first_output = FIRST_INPUT + len(inputs)
     outputs = []
     for slot, view in enumerate(results, first_output):
@@ -70,14 +73,13 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None):
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
     arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
-    return Program(ctx.steps, jaxpr.in_avals, jaxpr.out_avals, bytes(ctx.blob), arena,
-                   tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
-                   tuple(ctx.references))
-
-
-def _inner(jaxpr, fused, carries=()):
-    return bodies.get((jaxpr, fused, clusters.enabled, *carries),
-                      lambda: lower(jaxpr, carries, fused=fused))
+    program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
+                      jaxpr.out_avals, bytes(ctx.blob), arena,
+                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
+                      tuple(ctx.references))
+    if watch is not None:
+        watch.made(program, jaxpr, ctx.steps, outputs)
+    return program
 
 
 cdef View _whole(Buffer buffer, tuple shape, dtype):
@@ -86,7 +88,6 @@ cdef View _whole(Buffer buffer, tuple shape, dtype):
 
 cdef dict _WALKS = {size: (size,) for size in (1, 2, 4, 8, 16)}
 cdef tuple _STILL = (0,)
-cdef object _BYTE = np.dtype(np.uint8)
 
 
 @cython.no_gc
@@ -108,6 +109,7 @@ cdef class Context:
     cdef readonly object blob       # all constants, one after the other
     cdef readonly list references   # arrays of others that the steps read
     cdef dict consts, literals, kernels
+    cdef public object watch
     cdef readonly Eqn eqn           # the one being lowered, for errors
 
     def __init__(self, bint fused):
@@ -143,13 +145,6 @@ cdef class Context:
             self.consts[key] = view
         return view
 
-    def data(self, bytes block):
-        """Bytes kept with the program, 16-byte aligned."""
-        self.blob.extend(bytes(-len(self.blob) & 15))
-        view = _whole(Buffer(len(block), CONSTS, len(self.blob)), (len(block),), _BYTE)
-        self.blob.extend(block)
-        return view
-
     def reference(self, array):
         """An array that every run reads where it is, so that changes to it are seen."""
         if not (array.flags.aligned and array.dtype.isnative):
@@ -174,8 +169,12 @@ cdef class Context:
 
     # ----- steps ---------------------------------------------------------------------------
 
-    def step(self, str kernel, operands, shape, strides=None, ints=(), cost=None, *, fusable=None):
-        """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
+    def step(self, str kernel, operands, shape, strides=None, ints=(), cost=None, *, fusable=None,
+             int partly=-1):
+        """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted.
+
+        Of operand ``partly`` it touches no more than of the other of the first two.
+        """
         cdef View v = operands[0]
         if size_of(v.shape) == 0:
             return
@@ -186,11 +185,13 @@ cdef class Context:
         if strides is None:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
-                        shape, tuple(strides), tuple(ints), cost + STEP_NS, None, False, fusable))
+                        shape, tuple(strides), tuple(ints), cost + STEP_NS, None, False, fusable),
+                   operands, partly)
 
-    cdef int _emit(self, Step step) except -1:
+    cdef int _emit(self, Step step, views, int partly=-1) except -1:
         cdef Py_ssize_t number = len(self.steps)
         cdef Buffer buffer
+        step.views, step.origin, step.partly = views, self.eqn, partly
         for buffer in step.buffers:
             if buffer.first < 0:
                 buffer.first = number
@@ -270,7 +271,8 @@ cdef class Context:
         else:
             shape, strides = collapse(out.shape, (out.strides, *[v.strides for v in views]))
         self._emit(Step(kernel, buffers, offsets, shape, strides, ints, ns * size + STEP_NS, None, True,
-                        (loop, ns, ints, out, views, None) if loop is not None and self.fused else None))
+                        (loop, ns, ints, out, views, None) if loop is not None and self.fused else None),
+                   (out, *views))
         return 0
 
     def python(self, function, Eqn eqn, views):
@@ -290,7 +292,7 @@ cdef class Context:
             buffers.append(make_buffer(scratch))
             offsets.append(0)
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
-                        cost + STEP_NS, data, False, None, len(outs)))
+                        cost + STEP_NS, data, False, None, len(outs)), operands)
 
     # ----- kernels -------------------------------------------------------------------------
 
@@ -363,13 +365,19 @@ cdef class Context:
                 env[v] = view
         return 0
 
+    def _inner(self, jaxpr, carries=()):
+        if self.watch is not None:
+            return lower(jaxpr, carries, fused=self.fused, watch=self.watch)
+        return bodies.get((jaxpr, self.fused, clusters.enabled, *carries),
+                          lambda: lower(jaxpr, carries, fused=self.fused))
+
     def scan(self, Eqn eqn, views):
         scalar = clusters.scan(self, eqn, views)
         if scalar is not None:
             return scalar
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
-        body = _inner(p["jaxpr"], self.fused, [(n_consts + k, k) for k in range(n_carry)])
+        body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         if not outs:
             return outs
@@ -390,8 +398,8 @@ cdef class Context:
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body
-        cond = _inner(p["cond"], self.fused)
-        body = _inner(p["body"], self.fused, [(n_body + k, k) for k in range(n_carry)])
+        cond = self._inner(p["cond"])
+        body = self._inner(p["body"], [(n_body + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         ins = [self.contiguous(v) for v in views]
         carry = ins[n_cond + n_body:]
@@ -403,7 +411,7 @@ cdef class Context:
         return outs
 
     def cond(self, Eqn eqn, views):
-        branches = [_inner(b, self.fused) for b in eqn.params["branches"]]
+        branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
         if outs:
             self._control("cond", outs, [self.contiguous(v) for v in views],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from threading import Lock
+from contextlib import contextmanager
+from threading import Lock, RLock
 
 from ..errors import NonDifferentiableError
 from ..ir.core import Jaxpr, eqn, signature
@@ -51,6 +52,7 @@ class Cache:
         self.entries: dict = {}
         self.lock = Lock()
         self.hits = self.misses = 0
+        self.shared = True              # between functions of equal structure
 
     def get(self, key):
         found = self.entries.get(key)
@@ -71,6 +73,33 @@ class Cache:
         with self.lock:
             self.entries.clear()
             self.hits = self.misses = 0
+
+
+class _Nothing(dict):
+    """The entries of a cache that keeps nothing."""
+
+    def get(self, key, default=None):
+        return default
+
+    def setdefault(self, key, value=None):
+        return value
+
+
+_unsharing = RLock()
+
+
+@contextmanager
+def unshared(*caches: Cache):
+    """Nothing is found in the caches meanwhile: equations then have the lines of their own function."""
+    with _unsharing:
+        kept = [(c, c.entries, c.shared) for c in caches]
+        try:
+            for c in caches:
+                c.entries, c.shared = _Nothing(), False
+            yield
+        finally:
+            for c, entries, shared in kept:
+                c.entries, c.shared = entries, shared
 
 
 PASSES = Cache(4096)
