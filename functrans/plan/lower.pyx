@@ -59,7 +59,7 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
-    ctx._eqn = None
+    ctx.eqn = None
     first_output = FIRST_INPUT + len(inputs)
     outputs = []
     for slot, view in enumerate(results, first_output):
