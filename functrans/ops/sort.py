@@ -145,7 +145,8 @@ _SAMPLES = [({"axis": 0}, "f64[5]"), ({"axis": 1}, "f32[2,5]"),
 _TIED = np.array([2, 0, 1, 0, 2, 1, 1])
 
 sort = Op("sort", "sort", infer=_sort_infer, jvp=_sort_jvp, transpose=None, batch=_moved("sort"),
-          lower=_sort_lower, work=_compared, reference=lambda x, *, axis: np.sort(x, axis=axis, kind="stable"),
+          lower=_sort_lower, work=_compared,
+          reference=lambda x, *, axis: np.sort(x, axis=axis, kind="stable"),
           samples=[*[Sample(o, **p) for p, o in _SAMPLES], Sample(_TIED, axis=0)],
           errors=[ErrorSample("f64[3]", axis=1, match="not an axis")])
 argsort = flat("argsort", family="sort", infer=_argsort_infer, batch=_moved("argsort"),

@@ -18,8 +18,9 @@ from ..ir.op import OPS, work_of
 from ..kernels.lib import scalar_labels
 from .control import Clock
 from .lower import lower
+from .recompute import touched
 from .run import Program, Step
-from .view import ARENA, CONSTS, FIRST_INPUT, Buffer, View
+from .view import ARENA, CONSTS, FIRST_INPUT, Buffer
 
 BODIES = {"scan": ("body",), "while": ("body", "cond")}
 KINDS = {"copy": "copy", "scalar": "scalar program", "scalar_loop": "scalar loop"}
@@ -136,7 +137,7 @@ class PlanStep:
         for e in counted:
             f, t = work_of(e.sig)
             flops, transcendentals = flops + f, transcendentals + t
-        moved = [_touched(v) for v in step.views]
+        moved = [touched(v) for v in step.views]
         if step.partly >= 0:
             moved[step.partly] = min(moved[step.partly], moved[1 - step.partly])
         return Cost(flops, transcendentals, sum(moved))
@@ -263,15 +264,6 @@ def _counted(steps: list[Step]) -> dict[int, int]:
     return found
 
 
-def _touched(view: View) -> int:
-    """Bytes of the different elements that a view names."""
-    n = view.dtype.itemsize
-    for d, s in zip(view.shape, view.strides, strict=True):
-        if s or not d:
-            n *= d
-    return min(n, view.buffer.nbytes)
-
-
 class _Names:
     """What buffers are called."""
 
@@ -395,8 +387,8 @@ def _words(step: Step, at: int = 0) -> tuple[Sequence[int], Sequence[int]]:
 
 
 def _loop_code(step: Step, names: Sequence[str]) -> list[str]:
-    ints = step.ints
-    n_const, n_fixed, n_moving, body_at, end_at = ints[1], *ints[3:7]
+    ints: tuple[int, ...] = step.ints
+    n_const, (n_fixed, n_moving, body_at, end_at) = ints[1], ints[3:7]
     which = [names[i] for i in ints[8:8 + n_fixed + n_moving]]
     code = list(_scalar_code(*_words(step, 1), which))
     body, end = n_const + body_at, n_const + end_at

@@ -18,12 +18,19 @@ from ..ir.op import CODE
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
+<<<<<<< HEAD:functrans/plan/lower.pyx
 from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
 from .run cimport Program, Step
 from .run import kernel_cost
 from .view cimport Buffer, View, dense, make_buffer, make_view, size_of, whole
 from .view import collapse
+=======
+from .fuse import FUSE_FROM, fuse
+from .recompute import recompute, traffic
+from .run import Program, Step, kernel_cost
+from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
+>>>>>>> 8690a1e2abe257273b985edd589e706d92cb977b:functrans/plan/lower.py
 
 cdef enum:
     ARENA = 0        # slots, as in view.pyx
@@ -35,6 +42,8 @@ cdef int64_t FUSE_FROM = _FUSE_FROM
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
 UNKNOWN_NS = 1e9          # a loop of unknown length
 cdef double STEP_NS = 3.0             # dispatch of a step
+
+WORTH = 0.99              # of the traffic: what must be left where values are computed again
 
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
@@ -51,10 +60,32 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
     ``watch`` is told of this program and of all inside (see ``describe.Watch``).
     """
+<<<<<<< HEAD:functrans/plan/lower.pyx
     cdef Context ctx = Context(FUSE if fused is None else fused)
     cdef View view
     cdef Buffer buffer
     cdef int slot
+=======
+    fused = FUSE if fused is None else fused
+    ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
+    if fused and (other := recompute(jaxpr)) is not jaxpr:
+        again = _emitted(other, fused, watch)
+        if traffic(again[0].steps) < WORTH * traffic(ctx.steps):
+            jaxpr, (ctx, inputs, outputs) = other, again
+    arena, shared = place(ctx.steps, FIRST_INPUT + len(inputs), [(inputs[i], outputs[o]) for i, o in carries])
+    program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
+                      jaxpr.out_avals, bytes(ctx.blob), arena,
+                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
+                      tuple(ctx.references))
+    if watch is not None:
+        watch.made(program, jaxpr, ctx.steps, outputs)
+    return program
+
+
+def _emitted(jaxpr: Jaxpr, fused: bool, watch: Any) -> tuple[Context, list[Buffer], list[Buffer]]:
+    """The steps of a program, in a context, and the buffers of its inputs and outputs."""
+    ctx = Context(fused)
+>>>>>>> 8690a1e2abe257273b985edd589e706d92cb977b:functrans/plan/lower.py
     ctx.watch = watch
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
@@ -72,14 +103,7 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
         outputs.append(buffer)
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
-    arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
-    program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
-                      jaxpr.out_avals, bytes(ctx.blob), arena,
-                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
-                      tuple(ctx.references))
-    if watch is not None:
-        watch.made(program, jaxpr, ctx.steps, outputs)
-    return program
+    return ctx, inputs, outputs
 
 
 cdef View _whole(Buffer buffer, tuple shape, dtype):
