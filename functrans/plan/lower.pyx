@@ -18,19 +18,13 @@ from ..ir.op import CODE
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
-<<<<<<< HEAD:functrans/plan/lower.pyx
 from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
+from .recompute import recompute, traffic
 from .run cimport Program, Step
 from .run import kernel_cost
 from .view cimport Buffer, View, dense, make_buffer, make_view, size_of, whole
 from .view import collapse
-=======
-from .fuse import FUSE_FROM, fuse
-from .recompute import recompute, traffic
-from .run import Program, Step, kernel_cost
-from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
->>>>>>> 8690a1e2abe257273b985edd589e706d92cb977b:functrans/plan/lower.py
 
 cdef enum:
     ARENA = 0        # slots, as in view.pyx
@@ -60,15 +54,10 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
     ``watch`` is told of this program and of all inside (see ``describe.Watch``).
     """
-<<<<<<< HEAD:functrans/plan/lower.pyx
-    cdef Context ctx = Context(FUSE if fused is None else fused)
-    cdef View view
-    cdef Buffer buffer
-    cdef int slot
-=======
+    cdef Context ctx
     fused = FUSE if fused is None else fused
     ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
-    if fused and (other := recompute(jaxpr)) is not jaxpr:
+    if ctx.large and fused and (other := recompute(jaxpr)) is not jaxpr:
         again = _emitted(other, fused, watch)
         if traffic(again[0].steps) < WORTH * traffic(ctx.steps):
             jaxpr, (ctx, inputs, outputs) = other, again
@@ -82,10 +71,12 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     return program
 
 
-def _emitted(jaxpr: Jaxpr, fused: bool, watch: Any) -> tuple[Context, list[Buffer], list[Buffer]]:
+def _emitted(Jaxpr jaxpr, fused, watch):
     """The steps of a program, in a context, and the buffers of its inputs and outputs."""
-    ctx = Context(fused)
->>>>>>> 8690a1e2abe257273b985edd589e706d92cb977b:functrans/plan/lower.py
+    cdef Context ctx = Context(fused)
+    cdef View view
+    cdef Buffer buffer
+    cdef int slot
     ctx.watch = watch
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
