@@ -15,6 +15,8 @@ import numpy as np
 from ..errors import NotSupportedError, format_location
 from ..ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
+from ..kernels.lib import load_lapack
+
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
@@ -175,6 +177,10 @@ cdef class Context:
             self.literals[x] = view
         return view
 
+    def load_lapack(self):
+        """For steps whose kernels call LAPACK: finds it."""
+        load_lapack()
+
     def contiguous(self, View view):
         if view.contiguous:
             return view
@@ -185,7 +191,7 @@ cdef class Context:
     # ----- steps ---------------------------------------------------------------------------
 
     def step(self, str kernel, operands, shape, strides=None, ints=(), cost=None, *, fusable=None,
-             int partly=-1):
+             int partly=-1, int nouts=1):
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted.
 
         Of operand ``partly`` it touches no more than of the other of the first two.
@@ -200,7 +206,8 @@ cdef class Context:
         if strides is None:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
-                        shape, tuple(strides), tuple(ints), cost + STEP_NS, None, False, fusable),
+                        shape, tuple(strides), tuple(ints), cost + STEP_NS, None, False, fusable,
+                        nouts),
                    operands, partly)
 
     cdef int _emit(self, Step step, views, int partly=-1) except -1:
