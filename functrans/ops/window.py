@@ -7,6 +7,7 @@ if there are several); ``window_put`` adds each value there. They are each other
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
