@@ -15,10 +15,13 @@ MOST = 4                # columns that the kernels take in one pass
 def together(jaxpr: Jaxpr) -> Jaxpr:
     """The program with such products made where the first of them was."""
     defined: dict[Var, int] = {}
+    turned: dict[Var, Var] = {}                        # transposed matrices: of which
     open_groups: dict[tuple[Var, int], list[int]] = {}
     groups: dict[int, list[int]] = {}
     for number, e in enumerate(jaxpr.eqns):
-        found = _matrix(e)
+        if e.sig.op.name == "transpose" and e.params["perm"] == (1, 0) and type(e.inputs[0]) is Var:
+            turned[e.outs[0]] = e.inputs[0]
+        found = _matrix(e, turned)
         if found is not None:
             matrix, axis, vector = found
             group = open_groups.get((matrix, axis))
@@ -35,13 +38,13 @@ def together(jaxpr: Jaxpr) -> Jaxpr:
     eqns: list[Eqn] = []
     for number, e in enumerate(jaxpr.eqns):
         if number in groups:
-            eqns += _product([jaxpr.eqns[i] for i in groups[number]])
+            eqns += _product([jaxpr.eqns[i] for i in groups[number]], turned)
         elif number not in done:
             eqns.append(e)
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 
 
-def _matrix(e: Eqn) -> tuple[Var, int, Var] | None:
+def _matrix(e: Eqn, turned: dict[Var, Var]) -> tuple[Var, int, Var] | None:
     """``(matrix, its contracted axis, vector)`` if e is a product of these."""
     if e.sig.op.name != "dot_general" or e.params["batch"] != ((), ()):
         return None
@@ -50,11 +53,11 @@ def _matrix(e: Eqn) -> tuple[Var, int, Var] | None:
         axes = e.params["contract"][i]
         if (type(matrix) is Var and type(vector) is Var and matrix.aval.ndim == 2 and vector.aval.ndim == 1
                 and len(axes) == 1 and matrix.aval.nbytes >= LARGE and matrix.aval.dtype.kind == "f"):
-            return matrix, axes[0], vector
+            return (turned[matrix], 1 - axes[0], vector) if matrix in turned else (matrix, axes[0], vector)
     return None
 
 
-def _product(products: list[Eqn]) -> list[Eqn]:
+def _product(products: list[Eqn], turned: dict[Var, Var]) -> list[Eqn]:
     """The vectors as rows, their product with the matrix, and its rows."""
     made: list[Eqn] = []
     first = products[0]
@@ -64,7 +67,7 @@ def _product(products: list[Eqn]) -> list[Eqn]:
         made.append(eqn(sig, inputs, outs or (var(sig.out, 0),), first))
         return made[-1].outs[0]
 
-    found = [m for e in products if (m := _matrix(e)) is not None]
+    found = [m for e in products if (m := _matrix(e, turned)) is not None]
     matrix, axis, vector = found[0]
     length = vector.aval.size
     rows = [bind("reshape", (v,), shape=(1, length)) for _, _, v in found]
