@@ -20,7 +20,7 @@
 #include "reduce.h"
 
 enum { HEAD = 7, INSTR = 5, EPILOGUE = 6 };
-enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK };
+enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK, OP_STREAM };
 
 typedef struct {
     const ft_step *s;
@@ -149,6 +149,9 @@ static void run_code(const group *g, const int64_t *c, int64_t count, char **bas
             reduce_columns(k, partial + c[4] + u / g->chunk * g->C * k->size, at(base, o), o[2], rows,
                            cols, first);
             break;
+        case OP_STREAM:
+            ((ft_stream_fn)(intptr_t)c[3])(at(base, o), at(base, o + 4), rows * cols * o[3]);
+            break;
         }
     }
 }
@@ -182,6 +185,7 @@ static void run_items(void *ctx, int64_t lo, int64_t hi)
         run_code(g, g->body, g->code[5], base, u, u == lo, ft_lesser(g->k, g->R - rb * g->k),
                  ft_lesser(g->w, g->C - cb * g->w));
     }
+    ft_stream_end();
 }
 
 /* Pairwise, in place; the result ends at x: slot `depth` is never beyond the partial that is read. */

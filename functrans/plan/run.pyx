@@ -382,7 +382,7 @@ cdef list group_lines(const ft_step *s, tuple names, str indent):
         operands = [f"m{c[5 + 4 * k] - 1}" if c[5 + 4 * k] else f"r{c[6 + 4 * k]}"
                     for k in range(c[1])]
         first = "once " if i < s.ints[4] else ""
-        kind = ("", "by row ", "rows ", "", "", "", "")[c[0]]
+        kind = ("", "by row ", "rows ", "", "", "", "", "")[c[0]]
         lines.append(f"{indent}{first}{kind}{name} {', '.join(operands)}")
         c += c[2]
     return lines
