@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 
 from functrans.ir.op import DTYPE
-from functrans.kernels import codegen, lib
+from functrans.kernels import codegen, lib, pairs
 
 CODES = codegen.CODES
 ROWS = codegen.table()
@@ -116,6 +116,8 @@ def generic(name, size, rng):
         op = rest[0]
         if op == "convert":
             args, out = [numbers(rest[1], size, rng)], rest[2]
+        elif "." in op:
+            args, out = [numbers(code, size, rng) for _ in range(pairs.arity(op))], code
         else:
             args = operands(op, code, (size,), rng)
             out = next(r[2] for r in ROWS if r[0] == op and r[1] == code)
@@ -142,7 +144,7 @@ def generic(name, size, rng):
         return [x], [tame(code, (4, size // 4), rng), np.array([0, 2, 0, 9])], (4,), \
             (1, 0, 3, size // 4), [()] * 3
     x = rng.integers(0, 200, (size // 16, 16)).astype(f"u{code}")
-    if kind == "copy":
+    if kind in ("copy", "stream"):
         return [np.empty_like(x.T)], [x.T], x.T.shape, (), None
     if kind == "gather":
         index = rng.integers(-3, 20, size)

@@ -10,7 +10,6 @@ from functrans.kernels import pairs
 from functrans.plan import group
 from functrans.plan.lower import lower
 
-
 # ----- loops of two ops ----------------------------------------------------------------------
 
 

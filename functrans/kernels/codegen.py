@@ -101,7 +101,7 @@ def pair_table() -> list[tuple[str, str, str]]:
             first, text = expression(inner, code), expression(outer, code)
             rest = OPERANDS[inner.arity]
             place = {"y": f"({first})", "x": rest} if name[-1] == "'" else {"x": f"({first})", "y": rest}
-            rows.append((name, code, re.sub(r"\b[xy]\b", lambda m, p=place: p[m[0]], text)))
+            rows.append((name, code, "".join([place.get(t, t) for t in re.split(r"\b([xy])\b", text)])))
     return rows
 
 
@@ -359,7 +359,7 @@ def other_part() -> Part:
         part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynupdate:{size}", "ft_run_dynupdate", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"gather:{size}", "ft_run_gather", f"{size}", 1.0)
-    part.entry("stream", "ft_run_copy", "ft_stream", NS_PLAIN)        # groups only
+    part.entry("stream:8", "ft_run_copy", "ft_stream", NS_PLAIN)
     for code in CODES:
         part.add(include("iota_body.h", T=C_TYPE[code], FT_NAME=f"{code}_##part"))
         part.entry(f"iota:{code}", "ft_run_iota", f"{code}_iota", NS_PLAIN)

@@ -150,7 +150,7 @@ static void run_code(const group *g, const int64_t *c, int64_t count, char **bas
                            cols, first);
             break;
         case OP_STREAM:
-            ((ft_stream_fn)(intptr_t)c[3])(at(base, o), at(base, o + 4), rows * cols * o[3]);
+            ((ft_copy_fn)(intptr_t)c[3])(at(base, o), at(base, o + 4), 1, rows * cols, 0, o[3], 0, o[7]);
             break;
         }
     }
@@ -185,7 +185,6 @@ static void run_items(void *ctx, int64_t lo, int64_t hi)
         run_code(g, g->body, g->code[5], base, u, u == lo, ft_lesser(g->k, g->R - rb * g->k),
                  ft_lesser(g->w, g->C - cb * g->w));
     }
-    ft_stream_end();
 }
 
 /* Pairwise, in place; the result ends at x: slot `depth` is never beyond the partial that is read. */

@@ -11,10 +11,7 @@ typedef void (*ft_copy_fn)(char *out, const char *in, int64_t n, int64_t m,
 /* n elements start, start + step, ... of a dtype, for iota. */
 typedef void (*ft_iota_fn)(char *out, int64_t stride, int64_t n, int64_t start, int64_t step);
 
-/* Adjacent bytes, past the caches where the machine can: for what is too large to be read back from
- * them. Whoever calls it lets ft_stream_end() follow before others may look. */
-typedef void (*ft_stream_fn)(char *out, const char *in, int64_t nbytes);
-
+/* Before others may look at what was stored past the caches. */
 FT_INLINE void ft_stream_end(void)
 {
 #ifdef __SSE__

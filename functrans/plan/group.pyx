@@ -282,7 +282,7 @@ cdef class _Builder:
             v = self.register(i.result, i.out.dtype.itemsize)
         elif self.streams and i.result == FULL and i.out.nbytes >= STREAM_FROM:
             v = self.register(FULL, i.out.dtype.itemsize)
-            self.after.append(Code("stream", "stream", 0, (self.memory_value(i.out, FULL), v)))
+            self.after.append(Code("stream", "stream:8", 0, (self.memory_value(i.out, FULL), v)))
         else:
             v = self.memory_value(i.out, i.result)
         self.values[i.buffer] = v
