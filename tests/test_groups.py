@@ -71,3 +71,67 @@ def test_large_results_go_past_the_caches():
     assert "stream" in program.describe()
     for got, w in zip(program.run(list(values)), want, strict=True):
         assert_array_equal(got, w)
+
+
+# ----- joined and rolled operands, values computed again -----------------------------------------
+
+
+def test_rolls_and_pads_are_read_in_place():
+    """Along each axis, by all kinds of shifts, of inputs and of values of the group itself."""
+    def f(op, x):
+        shape = x.aval.shape
+        y = op("mul", x, x)
+        total = op("add", x, y)
+        for axis, n in enumerate(shape):
+            for shift in (1, n // 2, n - 1):
+                moved = op("roll", op("sin", x) if shift == 1 else x, shift=shift, axis=axis)
+                total = op("add", op("mul", moved, y), total)
+            low = tuple(2 if d == axis else 0 for d in range(len(shape)))
+            high = tuple(-2 if d == axis else 0 for d in range(len(shape)))
+            zeros = (0,) * len(shape)
+            zero = lit(x.aval.dtype.type(0), aval((), x.aval.dtype))
+            total = op("sub", total, op("pad", x, zero, low=low, high=high, interior=zeros))
+            total = op("sub", total, op("pad", x, zero, low=high, high=low, interior=zeros))
+        return [total, op("reduce_sum", total, axes=(len(shape) - 1,))]
+
+    for shape in [(5003,), (70, 90), (3, 4000), (900, 5), (7, 20, 30), (2, 40_000)]:
+        for dtype in ("float64", "float32", "int32"):
+            def whole(op, x):
+                return [op("add", op("roll", x, shift=2, axis=x.aval.ndim - 1), op("neg", x))]
+
+            jx = jaxpr([aval(shape, dtype)], f if dtype != "int32" else whole)
+            program = lower(jx)
+            assert "group" in program.describe()
+            plain, fused = lower(jx, fused=False).run(values_of(jx)), program.run(values_of(jx))
+            assert_array_equal(fused[0], plain[0])
+
+
+def test_concatenated_pieces_of_several_arrays():
+    def f(op, x, y, s):
+        wide = op("broadcast_in_dim", s, shape=(60, 3), dims=())
+        a = op("concatenate", op("slice", x, start=(0, 5), limit=(60, 40), stride=(1, 1)), wide, y, axis=1)
+        b = op("concatenate", op("transpose", y, perm=(0, 1)), op("rev", x, axes=(0,)), axis=1)
+        c = op("exp", a)
+        return [op("add", c, a), op("mul", b, b), op("reduce_max", op("mul", c, a), axes=(1,))]
+
+    jx = jaxpr([(60, 40), (60, 50), ()], f)
+    same_bits(jx, *values_of(jx))
+
+
+def test_cheap_values_are_computed_again_instead_of_stored():
+    """Two groups, as the second reads neighbours of what the first computes."""
+    n = 200_000
+
+    def f(op, x):
+        two = lit(2.0, x.aval)
+        cheap = op("mul", x, two)
+        y = op("exp", op("mul", cheap, x))
+        return [op("add", op("roll", y, shift=1, axis=0), op("mul", cheap, y))]
+
+    jx = jaxpr([(n,)], f)
+    program = lower(jx)
+    assert program.describe().count(" group ") == 2
+    assert program.arena_bytes < 2 * 8 * n              # y only
+    x = np.random.default_rng(0).normal(size=n) * 0.1
+    y = np.exp(2 * x * x)
+    np.testing.assert_allclose(same_bits(jx, x)[0], np.roll(y, 1) + 2 * x * y, rtol=1e-14, atol=1e-14)

@@ -356,6 +356,7 @@ def other_part() -> Part:
     for size, t in BITS_TYPE.items():
         part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part"))
         part.entry(f"copy:{size}", "ft_run_copy", f"copy{size}_plane", 2 * NS_PLAIN)
+        part.entry(f"join:{size}", "ft_run_join", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynupdate:{size}", "ft_run_dynupdate", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"gather:{size}", "ft_run_gather", f"{size}", 1.0)

@@ -282,7 +282,7 @@ select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, 
                      through=[None,
                               lambda t, c, a, b: select(c, t, 0),
                               lambda t, c, a, b: select(c, 0, t)])
-stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy)
+stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy, work=None)
 
 
 # ----- conversion -----------------------------------------------------------------------------------------

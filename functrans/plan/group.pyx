@@ -23,7 +23,8 @@ STREAM_FROM = 1 << 20     # bytes of an output that goes past the caches, in gro
 MOST_PARTIALS = 64        # of a reduction over rows
 ALIGN, STAGGER = 64, 256  # of registers; a stagger avoids that all lie in the same cache sets
 
-OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6, "stream": 7}
+OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6, "stream": 7,
+       "join": 8}
 
 
 def _last_cache():
@@ -99,8 +100,9 @@ cdef inline int64_t up(int64_t n, int64_t by):
 
 
 cdef class Instr:
-    """A member of a group. ``op``: full, row (elementwise over rows); reductions: row (of each row),
-    item (over all), line (of rows that are too long for one block), chunk (over the rows)."""
+    """A member of a group. ``op``: full, join (of pieces of memory, ``ints`` see ``Context.join``), row
+    (elementwise over rows); reductions: row (of each row), item (over all), line (of rows that are
+    too long for one block), chunk (over the rows)."""
 
     def __init__(self, str op, int result, str kernel, double ns, tuple ints, out, ins,
                  bint reduces, Step step):
@@ -113,6 +115,7 @@ cdef class Value:
     """What an instruction reads or writes: in a register, or in memory by operand number."""
 
     cdef int kind, size, place
+    cdef int joined                                    # > 0: the number of the join that makes it
     cdef Py_ssize_t number, offset, last
     cdef int64_t rows, cols                            # byte strides within a block
     cdef bint pinned
@@ -120,7 +123,7 @@ cdef class Value:
     def __init__(self, int kind, int size, Py_ssize_t number, int64_t rows, int64_t cols):
         self.kind, self.size, self.number = kind, size, number
         self.rows, self.cols = rows, cols
-        self.place = self.offset = 0
+        self.place = self.offset = self.joined = 0
         self.last = -1
         self.pinned = False
 
@@ -129,10 +132,10 @@ cdef class Code:
     """One instruction as it will be written, with its operands, the output first if it has one."""
     cdef str op, kernel
     cdef object param
-    cdef tuple values
+    cdef tuple values, more                            # more: words behind the operands
 
     def __init__(self, str op, str kernel, param, tuple values):
-        self.op, self.kernel, self.param, self.values = op, kernel, param, values
+        self.op, self.kernel, self.param, self.values, self.more = op, kernel, param, values, ()
 
     cdef int outs(self):
         return 0 if self.op == "red_item" or self.op == "red_chunk" else 1
@@ -158,8 +161,9 @@ cdef class _Builder:
     cdef list strides              # the same over dims
     cdef dict memory, values, loads
     cdef list before, code, after  # Code; what follows the instruction that is being written
+    cdef list origins, members     # the equations of before and of code
     cdef list epilogues
-    cdef Py_ssize_t partial, n_out
+    cdef Py_ssize_t partial, n_out, joins
     cdef int64_t R, C, w, k, items, chunk
     cdef double cost
 
@@ -170,7 +174,8 @@ cdef class _Builder:
         self.operands, self.walks = [], []
         self.memory, self.values, self.loads = {}, {}, {}
         self.before, self.code, self.after, self.epilogues = [], [], [], []
-        self.partial = 0
+        self.origins, self.members = [], []
+        self.partial = self.joins = 0
         self.geometry()
 
     # ----- iteration space --------------------------------------------------------------------
@@ -188,11 +193,11 @@ cdef class _Builder:
                 self.operand(i.out, i.result)
         self.n_out = len(self.operands)
         for i in self.instrs:
-            kind = ROW if i.op == "row" and not i.reduces else FULL
+            kind = ROW if i.op == "row" and not i.reduces else LATER if i.op == "join" else FULL
             for v in i.ins:
                 if v.buffer not in self.kinds:
                     self.operand(v, kind)
-            ns += i.ns if kind == FULL else i.ns * size_of(shape[:split]) / size_of(shape)
+            ns += i.ns if kind != ROW else i.ns * size_of(shape[:split]) / size_of(shape)
             partials = partials or i.op == "chunk"
             if i.buffer in self.internal:
                 size = i.out.dtype.itemsize
@@ -331,6 +336,8 @@ cdef class _Builder:
             param = i.ints[0] if i.ints else 0
             if i.reduces:
                 self.emit_reduction(i)
+            elif i.op == "join":
+                self.emit_join(i)
             elif i.op == "row":
                 values = [self.value(v_, ROW) for v_ in i.ins]
                 self.code.append(Code("row", i.kernel, param, (self.result(i), *values)))
@@ -344,6 +351,10 @@ cdef class _Builder:
                 self.code.append(Code("flat" if flat else "rows", i.kernel, param, tuple(values)))
                 self.code += self.after
                 self.after = []
+            while len(self.members) < len(self.code):
+                self.members.append(i.step.origin)
+            while len(self.origins) < len(self.before):
+                self.origins.append(i.step.origin)
 
     cdef spread(self, list ins, str kernel):
         """Strided, repeated and short operands get registers, where loops would not be vector code."""
@@ -370,6 +381,22 @@ cdef class _Builder:
         for k in still:
             if k not in best:
                 ins[k] = self.load(ins[k])
+
+    cdef emit_join(self, Instr i):
+        cdef Value v = self.result(i)
+        cdef Py_ssize_t n = len(i.ins), k
+        cdef list values = [v], ints = list(i.ints)
+        if v.number < 0:
+            self.joins += 1
+            v.joined = self.joins
+        for k, x in enumerate(i.ins):
+            values.append(Value(FULL, x.dtype.itemsize, self.operand(x, LATER), ints[2 * k], ints[2 * k + 1]))
+            (<Value>values[k + 1]).place = (<Value>values[k + 1]).number + 1
+        cdef Code code = Code("join", f"copy:{v.size}", 0, tuple(values))
+        code.more = (ints[len(ints) - 1], *ints[2 * n:])
+        self.code.append(code)
+        self.code += self.after
+        self.after = []
 
     cdef emit_reduction(self, Instr i):
         cdef Value x = self.value(i.ins[0], FULL)
@@ -443,6 +470,7 @@ cdef class _Builder:
 
     cdef Step step(self):
         cdef Py_ssize_t nbytes
+        cdef Step made
         cdef Code c
         cdef Value v
         cdef list ints, buffers, offsets, strides, reuse
@@ -450,13 +478,20 @@ cdef class _Builder:
         nbytes = self.allocate()
         if nbytes > MOST_REGISTERS:
             return None
+        bases = 1 + len(self.operands) + (self.partial != 0)        # then the results of joins
         ints = [self.k, self.w, self.chunk, nbytes, len(self.before), len(self.code),
-                len(self.epilogues) // 6]
+                len(self.epilogues) // 6, self.joins]
         code = self.before + self.code
         for c in code:
-            ints += (OPS[c.op], len(c.values), 5 + 4 * len(c.values), address(c.kernel), c.param)
+            v = c.values[0]
+            param = bases + v.joined - 1 if c.op == "join" and v.joined else c.param
+            ints += (OPS[c.op], len(c.values), 5 + 4 * len(c.values) + len(c.more), address(c.kernel), param)
             for v in c.values:
-                ints += (v.place, v.offset, v.rows, v.cols)
+                if v.joined and c.op != "join":
+                    ints += (bases + v.joined - 1, 0, v.rows, v.cols)
+                else:
+                    ints += (v.place, v.offset, v.rows, v.cols)
+            ints += c.more
         ints += self.epilogues
         buffers = [v_.buffer for v_ in self.operands]
         offsets = [v_.offset for v_ in self.operands]
@@ -466,8 +501,11 @@ cdef class _Builder:
             buffers.append(Buffer(self.partial))
             offsets.append(0)
             strides.append((0,) * len(self.dims))
-        return Step("group", buffers, offsets, self.dims, tuple(strides), tuple(ints), self.cost,
+        made = Step("group", buffers, offsets, self.dims, tuple(strides), tuple(ints), self.cost,
                     tuple([(<Code>x).kernel for x in code]), False, None, self.n_out, reuse)
+        made.views, made.members = self.operands, self.origins + self.members
+        made.origin = tuple([(<Instr>x).step.origin for x in self.instrs])
+        return made
 
     cdef list reuse(self):
         """Per output the inputs that it may overwrite: read before, at the same places."""

@@ -21,9 +21,22 @@ from .buffers import place, round_up
 from .cache import ProgramCache
 from .fuse import FUSE_FROM, fuse
 from .run import Program, Step, kernel_cost
-from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
+from .view import (
+    ARENA,
+    CONSTS,
+    FIRST_INPUT,
+    OUTSIDE,
+    Buffer,
+    Shape,
+    View,
+    collapse,
+    dense,
+    line_walk,
+    size_of,
+)
 
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
+MOST_PIECES = 8           # of a join; more are copied one by one
 UNKNOWN_NS = 1e9          # a loop of unknown length
 STEP_NS = 3.0             # dispatch of a step
 
@@ -34,18 +47,21 @@ bodies = ProgramCache(1024, 64 << 20)
 
 
 def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
-          fused: bool | None = None) -> Program:
+          fused: bool | None = None, watch: Any = None) -> Program:
     """The program of ``jaxpr``.
 
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such
     an input for the last time before it writes the output, both may lie in the same memory: then
     the input is listed in ``Program.shared``, and a large carry is updated in place. ``fused``
     (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
+    ``watch`` is told of this program and of all inside (see ``describe.Watch``).
     """
     ctx = Context(FUSE if fused is None else fused)
+    ctx.watch = watch
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
+    ctx._eqn = None
     first_output = FIRST_INPUT + len(inputs)
     outputs = []
     for slot, view in enumerate(results, first_output):
@@ -59,14 +75,13 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
     arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
-    return Program(ctx.steps, jaxpr.in_avals, jaxpr.out_avals, bytes(ctx.blob), arena,
-                   tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
-                   tuple(ctx.references))
-
-
-def _inner(jaxpr: Jaxpr, fused: bool, carries: Sequence[tuple[int, int]] = ()) -> Program:
-    return bodies.get((jaxpr, fused, clusters.enabled, *carries),
-                      lambda: lower(jaxpr, carries, fused=fused))
+    program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
+                      jaxpr.out_avals, bytes(ctx.blob), arena,
+                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
+                      tuple(ctx.references))
+    if watch is not None:
+        watch.made(program, jaxpr, ctx.steps, outputs)
+    return program
 
 
 def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
@@ -78,6 +93,7 @@ class Context:
 
     def __init__(self, fused: bool) -> None:
         self.fused = fused
+        self.watch: Any = None
         self.large = False                              # whether there is anything worth fusing
         self.steps: list[Step] = []
         self.blob = bytearray()                         # all constants, one after the other
@@ -137,8 +153,11 @@ class Context:
 
     def step(self, kernel: str, operands: Sequence[View], shape: Shape,
              strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
-             *, fusable: tuple | None = None) -> None:
-        """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
+             *, fusable: tuple | None = None, partly: int = -1) -> None:
+        """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted.
+
+        Of operand ``partly`` it touches no more than of the other of the first two.
+        """
         if operands[0].size == 0:
             return
         ns = self._cost(kernel)
@@ -148,9 +167,10 @@ class Context:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, None, False,
-                        fusable))
+                        fusable), operands, partly)
 
-    def _emit(self, step: Step) -> None:
+    def _emit(self, step: Step, views: Sequence[View], partly: int = -1) -> None:
+        step.views, step.origin, step.partly = views, self._eqn, partly
         number = len(self.steps)
         for buffer in step.buffers:
             if buffer.first < 0:
@@ -169,6 +189,42 @@ class Context:
 
     def fill(self, dst: View, value: View) -> None:
         self.copy(dst, value.broadcast(dst.shape, ()))
+
+    def join(self, pieces: Sequence[View], axis: int) -> View:
+        """The pieces one after the other along an axis."""
+        first = pieces[0]
+        shape = (*first.shape[:axis], sum([v.shape[axis] for v in pieces]), *first.shape[axis + 1:])
+        out = self.new(shape, first.dtype)
+        if out.size == 0:
+            return out
+        pieces = [v for v in pieces if v.size]
+        size = first.dtype.itemsize
+        walks = [line_walk(v, axis) for v in pieces]
+        known = [w for w in walks if w is not None]
+        if len(pieces) > MOST_PIECES or len(known) < len(walks):
+            at = 0
+            for v in pieces:
+                start = tuple([at if d == axis else 0 for d in range(len(shape))])
+                at += v.shape[axis]
+                limit = tuple([at if d == axis else n for d, n in enumerate(shape)])
+                self.copy(out.slice(start, limit, (1,) * len(shape)), v)
+            return out
+        line = size_of(shape[axis:])
+        ends, at = [], 0
+        for v in pieces:
+            at += size_of(v.shape[axis:])
+            ends.append(at)
+        kernel = f"join:{size}"
+        ns = self._cost(kernel)
+        lines = size_of(shape[:axis])
+        if lines * line >= FUSE_FROM and self.fused:
+            self.large = True
+        ints = (*[n for w in known for n in w], *ends)
+        self._emit(Step(kernel, [out.buffer, *[v.buffer for v in pieces]],
+                        [out.offset, *[v.offset for v in pieces]], (lines, line),
+                        ((line * size, size), *known), tuple(ends), ns * lines * line + STEP_NS, None,
+                        False, (kernel, ns, ints, out, tuple(pieces), None)), (out, *pieces))
+        return out
 
     def elementwise(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
         sig = eqn.sig
@@ -217,7 +273,7 @@ class Context:
                 walks.append((0,))
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         shape, tuple(walks), ints, ns * size + STEP_NS, None, True,
-                        (loop, ns, ints, out, views, None) if loop is not None else None))
+                        (loop, ns, ints, out, views, None) if loop is not None else None), operands)
 
     def python(self, function: Callable[..., Any], eqn: Eqn, views: Sequence[View]) -> list[View]:
         """Calls ``function`` on arrays of its own; it returns an array, or a list of several."""
@@ -236,7 +292,7 @@ class Context:
             buffers.append(Buffer(scratch))
             offsets.append(0)
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
-                        cost + STEP_NS, data, False, None, len(outs)))
+                        cost + STEP_NS, data, False, None, len(outs)), operands)
 
     # ----- kernels -------------------------------------------------------------------------
 
@@ -297,13 +353,19 @@ class Context:
                     raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
                 env[v] = view
 
+    def _inner(self, jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
+        if self.watch is not None:
+            return lower(jaxpr, carries, fused=self.fused, watch=self.watch)
+        return bodies.get((jaxpr, self.fused, clusters.enabled, *carries),
+                          lambda: lower(jaxpr, carries, fused=self.fused))
+
     def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
         scalar = clusters.scan(self, eqn, views)
         if scalar is not None:
             return scalar
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
-        body = _inner(p["jaxpr"], self.fused, [(n_consts + k, k) for k in range(n_carry)])
+        body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         if not outs:
             return outs
@@ -324,8 +386,8 @@ class Context:
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body
-        cond = _inner(p["cond"], self.fused)
-        body = _inner(p["body"], self.fused, [(n_body + k, k) for k in range(n_carry)])
+        cond = self._inner(p["cond"])
+        body = self._inner(p["body"], [(n_body + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         ins = [self.contiguous(v) for v in views]
         carry = ins[n_cond + n_body:]
@@ -337,7 +399,7 @@ class Context:
         return outs
 
     def cond(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
-        branches = [_inner(b, self.fused) for b in eqn.params["branches"]]
+        branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
         if outs:
             self._control("cond", outs, [self.contiguous(v) for v in views],

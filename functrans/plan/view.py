@@ -119,6 +119,19 @@ def size_of(shape: Shape) -> int:
     return n
 
 
+def line_walk(view: View, axis: int) -> tuple[int, int] | None:
+    """Strides from line to line and within a line, where a line is all of the axes from ``axis`` on."""
+    outer = [d for d, n in enumerate(view.shape[:axis]) if n != 1]
+    inner = [d for d, n in enumerate(view.shape[axis:], axis) if n != 1]
+    walks = []
+    for axes in (outer, inner):
+        shape, (walk,) = _merge(view.shape, (view.strides,), axes)
+        if len(shape) != 1:
+            return None
+        walks.append(walk[0])
+    return (walks[0], walks[1]) if walks[1] in (0, view.dtype.itemsize) or not inner else None
+
+
 @lru_cache(4096)
 def dense(shape: Shape, itemsize: int) -> Shape:
     """C-contiguous strides."""
