@@ -416,7 +416,7 @@ roll = structural(
     batch=lambda size, operands, dims, *, shift, axis: (
         [roll(operands[0], shift=shift, axis=axis + (axis >= dims[0]))], [dims[0]]),
     lower=_roll_lower, reference=lambda x, *, shift, axis: np.roll(x, shift, axis),
-    simplify=lambda inputs, params: inputs[0] if not params["shift"] else None,
+    simplify=lambda inputs, params, program: inputs[0] if not params["shift"] else None,
     samples=[Sample("f64[5]", shift=2, axis=0), Sample("f64[3,4]", shift=1, axis=1),
              Sample("f64[3,4,2]", shift=2, axis=0), Sample("f64[0]", shift=0, axis=0)],
     errors=[ErrorSample("f64[3]", shift=3, axis=0, match="cannot roll")])
