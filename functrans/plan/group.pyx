@@ -213,7 +213,7 @@ cdef class _Builder:
         if len(dims) == 1:
             dims, merged = (1, *dims), tuple([(0, *m) for m in merged])
         self.dims, self.strides = dims, list(merged)
-        self.streams = sum([v.dtype.itemsize * size_of([n for n, s in zip(dims, walk) if s])
+        self.streams = sum([v.dtype.itemsize * size_of(tuple([n for n, s in zip(dims, walk) if s]))
                             for v, walk in zip(self.operands, merged)]) > LAST_CACHE
         self.R, self.C = dims[-2:]
         block = BLOCK_BYTES // (widest or 8)
