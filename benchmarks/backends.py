@@ -28,6 +28,10 @@ class Backend:
         """A Python float as a scalar argument."""
         return x
 
+    def cast(self, x, dtype):
+        """``x`` in another dtype, given by name."""
+        return x.astype(dtype)
+
     def wait(self, result):
         """Returns when the result is there."""
 
@@ -152,6 +156,9 @@ class Torch(Backend):
 
         return gradient
 
+    def cast(self, x, dtype):
+        return x.to(getattr(self.torch, dtype))
+
     def hvp(self, f):
         return lambda x, v: self.jvp(self.nested_grad(f), (x,), (v,))[1]
 
@@ -187,7 +194,8 @@ class TorchNumpy:
 
     def __init__(self, torch):
         self.torch = torch
-        for name in ("sin", "exp", "log", "sqrt", "tanh", "sum", "mean", "einsum", "stack"):
+        for name in ("sin", "exp", "log", "sqrt", "tanh", "sum", "mean", "einsum", "stack",
+                     "roll", "log1p", "clip", "where"):
             setattr(self, name, getattr(torch, name))
 
     def max(self, x, axis, keepdims=False):

@@ -156,6 +156,96 @@ def softmax_xent(b, size):
     return bound(b, b.jit(b.grad(b.cross_entropy)), z, labels)
 
 
+# ----- shifts, mixed types, broadcasting, indices -------------------------------------------------------
+
+
+def _diffusion(b, size, dtype, ndim):
+    """Energy of a field with a conductivity that depends on it, on a periodic grid."""
+    np = b.np
+    n = scaled(1_000_000, size, 16) if ndim == 1 else scaled(1000, math.sqrt(size), 4)
+    u, load = arrays(b, dtype, *[(n,) * ndim] * 2)
+
+    def energy(u, load):
+        total = np.sum(load * u)
+        for axis in range(ndim):
+            slope = np.roll(u, -1, axis) - u
+            total = total + 0.5 * np.sum((1 + 0.1 * u * u) * slope * slope)
+        bend = sum(np.roll(u, 1, axis) + np.roll(u, -1, axis) - 2 * u for axis in range(ndim))
+        return total + 0.01 * np.sum(bend * bend)
+
+    return bound(b, b.jit(b.grad(energy)), u, load)
+
+
+@workload
+def stencil_1d_f64(b, size):
+    return _diffusion(b, size, "float64", 1)
+
+
+@workload
+def stencil_2d_f64(b, size):
+    return _diffusion(b, size, "float64", 2)
+
+
+@workload
+def stencil_2d_f32(b, size):
+    return _diffusion(b, size, "float32", 2)
+
+
+@workload
+def mixed_dtypes(b, size):
+    """Features of float32, int32 and bool beside float64 weights: log1p, clip, where."""
+    np, n = b.np, scaled(1_000_000, size)
+    rng = numpy.random.default_rng(0)
+    counts = b.array(rng.integers(0, 100, n).astype("int32"))
+    valid = b.array(rng.random(n) < 0.8)
+    signal, weights = arrays(b, "float32", (n,)) + arrays(b, "float64", (n,), seed=1)
+
+    def loss(inputs, counts, valid):
+        signal, weights = inputs
+        level = np.log1p(b.cast(counts, "float64")) * np.clip(weights, -1.5, 1.5)
+        part = np.where(valid, level * signal, 0.1 * weights)
+        return np.sum(np.where(part > 1.0, 2 * part - 1, part * part)) / n
+
+    return bound(b, b.jit(b.grad(loss)), (signal, weights), counts, valid)
+
+
+def _n_body(b, size, dtype):
+    """Gravitational energy of softened bodies, by pairwise differences."""
+    np, n = b.np, scaled(1000, math.sqrt(size))
+    (x,) = arrays(b, dtype, (n, 3))
+    mass = b.array(numpy.random.default_rng(1).uniform(0.5, 1.5, n).astype(dtype))
+
+    def energy(x, mass):
+        apart = x[:, None, :] - x[None, :, :]
+        squares = np.sum(apart * apart, axis=-1) + 0.01
+        return -0.5 * np.sum(mass[:, None] * mass[None, :] / np.sqrt(squares))
+
+    return bound(b, b.jit(b.grad(energy)), x, mass)
+
+
+@workload
+def n_body_f64(b, size):
+    return _n_body(b, size, "float64")
+
+
+@workload
+def n_body_f32(b, size):
+    return _n_body(b, size, "float32")
+
+
+@workload
+def embedding(b, size):
+    """Rows of a table by index, their score, and the table's gradient, by scatter-add."""
+    np, rows, n, width = b.np, scaled(50_000, size), scaled(20_000, size), 64
+    table, weights = arrays(b, "float32", (rows, width), (n, width), scale=0.3)
+    index = b.index(numpy.random.default_rng(2).integers(rows, size=n))
+
+    def loss(table, weights, index):
+        return np.mean(np.tanh(np.sum(table[index] * weights, axis=1)))
+
+    return bound(b, b.jit(b.grad(loss)), table, weights, index)
+
+
 # ----- second derivatives and Jacobians ------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 
 from functrans.ir.op import DTYPE
-from functrans.kernels import codegen, lib
+from functrans.kernels import codegen, lib, pairs
 
 CODES = codegen.CODES
 ROWS = codegen.table()
@@ -116,6 +116,8 @@ def generic(name, size, rng):
         op = rest[0]
         if op == "convert":
             args, out = [numbers(rest[1], size, rng)], rest[2]
+        elif "." in op:
+            args, out = [numbers(code, size, rng) for _ in range(pairs.arity(op))], code
         else:
             args = operands(op, code, (size,), rng)
             out = next(r[2] for r in ROWS if r[0] == op and r[1] == code)
@@ -167,7 +169,7 @@ def generic(name, size, rng):
         out = np.empty_like(x) if kind == "sort" else out
         return [out], [np.empty_like(out), x], x.shape, (0,), dense
     x = rng.integers(0, 200, (size // 16, 16)).astype(f"u{code}")
-    if kind == "copy":
+    if kind in ("copy", "stream"):
         return [np.empty_like(x.T)], [x.T], x.T.shape, (), None
     if kind == "gather":
         index = rng.integers(-3, 20, size)

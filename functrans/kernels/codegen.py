@@ -7,12 +7,15 @@ compiled. Each part is one translation unit, compiled once per instruction-set l
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from . import pairs
 
 C_TYPE = {"b1": "uint8_t", "i8": "int8_t", "i16": "int16_t", "i32": "int32_t", "i64": "int64_t",
           "u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t",
@@ -29,7 +32,7 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "lapack_body.h", "reduce_body.h", "arg_body.h", "cumulative_body.h", "logsumexp_body.h",
            "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
-           "fastmath_f32.h", "scalar_vm.h", "sort.h", "sort_body.h", "radix_body.h")
+           "fastmath_f32.h", "scalar_vm.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
                   "conv.c", "window.c", "space.c", "group.c", "sort.c", "lapack.c")
 PARTS = ("float", "int", "convert", "reduce", "other", "scalar", "product", "sort")
@@ -40,6 +43,8 @@ FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan"}
 NS_PLAIN, NS_DIVISION, NS_ROOT, NS_FUNCTION = 0.11, 1.8, 0.4, 1.5
 NS_SCALAR = {"pow": 4.0, "hypot": 6.0, "fmod": 4.5, "mod": 5.0, "floordiv": 5.5, "nextafter": 3.4,
              "logaddexp": 4.0, "lgamma": 20.0, "integer_pow": 2.0}
+# Which operands may be scalars in the loops over adjacent elements, by number of operands.
+STILL: dict[int, list[tuple[int, ...]]] = {1: [], 2: [(1,), (0,)], 3: [(2,), (1,), (1, 2)]}
 CHEAP_CALLS = ("ft_wrap", "ft_abs", "ft_floor", "ft_ceil", "ft_trunc", "ft_rint", "ft_copysign",
                "ft_max", "ft_min", "ft_fmax", "ft_fmin", "ft_isinf", "ft_isfinite", "ft_signbit",
                "ft_shl", "ft_shr", "ft_unsigned")
@@ -88,9 +93,23 @@ def table() -> list[tuple[str, str, str, str]]:
     return rows
 
 
+def pair_table() -> list[tuple[str, str, str]]:
+    """(name, dtype, C expression) of the loops that compute two ops."""
+    by_name = {op.name: op for op in records()}
+    rows = []
+    for name in dict.fromkeys(pairs.NAMES.values()):
+        inner, outer = (by_name[n] for n in name.rstrip("'").split("."))
+        for code in pairs.DTYPES:
+            first, text = expression(inner, code), expression(outer, code)
+            rest = OPERANDS[inner.arity]
+            place = {"y": f"({first})", "x": rest} if name[-1] == "'" else {"x": f"({first})", "y": rest}
+            rows.append((name, code, "".join([place.get(t, t) for t in re.split(r"\b([xy])\b", text)])))
+    return rows
+
+
 def table_hash() -> str:
     """Of names, dtypes and C expressions only: other changes of a record need no rebuild."""
-    lines = ["|".join(row) for row in table()]
+    lines = ["|".join(row) for row in (*table(), *pair_table())]
     return f"{zlib.crc32(chr(10).join(lines).encode()):08x}"
 
 
@@ -118,7 +137,7 @@ def cost(op: Any, code: str, text: str) -> float:
     return whole * SIZE[code] / 8
 
 
-def _loop(types: list[str], scalars: set[int]) -> str:
+def _loop(types: list[str], scalars: tuple[int, ...]) -> str:
     """The loop over adjacent elements, where the operands in `scalars` do not move."""
     names = OPERANDS[:len(types)]
     head, body = [], []
@@ -139,19 +158,14 @@ def _far_loop(name: str, code: str) -> str:
 
 
 def loop_function(name: str, text: str, operand: str, types: list[str], out: str,
-                  unsigned: str, power: bool) -> str:
-    """One ft_loop_fn: adjacent operands, one scalar operand, or any strides."""
+                  unsigned: str, power: bool, still: list[tuple[int, ...]] | None = None) -> str:
+    """One ft_loop_fn: adjacent operands, some of them scalars (``still``), or any strides."""
     n = len(types)
     lines = [f"static void {name}(char **p, const int64_t *st, int64_t n)\n{{\n"
              f"    typedef {operand} T; typedef {out} U; typedef {unsigned} ft_unsigned;\n"]
     if power:
         lines.append(f"    const int64_t k = *(const int64_t *)p[{n + 1}];\n")
-    cases: list[set[int]] = [set()]
-    if n == 2:
-        cases += [{1}, {0}]
-    elif n == 3:
-        cases += [{2}, {1}]
-    for scalars in cases:
+    for scalars in ((), *(STILL[n] if still is None else still)):
         tests = ["st[0] == sizeof(U)"]
         tests += [f"st[{i + 1}] == 0" if i in scalars else f"st[{i + 1}] == sizeof({t})"
                   for i, t in enumerate(types)]
@@ -194,7 +208,8 @@ class Part:
                        for n, d, k, ns in self.entries)
         includes = "".join(f'#include "{h}"\n' for h in
                            ("vmath.h", "scalar.h", "driver.h", "reduce.h", "move.h", "index.h",
-                            "matmul.h", "conv.h", "window.h", "scalar_vm.h", "sort.h", "lapack.h"))
+                            "matmul.h", "conv.h", "window.h", "scalar_vm.h", "stream.h", "sort.h",
+                            "lapack.h"))
         return ("/* Generated by functrans/kernels/codegen.py. */\n" + includes + "\n"
                 "#define GLUE_(a, b) a##b\n#define GLUE(a, b) GLUE_(a, b)\n\n"
                 + "\n".join(self.text)
@@ -222,6 +237,13 @@ def elementwise_parts() -> Iterator[Part]:
                                    bool(op.param_names)))
         part.entry(f"ew:{name}:{code}", f"ft_run_ew{op.arity + 1}", made[key],
                    round(cost(op, code, text), 4))
+    for name, code, text in pair_table():
+        t, loop = C_TYPE[code], f"ew_{name.replace('.', '_').replace(chr(39), '_second')}_{code}"
+        n = pairs.arity(name)
+        floats.add(loop_function(loop, text, t, [t] * n, t, _unsigned(code), False, pairs.still(name)))
+        inner, outer = name.rstrip("'").split(".")
+        ns = sum(cost(by_name[op], code, expression(by_name[op], code)) for op in (inner, outer))
+        floats.entry(f"ew:{name}:{code}", f"ft_run_ew{n + 1}", loop, round(0.7 * ns, 4))
     yield floats
     yield ints
 
@@ -338,9 +360,11 @@ def other_part() -> Part:
     for size, t in BITS_TYPE.items():
         part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part"))
         part.entry(f"copy:{size}", "ft_run_copy", f"copy{size}_plane", 2 * NS_PLAIN)
+        part.entry(f"join:{size}", "ft_run_join", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynupdate:{size}", "ft_run_dynupdate", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"gather:{size}", "ft_run_gather", f"{size}", 1.0)
+    part.entry("stream:8", "ft_run_copy", "ft_stream", NS_PLAIN)
     for code in CODES:
         part.add(include("iota_body.h", T=C_TYPE[code], FT_NAME=f"{code}_##part"))
         part.entry(f"iota:{code}", "ft_run_iota", f"{code}_iota", NS_PLAIN)

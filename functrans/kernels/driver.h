@@ -50,6 +50,7 @@ int ft_run_window_put(const ft_step *s, ft_frame *f);
 
 /* move.h: kernel is an ft_copy_fn. */
 int ft_run_copy(const ft_step *s, ft_frame *f);
+int ft_run_join(const ft_step *s, ft_frame *f);
 int ft_run_iota(const ft_step *s, ft_frame *f);
 int ft_run_dynslice(const ft_step *s, ft_frame *f);
 int ft_run_dynupdate(const ft_step *s, ft_frame *f);

@@ -7,9 +7,10 @@
  * these are combined pairwise in order. So no bit depends on the number of threads.
  *
  * ints: k, w, items a chunk, bytes of registers, instructions before the first block of a chunk,
- * instructions of a block, epilogues; then all of these.
+ * instructions of a block, epilogues, joins; then all of these.
  *   instruction: op, operands, words, kernel, parameter, then four words an operand:
- *                base (0: registers, m: step operand m-1), byte offset, row stride, column stride
+ *                base (0: registers, m: step operand m-1, beyond these: results of joins), byte
+ *                offset, row stride, column stride; of a join more follow (see there)
  *   epilogue:    ft_reduce, step operand, partials' offset, outputs, partials of each, width */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,8 +20,8 @@
 #include "move.h"
 #include "reduce.h"
 
-enum { HEAD = 7, INSTR = 5, EPILOGUE = 6 };
-enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK };
+enum { HEAD = 8, INSTR = 5, EPILOGUE = 6 };
+enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK, OP_STREAM, OP_JOIN };
 
 typedef struct {
     const ft_step *s;
@@ -95,6 +96,39 @@ FT_INLINE void elementwise_any(const int64_t *c, char **base, int64_t rows, int6
     }
 }
 
+/* n items from position `flat` on of lines made of pieces. Behind the operands (output, pieces): items
+ * of a line, where each piece ends in it. Where the items lie side by side in one piece, nothing is
+ * copied: base[c[4]] (if not 0) says where readers of the result find it. */
+static void join(const int64_t *c, char **base, int64_t flat, int64_t n)
+{
+    const int64_t *o = c + INSTR, *ends = o + 4 * c[1] + 1;
+    int64_t size = o[3], line = ends[-1], row = flat / line, q = flat % line;
+    char *out = at(base, o);
+    if (c[4])
+        base[c[4]] = out;
+    while (n > 0) {
+        int64_t begin = 0;
+        int i = 0;
+        for (; q >= ends[i]; i++)
+            begin = ends[i];
+        int64_t m = ft_lesser(n, ends[i] - q);
+        const int64_t *x = o + 4 * (i + 1);
+        char *from = at(base, x) + row * x[2] + (q - begin) * x[3];
+        if (c[4] && m == n && x[3] == size && out == at(base, o)) {
+            base[c[4]] = from;
+            return;
+        }
+        ((ft_copy_fn)(intptr_t)c[3])(out, from, 1, m, 0, size, 0, x[3]);
+        out += m * size;
+        n -= m;
+        q += m;
+        if (q == line) {
+            q = 0;
+            row++;
+        }
+    }
+}
+
 /* Adds rows of a block to the chunk's row of columns; the first block starts it. */
 static void reduce_columns(const ft_reduce *k, char *acc, const char *x, int64_t stride, int64_t rows,
                            int64_t w, int first)
@@ -118,7 +152,7 @@ static void reduce_columns(const ft_reduce *k, char *acc, const char *x, int64_t
 }
 
 static void run_code(const group *g, const int64_t *c, int64_t count, char **base, int64_t u, int first,
-                     int64_t rows, int64_t cols)
+                     int64_t rows, int64_t cols, int64_t flat)
 {
     char *partial = base[g->s->nopnd];
     for (; count > 0; count--, c += c[2]) {
@@ -149,6 +183,12 @@ static void run_code(const group *g, const int64_t *c, int64_t count, char **bas
             reduce_columns(k, partial + c[4] + u / g->chunk * g->C * k->size, at(base, o), o[2], rows,
                            cols, first);
             break;
+        case OP_JOIN:
+            join(c, base, flat, rows * cols);
+            break;
+        case OP_STREAM:
+            ((ft_copy_fn)(intptr_t)c[3])(at(base, o), at(base, o + 4), 1, rows * cols, 0, o[3], 0, o[7]);
+            break;
         }
     }
 }
@@ -158,15 +198,16 @@ static void run_items(void *ctx, int64_t lo, int64_t hi)
     group *g = ctx;
     const ft_step *s = g->s;
     int last = s->ndim - 1, nop = s->nopnd;
-    char *base[nop + 1];
+    char *base[nop + 1 + g->code[7]];
     base[0] = get_registers(g->code[3]);
     if (!base[0]) {
         atomic_store(&g->failed, 1);
         return;
     }
     for (int64_t u = lo; u < hi; u++) {
-        int64_t cb = u % g->ncb, rb = u / g->ncb, outer = rb / g->nrb;
+        int64_t cb = u % g->ncb, rb = u / g->ncb, outer = rb / g->nrb, flat;
         rb -= outer * g->nrb;
+        flat = (outer * g->R + rb * g->k) * g->C + cb * g->w;
         for (int m = 0; m < nop; m++) {
             const int64_t *st = s->opnd[m].strides;
             base[m + 1] = FT_PTR(s, g->f, m) + rb * g->k * st[last - 1] + cb * g->w * st[last];
@@ -178,9 +219,9 @@ static void run_items(void *ctx, int64_t lo, int64_t hi)
                 base[m + 1] += i * s->opnd[m].strides[d];
         }
         if (u == lo)
-            run_code(g, g->code + HEAD, g->code[4], base, u, 1, g->k, g->w);
+            run_code(g, g->code + HEAD, g->code[4], base, u, 1, g->k, g->w, 0);
         run_code(g, g->body, g->code[5], base, u, u == lo, ft_lesser(g->k, g->R - rb * g->k),
-                 ft_lesser(g->w, g->C - cb * g->w));
+                 ft_lesser(g->w, g->C - cb * g->w), flat);
     }
 }
 

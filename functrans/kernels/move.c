@@ -122,6 +122,25 @@ int ft_run_copy(const ft_step *s, ft_frame *f)
     return copy_nd(s, out, in);
 }
 
+/* Lines made of pieces. shape: lines, items of a line; per source its strides from line to line and
+ * within a line; ints: where each piece ends in the line. */
+int ft_run_join(const ft_step *s, ft_frame *f)
+{
+    int64_t begin = 0;
+    for (int i = 1; i < s->nopnd; i++) {
+        int64_t shape[2] = {s->shape[0], s->ints[i - 1] - begin};
+        ft_operand opnd[2] = {s->opnd[0], s->opnd[i]};
+        ft_step piece = *s;
+        piece.nopnd = 2;
+        piece.shape = shape;
+        piece.opnd = opnd;
+        piece.cost = s->cost * (double)shape[1] / (double)s->shape[1];
+        copy_nd(&piece, FT_PTR(s, f, 0) + begin * s->opnd[0].strides[1], FT_PTR(s, f, i));
+        begin = s->ints[i - 1];
+    }
+    return FT_OK;
+}
+
 /* Where a window of extent `size` starts in an axis of extent `extent`. */
 static int64_t clamp_start(int64_t start, int64_t extent, int64_t size)
 {

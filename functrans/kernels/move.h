@@ -11,6 +11,14 @@ typedef void (*ft_copy_fn)(char *out, const char *in, int64_t n, int64_t m,
 /* n elements start, start + step, ... of a dtype, for iota. */
 typedef void (*ft_iota_fn)(char *out, int64_t stride, int64_t n, int64_t start, int64_t step);
 
+/* Before others may look at what was stored past the caches. */
+FT_INLINE void ft_stream_end(void)
+{
+#ifdef __SSE__
+    __builtin_ia32_sfence();
+#endif
+}
+
 #define FT_TILE 16
 
 #endif

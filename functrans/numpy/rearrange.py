@@ -141,8 +141,8 @@ def _roll(x, shift, axis):
         if dtype_of(shift).kind not in "iu" or ndim_of(shift):
             raise errors.DtypeError(f"roll: a traced shift must be one integer, got {shift.aval}.")
         return taken(x, np.mod(np.arange(n) - convert(shift, np.int64), n), axis)
-    at = -index(shift) % n if n and type(shift) is not Tracer else 0
-    return joined([cut(x, axis, at, n), cut(x, axis, 0, at)], axis, dtype_of(x)) if at else x
+    by = index(shift) % n if n and type(shift) is not Tracer else 0
+    return OPS["roll"](x, shift=by, axis=axis) if by else x
 
 
 # ----- padding --------------------------------------------------------------------------------

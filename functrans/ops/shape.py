@@ -185,6 +185,10 @@ def _scalar(x):
     return aval_of(x).dtype.type(0)
 
 
+def _put(values, d, value):
+    return (*values[:d], value, *values[d + 1:])
+
+
 def _insert(values, d, value):
     return (*values[:d], value, *values[d:])
 
@@ -278,7 +282,16 @@ def _pad_batch(size, operands, dims, *, low, high, interior):
 
 def _pad_lower(ctx, eqn, views):
     x, value = views
-    low, interior = eqn.params["low"], eqn.params["interior"]
+    low, interior, high = eqn.params["low"], eqn.params["interior"], eqn.params["high"]
+    axes = [d for d in range(len(low)) if low[d] or high[d]]
+    if len(axes) == 1 and not any(interior) and x.size:
+        d, = axes
+        a, b, n = low[d], high[d], x.shape[d]
+        if -a < n and -b < n and a + b + n > 0:
+            zeros = (0,) * len(low)
+            inner = x.slice(_put(zeros, d, max(-a, 0)), _put(x.shape, d, n - max(-b, 0)), (1,) * len(low))
+            around = [value.broadcast(_put(x.shape, d, max(k, 0)), ()) for k in (a, b)]
+            return [ctx.join([around[0], inner, around[1]], d)]
     out = ctx.new(eqn.outs[0].aval)
     ctx.fill(out, value)
     start, limit, stride, cut, end = [], [], [], [], []
@@ -354,11 +367,7 @@ def _concatenate_transpose(cts, operands, *, axis):
 
 
 def _concatenate_lower(ctx, eqn, views):
-    axis = eqn.params["axis"]
-    out = ctx.new(eqn.outs[0].aval)
-    for view, where in _pieces(out, views, axis, out.shape):
-        ctx.copy(out.slice(**where), view)
-    return [out]
+    return [ctx.join(views, eqn.params["axis"])]
 
 
 def _concatenated(inputs, params, program):
@@ -383,6 +392,34 @@ concatenate = structural(
     samples=[Sample("f64[2,3]", "f64[1,3]", axis=0), Sample("f64[2,1]", "f64[2,0]", "f64[2,2]", axis=1),
              Sample("f64[3]", axis=0)],
     errors=[ErrorSample("f64[2,3]", "f64[2,2]", axis=0, match="cannot concatenate")])
+
+
+def _roll_infer(x, *, shift, axis):
+    if not 0 <= axis < x.ndim or not 0 <= shift < max(x.shape[axis], 1):
+        raise ValueError(f"cannot roll {x} by {shift} along axis {axis}")
+    return x.shape, x.dtype
+
+
+def _roll_lower(ctx, eqn, views):
+    (x,), d = views, eqn.params["axis"]
+    cut = x.shape[d] - eqn.params["shift"]
+    zeros, ones = (0,) * len(x.shape), (1,) * len(x.shape)
+    return [ctx.join([x.slice(_put(zeros, d, cut), x.shape, ones),
+                      x.slice(zeros, _put(x.shape, d, cut), ones)], d)]
+
+
+# Elements move to higher positions by ``shift``, those at the end to the beginning.
+roll = structural(
+    "roll", infer=_roll_infer,
+    transpose=lambda cts, operands, *, shift, axis: [
+        roll(cts[0], shift=-shift % max(aval_of(cts[0]).shape[axis], 1), axis=axis)],
+    batch=lambda size, operands, dims, *, shift, axis: (
+        [roll(operands[0], shift=shift, axis=axis + (axis >= dims[0]))], [dims[0]]),
+    lower=_roll_lower, reference=lambda x, *, shift, axis: np.roll(x, shift, axis),
+    simplify=lambda inputs, params, program: inputs[0] if not params["shift"] else None,
+    samples=[Sample("f64[5]", shift=2, axis=0), Sample("f64[3,4]", shift=1, axis=1),
+             Sample("f64[3,4,2]", shift=2, axis=0), Sample("f64[0]", shift=0, axis=0)],
+    errors=[ErrorSample("f64[3]", shift=3, axis=0, match="cannot roll")])
 
 
 # ----- iota, constants, slices at run-time positions -----------------------------------------------------

@@ -23,6 +23,8 @@ OPEN = 8                  # groups open at a time
 LONG = 131072             # bytes: longer rows are not kept in registers whole
 LONG_ELEMENTS = 32768
 MEMBERS = 20_000
+RECOMPUTE_FROM = 1 << 18  # bytes of a value that a later group computes again
+RECOMPUTE_NS = 0.1        # if that takes at most so long, an element and byte
 
 
 cdef class Group:
@@ -60,6 +62,8 @@ cdef class Group:
         if self.split is not None:
             return self.split == split
         for instr in self.instrs:
+            if instr.op == "join":
+                continue
             for view in instr.ins:
                 if view.buffer not in self.values and not joined(self.shape, _squeezed(view), split):
                     return False
@@ -116,7 +120,7 @@ def fuse(list steps):
         if step.fusable is None or not fuser.join(step, <tuple>step.fusable):
             fuser.alone(step)
     fuser.close_all()
-    result = fuser.result
+    result = built(recomputed(fuser.result))
     for step in result:
         for b in step.buffers:
             b.first = -1
@@ -128,23 +132,135 @@ def fuse(list steps):
     return result
 
 
+# ----- after the grouping --------------------------------------------------------------------
+
+
+cdef list recomputed(list parts):
+    """The steps and groups; what a group needs of an earlier one is computed again where that is
+    cheaper than to write it to memory and to read it."""
+    cdef Group group
+    cdef Instr instr
+    cdef dict makers = {}, extra
+    for part in parts:
+        if type(part) is not Group:
+            continue
+        group = part
+        extra = {}
+        for instr in group.instrs:
+            if instr.op == "full" or instr.op == "row" and instr.reduces:
+                for view in instr.ins:
+                    b = view.buffer
+                    if view.whole and b.nbytes >= RECOMPUTE_FROM and b not in group.values and b in makers:
+                        _recompute(group, b, makers, extra)
+        if extra:
+            group.instrs = [*extra.values(), *group.instrs]
+            for b in extra:
+                group.values[b] = FULL
+        for instr in group.instrs:
+            if instr.result == FULL and instr.buffer not in extra:
+                makers[instr.buffer] = (group, instr)
+    return parts
+
+
+cdef _recompute(Group group, buffer, dict makers, dict extra):
+    """Adds what makes the value from memory, if that is cheap."""
+    cdef Group maker
+    cdef Instr instr
+    cdef dict cone = {}
+    cdef list todo = [buffer]
+    cdef set have = set()
+    cdef double ns = 0, limit = 0
+    maker = makers[buffer][0]
+    if maker.shape != group.shape:
+        return
+    for instr in group.instrs:
+        for view in instr.ins:
+            if view.buffer is not buffer or instr.op == "join":
+                have.add(view.buffer)
+    if buffer in have:                        # needed in memory in any case
+        return
+    while todo:
+        b = todo.pop()
+        if b in cone or b in extra:
+            continue
+        instr = makers[b][1]
+        if not limit:
+            limit = RECOMPUTE_NS * instr.out.dtype.itemsize
+        cone[b] = instr
+        ns += instr.ns
+        for view in instr.ins:
+            kind = maker.values.get(view.buffer)
+            if kind is not None and kind != FULL:
+                return
+            if kind == FULL and instr.op != "join" and view.buffer not in have:
+                todo.append(view.buffer)
+                continue
+            if instr.op != "join" and group.split is not None and not joined(
+                    group.shape, _squeezed(view), group.split):
+                return
+            if view.buffer not in have and view.nbytes > RECOMPUTE_FROM:
+                ns += 0.5 * limit
+        if ns > limit:
+            return
+    for b in reversed(cone):
+        extra.setdefault(b, cone[b])
+    # operands before what reads them
+    order = {}
+    for b in sorted(extra, key=lambda b: maker.instrs.index(extra[b])):
+        order[b] = extra[b]
+    extra.clear()
+    extra.update(order)
+
+
+cdef list built(list parts):
+    """The steps; groups without what nobody reads any more."""
+    cdef Group group
+    cdef Instr instr
+    cdef Step step
+    cdef set needed = set(), inside
+    cdef list result = [], live
+    for part in reversed(parts):
+        if type(part) is Group:
+            group = part
+            inside, live = set(), []
+            for instr in reversed(group.instrs):
+                b = instr.buffer
+                if b.slot != ARENA or b in needed or b in inside:
+                    live.append(instr)
+                    inside.update([v.buffer for v in instr.ins])
+            live.reverse()
+            internal = {instr.buffer for instr in live if instr.result != LATER
+                        and instr.buffer.slot == ARENA and instr.buffer not in needed}
+            if not live:
+                made = []
+            elif len(live) == 1:
+                made = [(<Instr>live[0]).step]
+            else:
+                step = build(group.shape, group.split, group.whole_rows, live, group.values, internal)
+                made = [step] if step is not None else [(<Instr>i).step for i in live]
+            result.extend(reversed(made))
+            needed.update([b for b in inside if b not in group.values])
+        else:
+            step = part
+            result.append(step)
+            needed.update(step.buffers)
+    result.reverse()
+    return result
+
+
 cdef class _Fuser:
     cdef list result
     cdef dict open                 # groups by shape
     cdef dict writer               # group by what it (or its tail) writes, while it is open
     cdef dict written              # how many steps write a buffer
-    cdef dict read                 # how many operands read it
 
     def __init__(self, list steps):
         cdef Step step
-        cdef dict counts
-        cdef Py_ssize_t k
         self.result = []
-        self.open, self.writer, self.written, self.read = {}, {}, {}, {}
+        self.open, self.writer, self.written = {}, {}, {}
         for step in steps:
-            for k, b in enumerate(step.buffers):
-                counts = self.written if k < step.nouts else self.read
-                counts[b] = counts.get(b, 0) + 1
+            for b in step.buffers[:step.nouts]:
+                self.written[b] = self.written.get(b, 0) + 1
 
     # ----- steps -----------------------------------------------------------------------------
 
@@ -159,7 +275,7 @@ cdef class _Fuser:
         shape = out.shape if axes is None else ins[0].shape
         if 1 in shape:
             shape = tuple([n for n in shape if n != 1])
-        if axes is None:
+        if axes is None and not kernel.startswith("join"):
             group = self._row_group(shape, ins)
             if group is not None:
                 return self._add(group, step, Instr("row", ROW, kernel, ns, ints, out, ins, False, step))
@@ -192,6 +308,11 @@ cdef class _Fuser:
         return None
 
     cdef Instr _member(self, Group group, Step step, kernel, ns, ints, out, ins, axes):
+        if kernel.startswith("join"):       # it reads memory of other blocks
+            for v in ins:
+                if v.buffer in group.values:
+                    return None
+            return Instr("join", FULL, kernel, ns, ints, out, ins, False, step)
         if axes is None:
             for v in ins:
                 if not group.reads(v, FULL):
@@ -247,27 +368,13 @@ cdef class _Fuser:
     # ----- groups ----------------------------------------------------------------------------
 
     cdef close(self, Group group):
-        cdef Instr instr
-        cdef list instrs
-        cdef dict inside
         if self.open.get(group.shape) is not group:
             return
         del self.open[group.shape]
         for b in group.values:
             if self.writer.get(b) is group:
                 del self.writer[b]
-        instrs = group.instrs
-        if len(instrs) == 1:
-            self.result.append(instrs[0].step)
-        else:
-            inside = {}
-            for instr in instrs:
-                for view in instr.ins:
-                    inside[view.buffer] = inside.get(view.buffer, 0) + 1
-            internal = {b for b, kind in group.values.items() if kind != LATER
-                        and b.slot == ARENA and self.read.get(b, 0) == inside.get(b, 0)}
-            step = build(group.shape, group.split, group.whole_rows, instrs, group.values, internal)
-            self.result.extend([step] if step is not None else [instr.step for instr in instrs])
+        self.result.append(group)
         self.result.extend(group.tail)
 
     cdef close_all(self):

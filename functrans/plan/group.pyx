@@ -2,10 +2,13 @@
 
 from libc.stdint cimport int64_t
 
+import os
 from functools import cache
 
+from ..kernels.pairs import COMMUTE, NAMES
+from ..kernels.pairs import still as pair_still
 from .run cimport Step
-from .run import kernel_address
+from .run import kernel_address, kernel_cost
 from .view import Buffer, _merge, dense, size_of
 
 BLOCK_BYTES = 8192        # of a register: few enough for the first cache, enough to repay dispatch
@@ -16,12 +19,79 @@ SHORT_STILL = 512         # the same for operands that need it only once a chunk
 SHORT = 64                # shorter rows are not worth a call each: operands are spread over the block
 CHUNK_NS = 10e3           # work of a chunk
 INSTR_NS = 8.0            # dispatch of an instruction
+STREAM_FROM = 1 << 20     # bytes of an output that goes past the caches, in groups too large for them
 MOST_PARTIALS = 64        # of a reduction over rows
 ALIGN, STAGGER = 64, 256  # of registers; a stagger avoids that all lie in the same cache sets
 
-OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6}
+OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6, "stream": 7,
+       "join": 8}
+
+
+def _last_cache():
+    """Bytes of the last cache."""
+    try:
+        return max(os.sysconf("SC_LEVEL3_CACHE_SIZE"), os.sysconf("SC_LEVEL2_CACHE_SIZE")) or 32 << 20
+    except (AttributeError, OSError, ValueError):
+        return 32 << 20
+
+
+LAST_CACHE = _last_cache()
+
+# Which operands the loops know as scalars, by number of operands (as in kernels/codegen.py).
+STILL = {1: [()], 2: [(), (0,), (1,)], 3: [(), (1,), (2,), (1, 2)]}
 
 address = cache(kernel_address)
+
+
+@cache
+def scalar_sets(str kernel, Py_ssize_t n):
+    """The sets of operands of a kernel that need not move in its loop over adjacent elements."""
+    op = kernel.split(":")[1]
+    return STILL[n] if "." not in op else [(), *pair_still(op)]
+
+
+@cache
+def pair_of(str inner, str outer, Py_ssize_t position):
+    """The kernel that computes both, or None."""
+    _, first, code = inner.split(":", 2)
+    _, second, code2 = outer.split(":", 2)
+    name = NAMES.get((first, second, position)) if code == code2 else None
+    if name is None or kernel_cost(f"ew:{name}:{code}") < 0:
+        return None
+    return f"ew:{name}:{code}"
+
+
+cdef list joined_pairs(list instrs, set internal):
+    """The same instructions, some of two ops: a value that one other reads once needs no register."""
+    cdef Instr i, inner, both
+    cdef Py_ssize_t at
+    cdef dict reads = {}, made = {}                 # by buffer: how often read; its place in the result
+    cdef list result = []
+    for i in instrs:
+        for v in i.ins:
+            reads[v.buffer] = reads.get(v.buffer, 0) + 1
+    for i in instrs:
+        both = i
+        if not i.reduces and not i.ints and i.kernel.startswith("ew:"):
+            for at, v in enumerate(i.ins):
+                where = made.get(v.buffer)
+                if where is None:
+                    continue
+                inner = result[where]
+                if (reads[v.buffer] != 1 or inner.op != i.op or v.buffer not in internal
+                        or not v.whole):
+                    continue
+                kernel = pair_of(inner.kernel, i.kernel, at)
+                if kernel is None:
+                    continue
+                ins = (*inner.ins, *[w for k, w in enumerate(i.ins) if k != at])
+                both = Instr(i.op, i.result, kernel, kernel_cost(kernel), (), i.out, ins, False, i.step)
+                result[where] = None
+                break
+            if both is i:
+                made[i.buffer] = len(result)
+        result.append(both)
+    return [i for i in result if i is not None]
 
 
 cdef inline int64_t up(int64_t n, int64_t by):
@@ -30,8 +100,9 @@ cdef inline int64_t up(int64_t n, int64_t by):
 
 
 cdef class Instr:
-    """A member of a group. ``op``: full, row (elementwise over rows); reductions: row (of each row),
-    item (over all), line (of rows that are too long for one block), chunk (over the rows)."""
+    """A member of a group. ``op``: full, join (of pieces of memory, ``ints`` see ``Context.join``), row
+    (elementwise over rows); reductions: row (of each row), item (over all), line (of rows that are
+    too long for one block), chunk (over the rows)."""
 
     def __init__(self, str op, int result, str kernel, double ns, tuple ints, out, ins,
                  bint reduces, Step step):
@@ -44,6 +115,7 @@ cdef class Value:
     """What an instruction reads or writes: in a register, or in memory by operand number."""
 
     cdef int kind, size, place
+    cdef int joined                                    # > 0: the number of the join that makes it
     cdef Py_ssize_t number, offset, last
     cdef int64_t rows, cols                            # byte strides within a block
     cdef bint pinned
@@ -51,7 +123,7 @@ cdef class Value:
     def __init__(self, int kind, int size, Py_ssize_t number, int64_t rows, int64_t cols):
         self.kind, self.size, self.number = kind, size, number
         self.rows, self.cols = rows, cols
-        self.place = self.offset = 0
+        self.place = self.offset = self.joined = 0
         self.last = -1
         self.pinned = False
 
@@ -60,10 +132,10 @@ cdef class Code:
     """One instruction as it will be written, with its operands, the output first if it has one."""
     cdef str op, kernel
     cdef object param
-    cdef tuple values
+    cdef tuple values, more                            # more: words behind the operands
 
     def __init__(self, str op, str kernel, param, tuple values):
-        self.op, self.kernel, self.param, self.values = op, kernel, param, values
+        self.op, self.kernel, self.param, self.values, self.more = op, kernel, param, values, ()
 
     cdef int outs(self):
         return 0 if self.op == "red_item" or self.op == "red_chunk" else 1
@@ -80,7 +152,7 @@ cdef Step build(tuple shape, object split, bint whole_rows, list instrs, dict ki
 cdef class _Builder:
     cdef tuple shape, dims
     cdef object split
-    cdef bint whole_rows
+    cdef bint whole_rows, streams
     cdef list instrs
     cdef dict kinds
     cdef set internal
@@ -88,22 +160,22 @@ cdef class _Builder:
     cdef list walks                # their strides over the shape; of values a row: 0 behind the rows
     cdef list strides              # the same over dims
     cdef dict memory, values, loads
-    cdef list before, code         # Code
+    cdef list before, code, after  # Code; what follows the instruction that is being written
     cdef list origins, members     # the equations of before and of code
     cdef list epilogues
-    cdef Py_ssize_t partial, n_out
+    cdef Py_ssize_t partial, n_out, joins
     cdef int64_t R, C, w, k, items, chunk
     cdef double cost
 
     def __init__(self, tuple shape, object split, bint whole_rows, list instrs, dict kinds,
                  set internal):
         self.shape, self.split, self.whole_rows = shape, split, whole_rows
-        self.instrs, self.kinds, self.internal = instrs, kinds, internal
+        self.instrs, self.kinds, self.internal = joined_pairs(instrs, internal), kinds, internal
         self.operands, self.walks = [], []
         self.memory, self.values, self.loads = {}, {}, {}
-        self.before, self.code, self.epilogues = [], [], []
+        self.before, self.code, self.after, self.epilogues = [], [], [], []
         self.origins, self.members = [], []
-        self.partial = 0
+        self.partial = self.joins = 0
         self.geometry()
 
     # ----- iteration space --------------------------------------------------------------------
@@ -121,11 +193,11 @@ cdef class _Builder:
                 self.operand(i.out, i.result)
         self.n_out = len(self.operands)
         for i in self.instrs:
-            kind = ROW if i.op == "row" and not i.reduces else FULL
+            kind = ROW if i.op == "row" and not i.reduces else LATER if i.op == "join" else FULL
             for v in i.ins:
                 if v.buffer not in self.kinds:
                     self.operand(v, kind)
-            ns += i.ns if kind == FULL else i.ns * size_of(shape[:split]) / size_of(shape)
+            ns += i.ns if kind != ROW else i.ns * size_of(shape[:split]) / size_of(shape)
             partials = partials or i.op == "chunk"
             if i.buffer in self.internal:
                 size = i.out.dtype.itemsize
@@ -141,6 +213,8 @@ cdef class _Builder:
         if len(dims) == 1:
             dims, merged = (1, *dims), tuple([(0, *m) for m in merged])
         self.dims, self.strides = dims, list(merged)
+        self.streams = sum([v.dtype.itemsize * size_of(tuple([n for n, s in zip(dims, walk) if s]))
+                            for v, walk in zip(self.operands, merged)]) > LAST_CACHE
         self.R, self.C = dims[-2:]
         block = BLOCK_BYTES // (widest or 8)
         live = self.registers_needed()
@@ -211,6 +285,9 @@ cdef class _Builder:
         cdef Value v
         if i.buffer in self.internal:
             v = self.register(i.result, i.out.dtype.itemsize)
+        elif self.streams and i.result == FULL and i.out.nbytes >= STREAM_FROM:
+            v = self.register(FULL, i.out.dtype.itemsize)
+            self.after.append(Code("stream", "stream:8", 0, (self.memory_value(i.out, FULL), v)))
         else:
             v = self.memory_value(i.out, i.result)
         self.values[i.buffer] = v
@@ -259,42 +336,67 @@ cdef class _Builder:
             param = i.ints[0] if i.ints else 0
             if i.reduces:
                 self.emit_reduction(i)
+            elif i.op == "join":
+                self.emit_join(i)
             elif i.op == "row":
                 values = [self.value(v_, ROW) for v_ in i.ins]
                 self.code.append(Code("row", i.kernel, param, (self.result(i), *values)))
             else:
                 values = [self.value(v_, FULL) for v_ in i.ins]
-                self.spread(values)
+                self.spread(values, i.kernel)
                 values.insert(0, self.result(i))
                 flat = True
                 for v in values:
                     flat = flat and self.flat(v)
                 self.code.append(Code("flat" if flat else "rows", i.kernel, param, tuple(values)))
+                self.code += self.after
+                self.after = []
             while len(self.members) < len(self.code):
                 self.members.append(i.step.origin)
             while len(self.origins) < len(self.before):
                 self.origins.append(i.step.origin)
 
-    cdef spread(self, list ins):
+    cdef spread(self, list ins, str kernel):
         """Strided, repeated and short operands get registers, where loops would not be vector code."""
         cdef Value v
-        cdef Py_ssize_t k, n = len(ins), still = -1
+        cdef Py_ssize_t k, n = len(ins)
+        cdef list still = []
+        cdef tuple best
         for k in range(n):
             v = ins[k]
             if (v.cols != 0 and v.cols != v.size) or (not self.flat(v) and self.C < (
                     SHORT_STILL if self.still(v) else SHORT)):
                 ins[k] = v = self.load(v)
             if v.cols == 0:
-                still = k
-        if still < 0:
+                still.append(k)
+        if not still:
             return
-        # the loops know one operand that does not move: of two either, of three not the first
-        if n == 1 or (n == 3 and still == 0):
-            still = -1
-        for k in range(n):
-            v = ins[k]
-            if v.cols == 0 and k != still:
-                ins[k] = self.load(v)
+        if 0 in still and 1 not in still and n > 1 and kernel.split(":")[1].split(".")[0] in COMMUTE:
+            ins[0], ins[1] = ins[1], ins[0]
+            still[0] = 1
+        best = ()
+        for known in scalar_sets(kernel, n):
+            if len(known) > len(best) and all([k in still for k in known]):
+                best = known
+        for k in still:
+            if k not in best:
+                ins[k] = self.load(ins[k])
+
+    cdef emit_join(self, Instr i):
+        cdef Value v = self.result(i)
+        cdef Py_ssize_t n = len(i.ins), k
+        cdef list values = [v], ints = list(i.ints)
+        if v.number < 0:
+            self.joins += 1
+            v.joined = self.joins
+        for k, x in enumerate(i.ins):
+            values.append(Value(FULL, x.dtype.itemsize, self.operand(x, LATER), ints[2 * k], ints[2 * k + 1]))
+            (<Value>values[k + 1]).place = (<Value>values[k + 1]).number + 1
+        cdef Code code = Code("join", f"copy:{v.size}", 0, tuple(values))
+        code.more = (ints[len(ints) - 1], *ints[2 * n:])
+        self.code.append(code)
+        self.code += self.after
+        self.after = []
 
     cdef emit_reduction(self, Instr i):
         cdef Value x = self.value(i.ins[0], FULL)
@@ -376,13 +478,20 @@ cdef class _Builder:
         nbytes = self.allocate()
         if nbytes > MOST_REGISTERS:
             return None
+        bases = 1 + len(self.operands) + (self.partial != 0)        # then the results of joins
         ints = [self.k, self.w, self.chunk, nbytes, len(self.before), len(self.code),
-                len(self.epilogues) // 6]
+                len(self.epilogues) // 6, self.joins]
         code = self.before + self.code
         for c in code:
-            ints += (OPS[c.op], len(c.values), 5 + 4 * len(c.values), address(c.kernel), c.param)
+            v = c.values[0]
+            param = bases + v.joined - 1 if c.op == "join" and v.joined else c.param
+            ints += (OPS[c.op], len(c.values), 5 + 4 * len(c.values) + len(c.more), address(c.kernel), param)
             for v in c.values:
-                ints += (v.place, v.offset, v.rows, v.cols)
+                if v.joined and c.op != "join":
+                    ints += (bases + v.joined - 1, 0, v.rows, v.cols)
+                else:
+                    ints += (v.place, v.offset, v.rows, v.cols)
+            ints += c.more
         ints += self.epilogues
         buffers = [v_.buffer for v_ in self.operands]
         offsets = [v_.offset for v_ in self.operands]

@@ -27,7 +27,7 @@ from .recompute import recompute, traffic
 from .run cimport Program, Step
 from .run import kernel_cost
 from .view cimport Buffer, View, dense, make_buffer, make_view, size_of, whole
-from .view import collapse
+from .view import collapse, line_walk
 
 cdef enum:
     ARENA = 0        # slots, as in view.pyx
@@ -37,6 +37,7 @@ cdef enum:
 
 cdef int64_t FUSE_FROM = _FUSE_FROM
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
+MOST_PIECES = 8           # of a join; more are copied one by one
 UNKNOWN_NS = 1e9          # a loop of unknown length
 cdef double STEP_NS = 3.0             # dispatch of a step
 
@@ -236,6 +237,42 @@ cdef class Context:
 
     def fill(self, dst, value):
         self.copy(dst, value.broadcast(dst.shape, ()))
+
+    def join(self, pieces, int axis):
+        """The pieces one after the other along an axis."""
+        cdef View first = pieces[0], out, v
+        shape = (*first.shape[:axis], sum([v.shape[axis] for v in pieces]), *first.shape[axis + 1:])
+        out = self.new(shape, first.dtype)
+        if size_of(shape) == 0:
+            return out
+        pieces = [v for v in pieces if v.size]
+        size = first.dtype.itemsize
+        walks = [line_walk(v, axis) for v in pieces]
+        known = [w for w in walks if w is not None]
+        if len(pieces) > MOST_PIECES or len(known) < len(walks):
+            at = 0
+            for v in pieces:
+                start = tuple([at if d == axis else 0 for d in range(len(shape))])
+                at += v.shape[axis]
+                limit = tuple([at if d == axis else n for d, n in enumerate(shape)])
+                self.copy(out.slice(start, limit, (1,) * len(shape)), v)
+            return out
+        line = size_of(shape[axis:])
+        ends, at = [], 0
+        for v in pieces:
+            at += size_of(v.shape[axis:])
+            ends.append(at)
+        kernel = f"join:{size}"
+        ns = self._cost(kernel)
+        lines = size_of(shape[:axis])
+        if lines * line >= FUSE_FROM and self.fused:
+            self.large = True
+        ints = (*[n for w in known for n in w], *ends)
+        self._emit(Step(kernel, [out.buffer, *[v.buffer for v in pieces]],
+                        [out.offset, *[v.offset for v in pieces]], (lines, line),
+                        ((line * size, size), *known), tuple(ends), ns * lines * line + STEP_NS, None,
+                        False, (kernel, ns, ints, out, tuple(pieces), None)), (out, *pieces))
+        return out
 
     def elementwise(self, Eqn eqn, views):
         return [self._elementwise(eqn.sig, tuple(views))]

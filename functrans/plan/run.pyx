@@ -396,7 +396,7 @@ cdef class Program:
 
 cdef list group_lines(const ft_step *s, tuple names, str indent):
     """The code of a block group (see kernels/group.c): ``r`` registers by byte offset, ``m`` operands."""
-    cdef const int64_t *c = s.ints + 7
+    cdef const int64_t *c = s.ints + 8
     cdef Py_ssize_t i
     lines = [f"{indent}blocks [{s.ints[0]},{s.ints[1]}], {s.ints[2]} a chunk, "
              f"{s.ints[3]} bytes of registers"]
@@ -404,7 +404,7 @@ cdef list group_lines(const ft_step *s, tuple names, str indent):
         operands = [f"m{c[5 + 4 * k] - 1}" if c[5 + 4 * k] else f"r{c[6 + 4 * k]}"
                     for k in range(c[1])]
         first = "once " if i < s.ints[4] else ""
-        kind = ("", "by row ", "rows ", "", "", "", "")[c[0]]
+        kind = ("", "by row ", "rows ", "", "", "", "", "", "")[c[0]]
         lines.append(f"{indent}{first}{kind}{name} {', '.join(operands)}")
         c += c[2]
     return lines

@@ -136,6 +136,20 @@ cpdef int64_t size_of(tuple shape) except? -1:
     return n
 
 
+def line_walk(View view, int axis):
+    """Strides from line to line and within a line, a line being all of the axes from ``axis`` on;
+    None where that takes more."""
+    outer = [d for d, n in enumerate(view.shape[:axis]) if n != 1]
+    inner = [d for d, n in enumerate(view.shape[axis:], axis) if n != 1]
+    walks = []
+    for axes in (outer, inner):
+        shape, (walk,) = _merge(view.shape, (view.strides,), axes)
+        if len(shape) != 1:
+            return None
+        walks.append(walk[0])
+    return (walks[0], walks[1]) if walks[1] in (0, view.dtype.itemsize) or not inner else None
+
+
 cdef dict _dense = {}
 
 
