@@ -89,24 +89,34 @@ static double uniform(stream *s)
 
 static double normal(stream *s) { return 0x1.6a09e667f3bcdp+0 * ft_fast_erf_inv_f64(2 * uniform(s) - 1); }
 
-/* Marsaglia & Tsang, "A simple method for generating gamma variables", 2000: the logarithm of a draw, for
- * a < 1 from one of a + 1 times a uniform number to the power 1 / a. */
-static double draw_loggamma(stream *s, double a)
+/* Marsaglia & Tsang, "A simple method for generating gamma variables", 2000, for a >= 1. */
+static double draw_gamma_from_1(stream *s, double a)
 {
-    if (!(a > 0))
-        return a == 0 ? -INFINITY : NAN;
-    if (a == (double)INFINITY)
-        return INFINITY;
-    double boost = a < 1 ? log(uniform(s)) / a : 0, d = (a < 1 ? a + 1 : a) - 1.0 / 3, c = 1 / sqrt(9 * d);
+    double d = a - 1.0 / 3, c = 1 / sqrt(9 * d);
     for (;;) {
         double x = normal(s), v = 1 + c * x;
         if (v <= 0)
             continue;
         v = v * v * v;
-        double u = uniform(s), lv = log(v);
-        if (u < 1 - 0.0331 * x * x * x * x || log(u) < 0.5 * x * x + d * (1 - v + lv))
-            return log(d) + lv + boost;
+        double u = uniform(s);
+        if (u < 1 - 0.0331 * x * x * x * x || log(u) < 0.5 * x * x + d * (1 - v + log(v)))
+            return d * v;
     }
+}
+
+/* A draw, or its logarithm. For a < 1 one of a + 1 times a uniform number to the power 1 / a. */
+static double draw_gamma(stream *s, double a, int as_log)
+{
+    if (!(a > 0))
+        return a == 0 ? (as_log ? -INFINITY : 0) : NAN;
+    if (a == (double)INFINITY)
+        return INFINITY;
+    if (a >= 1) {
+        double x = draw_gamma_from_1(s, a);
+        return as_log ? log(x) : x;
+    }
+    double boost = log(uniform(s)) / a, x = draw_gamma_from_1(s, a + 1);
+    return as_log ? log(x) + boost : x * exp(boost);
 }
 
 /* Hoermann, "The transformed rejection method for generating Poisson random variables", 1993 (PTRS); small
@@ -185,7 +195,7 @@ static double draw_binomial(stream *s, double n, double p)
     }                                                                                                 \
     const ft_sampler ft_##name##_##s = {many, sizeof(T), run_##name##_##s};
 #define SAMPLERS(name, many, expr) SAMPLER(name, float, f32, many, expr) SAMPLER(name, double, f64, many, expr)
-SAMPLERS(gamma, 1, exp(draw_loggamma(&r, x[i])))
-SAMPLERS(loggamma, 1, draw_loggamma(&r, x[i]))
+SAMPLERS(gamma, 1, draw_gamma(&r, x[i], 0))
+SAMPLERS(loggamma, 1, draw_gamma(&r, x[i], 1))
 SAMPLERS(poisson, 1, draw_poisson(&r, x[i]))
 SAMPLERS(binomial, 2, draw_binomial(&r, x[i], y[i]))
