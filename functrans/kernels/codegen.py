@@ -31,8 +31,8 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h")
-SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c", "conv.c",
-                  "window.c", "space.c", "group.c", "sort.c", "lapack.c", "random.c")
+SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
+                  "conv.c", "window.c", "space.c", "group.c", "sort.c", "lapack.c", "random.c")
 PARTS = ("float", "int", "convert", "reduce", "other", "scalar", "product", "sort", "random")
 
 # Vector code for all but far arguments: their loop looks for those first.

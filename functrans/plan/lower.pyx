@@ -22,6 +22,7 @@ from .buffers import place, round_up
 from .cache import ProgramCache
 from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
+from .products import together
 from .recompute import recompute, traffic
 from .run cimport Program, Step
 from .run import kernel_cost
@@ -58,6 +59,8 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     """
     cdef Context ctx
     fused = FUSE if fused is None else fused
+    if fused:
+        jaxpr = together(jaxpr)
     ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
     if ctx.large and fused and (other := recompute(jaxpr)) is not jaxpr:
         again = _emitted(other, fused, watch)
