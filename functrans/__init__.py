@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import lax as lax
     from . import numpy as numpy
+    from . import random as random
     from . import scipy as scipy
     from . import tree as tree
     from .api import grad as grad
@@ -57,7 +58,7 @@ _HOME = {
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("errors", "lax", "numpy", "scipy", "tree")
+_MODULES = ("errors", "lax", "numpy", "random", "scipy", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 

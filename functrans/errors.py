@@ -306,6 +306,13 @@ class IndexRangeError(FunctransError, IndexError):
     """A known index is out of range: ``x[5]`` for ``f64[3]``."""
 
 
+class RandomKeyError(FunctransError, TypeError):
+    """A random function got something else than a key: ``random.normal(0.5)``, ``random.normal(keys)``.
+
+    Make a key with ``random.key(seed)``; use each key once, and ``random.split`` for more.
+    """
+
+
 class CarryTypeError(FunctransError, TypeError):
     """The carry of a loop changes its shape, dtype or structure from one turn to the next.
 

@@ -111,7 +111,7 @@ def ew(kernel, out, args, cost=0.0, k=3):
 def generic(name, size, rng):
     """Some operands for any kernel: (outs, ins, shape, ints, strides)."""
     kind, *rest = name.split(":")
-    code = rest[-1]
+    code = rest[-1] if rest else ""
     if kind == "ew":
         op = rest[0]
         if op == "convert":
@@ -159,6 +159,19 @@ def generic(name, size, rng):
         x = tame(code, (3, size // 4), rng)
         return [x], [tame(code, (4, size // 4), rng), np.array([0, 2, 0, 9])], (4,), \
             (1, 0, 3, size // 4), [()] * 3
+    if kind in ("random", "threefry", "sampler"):
+        key = np.array([[7, 0xFFFFFFFE], [1, 2]], np.uint32)
+        if kind == "threefry":
+            words = rng.integers(0, 2 ** 32, (2, size, 2), dtype=np.uint32)
+            return [np.empty_like(words[0])], list(words), (size,), (), [(8,)] * 3
+        if kind == "random":
+            dt = np.dtype("u8") if code == "pair" else DTYPE[code.rpartition("_")[2]]
+            return [np.empty((2, size), dt)], [key], (2, size), (dt.itemsize,), [(0, 0)] * 2
+        params = [rng.uniform(0.1, 20.0, (2, size // 20)).astype(DTYPE[code])]
+        if rest[0] == "binomial":
+            params.append(rng.uniform(0, 1, params[0].shape).astype(DTYPE[code]))
+        out = np.empty_like(params[0])
+        return [out], [key, *params], out.shape, (), [(0, 0)] * (2 + len(params))
     if kind in ("sort", "argsort", "top_k", "searchsorted"):
         x = numbers(code, (2, size // 2), rng)
         out, dense = np.empty(x.shape, np.int64), [(0, 0)] * 3

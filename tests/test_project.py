@@ -23,7 +23,8 @@ BELOW = {
     "numpy": {"ir", "trace", "ops", "load"},
     "lax": {"ir", "trace", "ops", "transform", "numpy", "top", "load"},
     "scipy": {"ir", "trace", "ops", "transform", "numpy", "top", "load"},
-    "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "load"},
+    "random": {"ir", "trace", "ops", "numpy", "lax", "top", "load"},
+    "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "load"},
 }
 # Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer.
 LATE = {("numpy/ufuncs.py", "scipy")}

@@ -173,7 +173,9 @@ class Elementwise(Op):
     def __call__(self, *args, **params):
         for a in args:
             if isinstance(a, (int, float)):     # a rule's own number takes shape and dtype of the rest
-                ref = next(b for b in reversed(args) if not isinstance(b, (int, float)))
+                ref = next((b for b in reversed(args) if not isinstance(b, (int, float))), None)
+                if ref is None:                     # NumPy's float64 is a float, too
+                    break
                 args = tuple(Hooks.lit_like(a, ref) if isinstance(a, (int, float)) else a
                              for a in args)
                 break

@@ -6,6 +6,7 @@
 #define FUNCTRANS_VMATH_H
 
 #include "fastmath.h"
+#include "fastmath_erfinv.h"
 
 /* The C library's lgamma writes the sign to a global: the reentrant ones do not race. */
 FT_INLINE float ft_lgammaf(float x) { int sign; return lgammaf_r(x, &sign); }
@@ -39,6 +40,7 @@ FT_UNARY(acosh, ft_fast_acosh_f32, ft_fast_acosh_f64)
 FT_UNARY(atanh, ft_fast_atanh_f32, ft_fast_atanh_f64)
 FT_UNARY(erf, ft_fast_erf_f32, ft_fast_erf_f64)
 FT_UNARY(erfc, ft_fast_erfc_f32, ft_fast_erfc_f64)
+FT_UNARY(erf_inv, ft_fast_erf_inv_f32, ft_fast_erf_inv_f64)
 FT_UNARY(cbrt, ft_fast_cbrt_f32, ft_fast_cbrt_f64)
 FT_UNARY(logistic, ft_fast_logistic_f32, ft_fast_logistic_f64)
 FT_UNARY(lgamma, ft_lgammaf, ft_lgammad)
@@ -81,6 +83,7 @@ FT_BINARY(copysign, copysignf, copysign)
 #define ft_atanh(x) FT_CALL1(atanh, x)
 #define ft_erf(x) FT_CALL1(erf, x)
 #define ft_erfc(x) FT_CALL1(erfc, x)
+#define ft_erf_inv(x) FT_CALL1(erf_inv, x)
 #define ft_cbrt(x) FT_CALL1(cbrt, x)
 #define ft_lgamma(x) FT_CALL1(lgamma, x)
 #define ft_logistic(x) FT_CALL1(logistic, x)

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from ..errors import NonDifferentiableError
 from ..ir.op import (
     ANY,
     BITS,
@@ -344,6 +345,38 @@ erf = elementwise("erf", c="ft_erf(x)", reference=lambda x: _by_math(math.erf, x
                   partials=[lambda out, x: mul(exp(neg(mul(x, x))), 2.0 / math.sqrt(math.pi))])
 erfc = elementwise("erfc", c="ft_erfc(x)", reference=lambda x: _by_math(math.erfc, x),
                    partials=[lambda out, x: mul(exp(neg(mul(x, x))), -2.0 / math.sqrt(math.pi))])
+# The inverse of erf: its slope there is 1 / erf'(erf_inv(x)).
+erf_inv = elementwise("erf_inv", c="ft_erf_inv(x)", domain=(-0.95, 0.95), ns=1.5,
+                      reference=lambda x: _erf_inv_reference(x),
+                      partials=[lambda out, x: mul(exp(mul(out, out)), math.sqrt(math.pi) / 2.0)])
+
+
+def _erf_inv_reference(x):
+    from scipy.special import erfinv
+    return np.copysign(erfinv(x.astype(np.float64)), x).astype(x.dtype)      # SciPy drops the sign of 0
+
+
+def _gamma_slope_jvp(primals, tangents):
+    if not all(isinstance(t, Hooks.zero) for t in tangents):
+        raise NonDifferentiableError(
+            "the second derivative of a gamma draw (also of beta, dirichlet, chisquare, t and f) by its "
+            "shape has no rule.", "Put functrans.stop_gradient around the shape, or around the draw.")
+    out = gamma_slope(*primals)
+    return [out], [Hooks.zero(aval_of(out))]
+
+
+# How the logarithm y of a gamma draw moves with the shape x, its place in the distribution kept.
+gamma_slope = elementwise("gamma_slope", c="(T)ft_gamma_slope((double)x, (double)y)", arity=2, ns=300.0,
+                          domain=((0.5, 3.0), (-1.0, 1.5)), jvp=_gamma_slope_jvp,
+                          reference=lambda a, lx: _gamma_slope_reference(a, lx))
+
+
+def _gamma_slope_reference(a, lx):
+    """By differences of the quantile function in a."""
+    from scipy.special import gammainc, gammaincinv
+    a, x = np.asarray(a, np.float64), np.exp(np.asarray(lx, np.float64))
+    p, h = gammainc(a, x), 1e-5 * a
+    return ((gammaincinv(a + h, p) - gammaincinv(a - h, p)) / (2 * h * x)).astype(np.asarray(lx).dtype)
 
 
 def _one_minus_square(x):
