@@ -52,7 +52,8 @@ def composite(*ufuncs):
 def make_recipe(ufunc, operands, operator, key) -> Recipe:
     """The recipe of a ufunc for operands of these types (``key``: an aval or a Python type each)."""
     if ufunc not in COMPOSITE and ufunc not in DIRECT:
-        importlib.import_module(".products", __package__)      # matmul and its relatives register there
+        for module in (".products", ".complexes"):          # matmul, conjugate and the like register there
+            importlib.import_module(module, __package__)
     if ufunc in COMPOSITE:
         return Recipe(composite=COMPOSITE[ufunc])
     if ufunc not in DIRECT:
@@ -78,11 +79,9 @@ def make_recipe(ufunc, operands, operator, key) -> Recipe:
     if name in ("abs", "sign") and kind == "b":
         return Recipe(composite=lambda x: x)
     op = OPS[name]
-    for d in loop:
-        if d.kind == "e" or (d.itemsize == 2 and d.kind == "f"):
-            raise errors.DtypeError(
-                f"numpy.{ufunc.__name__} of {', '.join(map(str, types))} runs in float16, which "
-                "functrans does not compute in yet.", "Convert first, e.g. x.astype(np.float32).")
+    if kind == "c" and name in ("max", "min", "fmax", "fmin"):
+        from .complexes import EXTREMA
+        return Recipe(composite=EXTREMA[ufunc])
     weak = weak and loop[-1].kind != "b"
     literal = None
     dtypes = tuple(loop[:len(operands)])
@@ -164,7 +163,6 @@ def _truth(x):
 
 composite(np.square)(lambda x: x * x)
 composite(np.positive)(lambda x: x)
-composite(np.conjugate)(lambda x: x)
 composite(np.logical_and)(lambda x, y: np.bitwise_and(_truth(x), _truth(y)))
 composite(np.logical_or)(lambda x, y: np.bitwise_or(_truth(x), _truth(y)))
 composite(np.logical_xor)(lambda x, y: np.bitwise_xor(_truth(x), _truth(y)))
@@ -184,7 +182,7 @@ def _reciprocal(x):
 
 
 def _float(x):
-    return x if aval_of(x).dtype.kind == "f" else convert(x, np.float64)
+    return x if aval_of(x).dtype.kind in "fc" else convert(x, np.float64)
 
 
 def _wide(y):

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import NotSupportedError, format_location
-from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
+from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var, lit, var
+from ..ir.core import eqn as make_eqn
 from ..ir.op import CODE
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
+from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM, fuse
 from .run import Program, Step, kernel_cost
 from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
@@ -26,6 +28,7 @@ from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, coll
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
 UNKNOWN_NS = 1e9          # a loop of unknown length
 STEP_NS = 3.0             # dispatch of a step
+_MOVED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "c128"}      # dtype of a plain copy, by item size
 
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
@@ -165,7 +168,7 @@ class Context:
         size = dst.dtype.itemsize
         kernel = f"copy:{size}"
         self._loop(kernel, self._cost(kernel), dst, (src,), (),
-                   f"ew:stop_gradient:u{8 * size}" if dst.whole else None)
+                   f"ew:stop_gradient:{_MOVED[size]}" if dst.whole else None)
 
     def fill(self, dst: View, value: View) -> None:
         self.copy(dst, value.broadcast(dst.shape, ()))
@@ -177,7 +180,7 @@ class Context:
             found = self._kernels[sig] = self._elementwise_kernel(sig)
         kernel, ns, ints = found
         if kernel is None:
-            return [views[0]]
+            return [self.converted(views[0], sig.out.dtype)]
         aval = sig.out
         dtype = aval.dtype
         out = View(Buffer(aval.size * dtype.itemsize), 0, aval.shape,
@@ -185,6 +188,24 @@ class Context:
         if aval.size:
             self._loop(kernel, ns, out, views, ints, kernel)
         return [out]
+
+    def converted(self, view: View, dtype: np.dtype) -> View:
+        """The view's elements as ``dtype``; steps only where there is something to do."""
+        if view.dtype.kind == "c" and dtype.kind == "b":
+            zero = self.const(view.dtype.type(0)).broadcast(view.shape, ())
+            return self.computed(f"ew:ne:{CODE[view.dtype]}", dtype, (view, zero))
+        for d in route(view.dtype, dtype):
+            view = self.computed(f"ew:convert:{CODE[view.dtype]}:{CODE[d]}", d, (view,))
+        return view
+
+    def computed(self, kernel: str, dtype: np.dtype, views: tuple[View, ...],
+                 out: View | None = None) -> View:
+        """What an elementwise kernel makes of views of one shape."""
+        if out is None:
+            out = self.new(views[0].shape, dtype)
+        if out.size:
+            self._loop(kernel, self._cost(kernel), out, views, (), kernel if out.whole else None)
+        return out
 
     def reduce(self, kernel: str, aval: Aval, x: View, axes: Shape) -> View:
         """A step that reduces ``x`` over ``axes``."""
@@ -249,13 +270,17 @@ class Context:
         return ns
 
     def _elementwise_kernel(self, sig: Sig) -> tuple[str | None, float, Shape]:
-        """Name, ns per element, integer parameters; no name where the op is the identity."""
+        """Name, ns per element, integer parameters; no name for the identity, and for conversions by
+        way of other dtypes."""
         name = sig.op.name
         main = sig.in_avals[1 if name == "select" else 0].dtype
         out = sig.out.dtype
-        if name == "stop_gradient" or (name == "convert" and main == out):
+        if name == "stop_gradient" or (name == "convert" and (
+                len(route(main, out)) != 1 or main.kind == "c" and out.kind == "b")):
             return None, 0.0, ()
-        if name == "convert":
+        if name == "select" and main == F16:
+            kernel, ints = "ew:select:u16", ()
+        elif name == "convert":
             kernel, ints = f"ew:convert:{CODE[main]}:{CODE[out]}", ()
         else:
             kernel, ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
@@ -284,6 +309,10 @@ class Context:
     def lower_eqn(self, e: Eqn, env: dict[Var, View]) -> None:
         sig = e.sig
         self._eqn = e
+        wide = widened(sig)
+        if wide is not None:
+            self._lower_wide(e, wide, env)
+            return
         operands = [env[x] if type(x) is Var else self.literal(x) for x in e.inputs]
         rule = sig.op.lower
         if rule == "elementwise":
@@ -296,6 +325,21 @@ class Context:
                 if view.shape != aval.shape or view.dtype != aval.dtype:
                     raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
                 env[v] = view
+
+    def _lower_wide(self, e: Eqn, wide: Sig, env: dict[Var, View]) -> None:
+        """Float16 by way of float32: ``wide`` is the operation there."""
+        inputs = []
+        for x, aval in zip(e.inputs, wide.in_avals, strict=True):
+            if type(x) is Var and x.aval.dtype == F16:
+                v = var(aval, x.index)
+                env[v] = self.converted(env[x], aval.dtype)
+                inputs.append(v)
+            else:
+                inputs.append(x if type(x) is Var else lit(x.value, aval))
+        outs = tuple([var(a, v.index) for v, a in zip(e.outs, wide.outs, strict=True)])
+        self.lower_eqn(make_eqn(wide, tuple(inputs), outs, e), env)
+        for v, computed in zip(e.outs, outs, strict=True):
+            env[v] = self.converted(env[computed], v.aval.dtype)
 
     def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
         scalar = clusters.scan(self, eqn, views)

@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..ir.op import CODE, DTYPE, PART
+
 Shape = tuple[int, ...]
 
 ARENA = 0        # the slots of a frame: its arena, the constants, then inputs, then outputs
@@ -107,6 +109,12 @@ class View:
         axes = [d for d, n in enumerate(self.shape) if n != 1]
         strides = _split(*_merge(self.shape, (self.strides,), axes), shape)
         return None if strides is None else self._with(self.offset, shape, strides)
+
+    def parts(self) -> View:
+        """Complex numbers as real ones, with one more axis: real and imaginary part."""
+        part = DTYPE[PART[CODE[self.dtype]]]
+        return View(self.buffer, self.offset, (*self.shape, 2), (*self.strides, part.itemsize), part,
+                    self.contiguous)
 
     def __repr__(self) -> str:
         return f"View({self.dtype}{list(self.shape)} strides {self.strides} of {self.buffer})"
