@@ -154,6 +154,20 @@ class Torch(Backend):
         return loop(f, init, xs, length or len(xs), self.torch.stack)
 
 
+class TorchCompile(Torch):
+    """``torch.compile``: of the loss, whose backward pass it compiles too, or of functional transforms."""
+
+    name = "torch_compile"
+
+    def grad(self, f):
+        gradient = super().grad(self.torch.compile(f))
+        gradient.compiled = True                # the tape itself cannot be compiled
+        return gradient
+
+    def jit(self, f):
+        return f if hasattr(f, "compiled") else self.torch.compile(f)
+
+
 class TorchNumpy:
     """NumPy's spelling of the torch functions that the workloads use."""
 
@@ -175,5 +189,5 @@ class TorchNumpy:
         return self.torch.transpose(x, a, b)
 
 
-BACKENDS = {c.name: c for c in (Functrans, Jax, Torch, Autograd)}
+BACKENDS = {c.name: c for c in (Functrans, Jax, Torch, TorchCompile, Autograd)}
 

@@ -3,6 +3,7 @@
     python benchmarks/compare.py                                  # with what is installed here
     python benchmarks/compare.py --peer jax=path/to/python        # with other interpreters
     python benchmarks/compare.py --only mlp_small gmm --rounds 9
+    python benchmarks/compare.py --plot ratios.png                # and draws the ratios
     python benchmarks/compare.py --smoke                          # functrans alone, tiny inputs
 
 Each library runs in a process of its own (worker.py) and is asked for one burst of calls after the
@@ -22,10 +23,12 @@ import sys
 import time
 from pathlib import Path
 
+from machine import describe, load
 from workloads import SKIP, WORKLOADS
 
 HERE = Path(__file__).resolve().parent
-LIBRARIES = ("functrans", "jax", "torch", "autograd")
+LIBRARIES = ("functrans", "jax", "torch", "torch_compile", "autograd")
+MODULES = {"torch_compile": "torch"}
 TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
 FLOAT32 = {"mlp_large", "black_scholes_f32", "softmax_xent", "attention_block"}
 # Settings that would make one library's BLAS differ from another's.
@@ -36,7 +39,7 @@ PAUSE = 0.02            # lets the threads of the library before fall asleep
 class Worker:
     """A library in its own process."""
 
-    def __init__(self, name: str, python: str):
+    def __init__(self, name: str, python: str, functions: str):
         env = {k: v for k, v in os.environ.items() if k not in UNSET}
         if name == "functrans":
             env["PYTHONPATH"] = os.pathsep.join(
@@ -44,7 +47,7 @@ class Worker:
         self.name = name
         try:
             self.process = subprocess.Popen(
-                [python, str(HERE / "worker.py"), name], text=True, env=env,
+                [python, str(HERE / "worker.py"), name, functions], text=True, env=env,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as e:
             raise SystemExit(f"compare.py: --peer {name}={python}: {e.strerror}") from None
@@ -84,17 +87,18 @@ def interpreters(given: list[str], smoke: bool) -> dict[str, str]:
         found[name] = python
     if not smoke:
         for name in LIBRARIES:
-            if name not in found and installed(name):
+            if name not in found and name not in MODULES and installed(name):
                 found[name] = sys.executable
     return {name: found[name] for name in LIBRARIES if name in found}
 
 
-def measure(workload: str, workers: list[Worker], args) -> dict[str, dict]:
+def measure(workload: str, workers: list[Worker], skip: dict, args) -> dict[str, dict]:
     """Per library: the samples of all rounds, the first call, or why there are none."""
     results: dict[str, dict] = {}
     for w in workers:
-        if (workload, w.name) in SKIP and not args.slow:
-            results[w.name] = {"skipped": SKIP[workload, w.name]}
+        why = skip.get((workload, w.name)) or skip.get((workload, MODULES.get(w.name)))
+        if why and not args.slow:
+            results[w.name] = {"skipped": why}
             continue
         got = w.ask(do="prepare", workload=workload, size=args.size, seconds=args.seconds)
         results[w.name] = got if "error" in got else {**got, "samples": []}
@@ -114,10 +118,10 @@ def measure(workload: str, workers: list[Worker], args) -> dict[str, dict]:
     return results
 
 
-def check_values(workload: str, results: dict) -> list[str]:
+def check_values(results: dict, dtype: str) -> list[str]:
     """Libraries whose result differs from that of functrans."""
     ours = results["functrans"].get("value")
-    limit = TOLERANCE["float32" if workload in FLOAT32 else "float64"]
+    limit = TOLERANCE[dtype]
     return [name for name, r in results.items() if ours is not None and "value" in r
             and not abs(r["value"] - ours) <= limit * max(abs(ours), 1e-30)]
 
@@ -137,31 +141,81 @@ def cell(result: dict, ours: float | None) -> str:
     return f"{duration(median)} ({duration(min(result['samples']))}){ratio}"
 
 
-def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def first_calls(results: dict, workers: list[Worker]) -> list[str]:
+    """A table of the first calls: tracing, compiling and one run."""
+    lines = ["", "first call: tracing, compiling and running once",
+             f"{'':20}" + "".join(f"{w.name:>30}" for w in workers)]
+    for workload, found in results.items():
+        times = [found[w.name].get("first") for w in workers]
+        ours = times[0]
+        cells = ["-" if t is None else duration(t) + (f"  {t / ours:.2f} x" if i and ours else "")
+                 for i, t in enumerate(times)]
+        lines.append(f"{workload:20}" + "".join(f"{c:>30}" for c in cells))
+    return lines
+
+
+def plot(results: dict, names: list[str], path: Path, title: str) -> None:
+    """A group of bars for each workload: times of the libraries over that of functrans."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise SystemExit("compare.py: --plot needs matplotlib (pip install matplotlib)") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    medians = {workload: {n: statistics.median(r["samples"]) for n, r in found.items() if r.get("samples")}
+               for workload, found in results.items()}
+    peers = [n for n in names if n != "functrans" and any(n in m for m in medians.values())]
+    rows = [w for w, m in medians.items() if "functrans" in m]
+    figure, axes = pyplot.subplots(figsize=(9, 1.2 + len(rows) * (0.16 * len(peers) + 0.14)),
+                                   layout="constrained")
+    height = 0.8 / max(len(peers), 1)
+    for k, name in enumerate(peers):
+        at = [(i + (k - (len(peers) - 1) / 2) * height, medians[w][name] / medians[w]["functrans"])
+              for i, w in enumerate(rows) if name in medians[w]]
+        bars = axes.barh([a for a, _ in at], [v for _, v in at], height * 0.9, label=name.replace("_", "."))
+        axes.bar_label(bars, [f"{v:.2g}" for _, v in at], padding=2, fontsize=7)
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.margins(x=0.12, y=0.01)
+    axes.set_yticks(range(len(rows)), [w.replace("_", " ") for w in rows])
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("time over that of functrans (right of the line: functrans is faster)")
+    axes.set_title(title, fontsize=9)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    figure.savefig(path, dpi=130)
+
+
+def run(functions: dict, skip: dict, float32: set, doc: str, module: str, argv=None) -> int:
+    """Measures ``functions`` (of ``module``, which the workers import) as the command line says."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON",
-                        help="a library and the interpreter that has it; may be repeated")
-    parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS),
-                        metavar="WORKLOAD", help=f"some of: {', '.join(WORKLOADS)}")
+                        help=f"a library ({', '.join(LIBRARIES[1:])}) and the interpreter that has it; "
+                             "may be repeated")
+    parser.add_argument("--only", nargs="+", choices=list(functions), default=list(functions),
+                        metavar="NAME", help=f"some of: {', '.join(functions)}")
     parser.add_argument("--rounds", type=int, default=7, help="bursts per library (default 7)")
     parser.add_argument("--seconds", type=float, default=0.2, help="of one burst (default 0.2)")
     parser.add_argument("--size", type=float, default=1.0, help="scales the larger inputs")
     parser.add_argument("--slow", action="store_true", help="also what takes very long")
     parser.add_argument("--smoke", action="store_true", help="functrans and given peers, tiny")
     parser.add_argument("--json", type=Path, help="where the samples go as well")
+    parser.add_argument("--add", action="store_true", help="keep what the JSON file has of other functions")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the ratios (needs matplotlib)")
     args = parser.parse_args(argv)
     if args.smoke:
         args.rounds, args.seconds, args.size = 2, 1e-3, 0.01
 
-    load = os.getloadavg()[0]
-    workers = [Worker(name, python) for name, python in
+    before = load()
+    workers = [Worker(name, python, module) for name, python in
                interpreters(args.peer, args.smoke).items()]
     print(", ".join(f"{w.name} {w.version}" for w in workers))
-    print(f"load before: {load:.2f} on {os.cpu_count()} cores; median (least), ratio to functrans")
+    print(f"{before}; median (least), ratio to functrans")
     print(f"{'':20}" + "".join(f"{w.name:>30}" for w in workers))
     results, notes, failed = {}, [], False
     for workload in args.only:
-        found = results[workload] = measure(workload, workers, args)
+        found = results[workload] = measure(workload, workers, skip, args)
         samples = found["functrans"].get("samples")
         ours = statistics.median(samples) if samples else None
         line = [cell(found[w.name], None if w.name == "functrans" else ours) for w in workers]
@@ -169,18 +223,24 @@ def main(argv=None) -> int:
         notes += [f"{workload}, {name}: {r.get('error') or r['skipped']}"
                   for name, r in found.items() if "samples" not in r]
         notes += [f"{workload}, {name}: its result differs from that of functrans"
-                  for name in check_values(workload, found)]
+                  for name in check_values(found, "float32" if workload in float32 else "float64")]
         failed = failed or any("error" in r for r in found.values())
     for w in workers:
         w.close()
-    print(f"load after: {os.getloadavg()[0]:.2f}")
+    print("\n".join(first_calls(results, workers)))
+    print(f"\nafter: {load()}")
     print("\n".join(notes))
+    record = {**describe(), "load_before": before, "load_after": load(),
+              "versions": {w.name: w.version for w in workers}, "workloads": results}
     if args.json:
-        args.json.write_text(json.dumps({
-            "load_before": load, "load_after": os.getloadavg()[0],
-            "versions": {w.name: w.version for w in workers}, "workloads": results}, indent=1))
+        if args.add and args.json.exists():
+            record["workloads"] = {**json.loads(args.json.read_text())["workloads"], **results}
+        args.json.write_text(json.dumps(record, indent=1))
+    if args.plot:
+        plot(record["workloads"], [w.name for w in workers], args.plot,
+             f"{record['processor']}, {record['cores']} cores, {record['date']}")
     return int(failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(WORKLOADS, SKIP, FLOAT32, __doc__, "workloads"))

@@ -6,12 +6,12 @@ library it measures, so it needs nothing but that library and NumPy.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
 
 from backends import BACKENDS
-from workloads import WORKLOADS
 
 
 def burst(call, wait, calls: int) -> float:
@@ -34,15 +34,16 @@ def fingerprint(out) -> float:
     return float(numpy.sum(numpy.abs(numpy.asarray(out, dtype=float))))
 
 
-def serve(name: str, answer) -> None:
+def serve(name: str, module: str, answer) -> None:
     backend = BACKENDS[name]()
+    functions = importlib.import_module(module).FUNCTIONS
     answer({"version": str(backend.version)})
     call = None
     for line in sys.stdin:
         request = json.loads(line)
         try:
             if request["do"] == "prepare":
-                call = WORKLOADS[request["workload"]](backend, request["size"])
+                call = functions[request["workload"]](backend, request["size"])
                 began = time.perf_counter()
                 out = call()
                 backend.wait(out)
@@ -69,4 +70,4 @@ if __name__ == "__main__":
     def answer(message: dict) -> None:
         print(json.dumps(message), file=out, flush=True)
 
-    serve(sys.argv[1], answer)
+    serve(sys.argv[1], sys.argv[2], answer)

@@ -12,7 +12,7 @@ import math
 
 import numpy
 
-WORKLOADS = {}
+FUNCTIONS = WORKLOADS = {}
 SKIP = {}               # (workload, library) -> why it is left out
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .kernels.lib import get_num_threads as get_num_threads
     from .kernels.lib import set_num_threads as set_num_threads
     from .numpy.indexing import at as at
+    from .profiling import profile as profile
     from .staging import cache_info as cache_info
     from .staging import clear_caches as clear_caches
 
@@ -50,6 +51,7 @@ _HOME = {
     "jacobian": ("hessian", "jacfwd", "jacrev"),
     "compilation": ("jit",),
     "numpy.indexing": ("at",),
+    "profiling": ("profile",),
     "staging": ("cache_info", "clear_caches"),
     "kernels.lib": ("get_num_threads", "set_num_threads"),
 }

@@ -5,8 +5,8 @@ import importlib
 from .errors import BuildError
 
 _ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.reduce", "ops.contract", "ops.index",
-          "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs", "boundary",
-          "staging")
+          "ops.sort", "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs",
+          "boundary", "staging")
 
 try:
     for _room in _ROOMS:

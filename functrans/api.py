@@ -22,9 +22,7 @@ from .staging import (
 )
 from .trace.core import aval_of
 from .trace.tracer import Tracer
-from .transform import linearize as _linearize
-from .transform.evaluate import evaluate
-from .transform.jvp import jvp_values
+from .transform.interpret import evaluate, jvp_values, transpose_values
 from .transform.linearize import joint_values, linearize_values
 from .transform.zeros import Zero, has_tangent, instantiate, zero_of
 
@@ -182,8 +180,27 @@ def _check_scalar(traced, what, holomorphic) -> None:
 def check_complex_result(aval, what) -> None:
     """Raises unless the result of a function that was said to be holomorphic is complex."""
     if aval.dtype.kind != "c":
-        raise errors.NotComplexError(f"{what} with holomorphic=True: the result of the function is {aval.dtype}.",
+        raise errors.NotComplexError(f"{what} with holomorphic=True: the function's result is {aval.dtype}.",
                                      "A holomorphic function has a complex result.")
+
+
+def _linearized(fun, primals, what, has_aux=False):
+    """``fun`` traced and its primal half run at ``primals``.
+
+    Returns ``(arguments, traced, outs + residuals, perturbed inputs, perturbed outs, linear half)``.
+    """
+    chosen = all_of(fun, primals, what)
+    avals = chosen.avals()
+    traced = trace_call(chosen.call, chosen.leaves, avals, what, has_aux=has_aux)
+    jaxpr = traced.jaxpr
+    nonzeros = tuple([has_tangent(a) for a in avals]) + (False,) * (len(jaxpr.invars) - len(avals))
+
+    def body(*values):
+        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros)
+        return outs + residuals, (keep, lin)
+
+    found, values = find_pass("linearize", jaxpr, nonzeros, body, chosen.leaves + traced.consts)
+    return chosen, traced, found.run(values), nonzeros, *found.aux
 
 
 @api
@@ -203,20 +220,9 @@ def vjp(fun: Callable, *primals, has_aux: bool = False):
     [0.0, 2.0]
     """
     check_callable(fun, "vjp")
-    chosen = all_of(fun, primals, "vjp")
-    avals = chosen.avals()
-    traced = trace_call(chosen.call, chosen.leaves, avals, "vjp", has_aux=has_aux)
-    jaxpr, n = traced.jaxpr, len(avals)
-    nonzeros = tuple([has_tangent(a) for a in avals]) + (False,) * (len(jaxpr.invars) - n)
-
-    def body(*values):
-        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros)
-        return outs + residuals, (keep, lin)
-
-    found, values = find_pass("linearize", jaxpr, nonzeros, body, chosen.leaves + traced.consts)
-    keep, lin = found.aux
-    outs = found.run(values)
-    n_head = len(jaxpr.outs)
+    chosen, traced, outs, nonzeros, keep, lin = _linearized(fun, primals, "vjp", has_aux)
+    jaxpr, avals = traced.jaxpr, chosen.avals()
+    n, n_head = len(avals), len(jaxpr.outs)
     residuals, n_lin = outs[n_head:], sum(nonzeros)
     out_tree, n_out = traced.out_tree, traced.n_out
 
@@ -231,7 +237,7 @@ def vjp(fun: Callable, *primals, has_aux: bool = False):
             rest = iter(values[len(residuals):])
             full = [next(rest) if g else Zero(a)
                     for g, a in zip(given, lin.out_avals, strict=True)]
-            got = _linearize.transpose_values(lin, n_lin, values[:len(residuals)], full)
+            got = transpose_values(lin, n_lin, values[:len(residuals)], full)
             return [instantiate(ct) for ct in got], None
 
         program, inputs = find_pass("pull", lin, (n_lin, tuple(given)), back, [*residuals, *moved])
@@ -338,19 +344,8 @@ def linearize(fun: Callable, *primals):
     3.0
     """
     check_callable(fun, "linearize")
-    chosen = all_of(fun, primals, "linearize")
-    avals = chosen.avals()
-    traced = trace_call(chosen.call, chosen.leaves, avals, "linearize")
-    jaxpr, n = traced.jaxpr, len(avals)
-    nonzeros = tuple([has_tangent(a) for a in avals]) + (False,) * (len(jaxpr.invars) - n)
-
-    def body(*values):
-        outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros)
-        return outs + residuals, (keep, lin)
-
-    found, values = find_pass("linearize", jaxpr, nonzeros, body, chosen.leaves + traced.consts)
-    keep, lin = found.aux
-    outs = found.run(values)
+    chosen, traced, outs, _, keep, lin = _linearized(fun, primals, "linearize")
+    jaxpr, avals = traced.jaxpr, chosen.avals()
     residuals = outs[len(jaxpr.outs):]
 
     @api
@@ -396,7 +391,7 @@ def linear_transpose(fun: Callable, *examples) -> Callable:
 
         def body(*values):
             n_rest = len(jaxpr.invars) - n
-            got = _linearize.transpose_values(jaxpr, n, values[:n_rest], values[n_rest:])
+            got = transpose_values(jaxpr, n, values[:n_rest], values[n_rest:])
             return [instantiate(ct) for ct in got], None
 
         found, values = find_pass("linear_transpose", jaxpr, (n,), body, [*traced.consts, *leaves])

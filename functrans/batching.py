@@ -12,7 +12,8 @@ from .boundary import Transformed
 from .ir.core import aval
 from .staging import api, argument_names, check_callable, find_pass, trace_call
 from .trace.core import aval_of
-from .transform.vmap import batch_values, to_dim
+from .transform.interpret import batch_values
+from .transform.vmap import to_dim
 
 
 @api

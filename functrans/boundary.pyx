@@ -140,8 +140,14 @@ cdef class Entry:
             elif t is _float64:
                 if a is not _strong_f64:
                     return False
-            elif t is Tracer or aval_of(x) is not a:
+            elif t is Tracer:
                 return False
+            else:
+                try:
+                    if aval_of(x) is not a:
+                        return False
+                except TypeError:               # the longer way says which argument it is
+                    return False
         return True
 
     cdef object run(self, list leaves):

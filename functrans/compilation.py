@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,19 +12,25 @@ from . import errors, tree
 from .boundary import Entry, FastJit
 from .ir.core import Jaxpr
 from .staging import (
+    PROGRAMS,
     Cache,
     CacheInfo,
     Pass,
+    Traced,
     api,
     argument_names,
     check_callable,
     leaf_avals,
     name_of,
+    own_lines,
     trace_call,
 )
 from .trace.core import current_builder
 from .trace.tracer import Tracer
 from .transform.cleanup import cleanup
+
+if TYPE_CHECKING:
+    from .stages import Lowered
 
 
 class _Static:
@@ -53,7 +59,7 @@ class _Static:
         return hash(self.key)
 
 
-class Compiled:
+class Version:
     """One program of a jitted function: for one set of argument types."""
 
     __slots__ = ("consts", "out_tree", "run_pass")
@@ -67,7 +73,10 @@ class Compiled:
 
     def entry(self, args, kwargs, avals) -> Entry:
         """This program for the fast path."""
-        return Entry(tree.structure(args), tree.structure(kwargs) if kwargs else None, tuple(avals),
+        return self.entry_of(tree.structure(args), tree.structure(kwargs) if kwargs else None, avals)
+
+    def entry_of(self, args_tree, kwargs_tree, avals) -> Entry:
+        return Entry(args_tree, kwargs_tree, tuple(avals),
                      tuple([c.value for c in self.consts]), self.run_pass.compiled(), self.out_tree)
 
 
@@ -89,30 +98,32 @@ class Jitted(FastJit):
         return compiled(leaves)
 
     def _find(self, args, kwargs):
-        statics, dynamic, keywords = self._split(args, kwargs)
+        statics, dynamic, keywords = self.split(args, kwargs)
         leaves, treedef = tree.flatten((dynamic, keywords))
         names = self._names(dynamic, statics)
         avals = leaf_avals(leaves, treedef, names, name_of(self.fun), leaf_name_in)
         builder = current_builder()
         axes = builder.axes if builder is not None else ()
         key = (treedef, tuple(avals), statics, axes)
-        found = self.cache.get(key)
+        found = self.cache.get(key) if PROGRAMS.shared else None
         if found is not None:
             return found, leaves, avals
+        traced = self._trace(statics, leaves, treedef, avals)
+        compiled = Version(traced)
+        if PROGRAMS.shared and not any(type(c) is Tracer for c in traced.consts):
+            self.misses.append(key)
+            self.cache.put(key, compiled)
+        return compiled, leaves, avals
 
+    def _trace(self, statics, leaves, treedef, avals) -> Traced:
         def call(tracers):
             d, k = treedef.unflatten(tracers)
             return self.fun(*self._merge(d, statics), **k,
                             **{n: s.value for n, s in statics if isinstance(n, str)})
 
-        traced = trace_call(call, leaves, avals, "jit", known=False, staged=True)
-        compiled = Compiled(traced)
-        if not any(type(c) is Tracer for c in traced.consts):
-            self.misses.append(key)
-            self.cache.put(key, compiled)
-        return compiled, leaves, avals
+        return trace_call(call, leaves, avals, "jit", known=False, staged=True)
 
-    def _split(self, args, kwargs):
+    def split(self, args, kwargs):
         if not self.static_argnums and not self.static_argnames:
             return (), args, kwargs
         n = len(args)
@@ -156,6 +167,36 @@ class Jitted(FastJit):
         """The program that a call with these arguments runs."""
         return self._find(args, kwargs)[0].run_pass.jaxpr
 
+    @api
+    def lower(self, *args, **kwargs) -> Lowered:
+        """The program for arguments of these types, to look at or to compile, without running it.
+
+        Arguments may be arrays, numbers or ``ShapeDtypeStruct``s, in pytrees; static arguments are given
+        as in a call. The function is traced once more, so that each step of the plan knows the line that
+        wrote it.
+
+        >>> import numpy as np
+        >>> from functrans import ShapeDtypeStruct, jit
+        >>> lowered = jit(lambda a, b: a @ b).lower(ShapeDtypeStruct((20, 30), float), np.ones((30, 4)))
+        >>> lowered.cost_analysis()["flops"]
+        4800
+        >>> lowered.compile()(np.ones((20, 30)), np.ones((30, 4))).shape
+        (20, 4)
+        """
+        return self.lowered(*self.split(args, kwargs))
+
+    def lowered(self, statics, dynamic, keywords) -> Lowered:
+        from .stages import Lowered
+        leaves, treedef = tree.flatten((dynamic, keywords))
+        at = self._names(dynamic, statics)
+        avals = leaf_avals(leaves, treedef, at, name_of(self.fun), leaf_name_in)
+        names = tuple([leaf_name_in(treedef, at, i) for i in range(len(avals))])
+        with own_lines():
+            traced = self._trace(statics, leaves, treedef, avals)
+        j = traced.jaxpr
+        named = Jaxpr(j.invars, j.eqns, j.outs, j.retraced, names)
+        return Lowered(self, statics, Version(traced._replace(jaxpr=named)), treedef, tuple(avals))
+
     def explain(self) -> str:
         """For each program that was made, which argument's type or which static value was new."""
         lines = [f"{name_of(self.fun)}: {len(self.misses)} programs"]
@@ -177,7 +218,8 @@ def leaf_name_in(treedef, names, i) -> str:
     if path.startswith("[0]"):
         head, _, rest = path[4:].partition("]")
         return f"{names(int(head))}{rest}"
-    return path[3:]
+    head, _, rest = path[3:].partition("]")
+    return f"{head.strip('[' + chr(39))}{rest}"
 
 
 def _distance(a, b):

@@ -24,7 +24,8 @@ from .staging import (
     name_of,
     trace_call,
 )
-from .trace.core import Captured, aval_of, current_builder, source_of
+from .trace.core import Captured, aval_of, current_builder
+from .trace.source import source_of
 from .trace.tracer import Tracer
 from .transform.zeros import has_tangent
 

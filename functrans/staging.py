@@ -21,8 +21,8 @@ from .numpy.core import FUNCTIONS
 from .trace.core import Captured, as_traced, aval_of, current_builder, trace
 from .trace.tracer import Tracer, Upward
 from .transform.cleanup import cleanup
-from .transform.evaluate import PASSES, Cache, closed, evaluate
-from .transform.vmap import uses_axis
+from .transform.interpret import evaluate, uses_axis
+from .transform.programs import PASSES, Cache, closed, unshared
 
 PROGRAMS = Cache(4096)
 Upward.run_op = staticmethod(plan.run_op)
@@ -257,8 +257,13 @@ def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) ->
     found = PROGRAMS.get(key)
     if found is None:
         new, aux = closed(body, [aval_of(v).strong for v in values], kind)
-        found = PROGRAMS.put(key, Pass(cleanup(new), aux, True))
+        found = PROGRAMS.put(key, Pass(cleanup(new), aux, PROGRAMS.shared))
     return found, values
+
+
+def own_lines():
+    """A context in which programs are made anew, so that each equation knows its user's line."""
+    return unshared(PROGRAMS, PASSES)
 
 
 def in_trace(values) -> bool:
@@ -303,4 +308,4 @@ def cache_info() -> dict[str, CacheInfo]:
 
 __all__ = ["Cache", "Pass", "Traced", "api", "argument_names", "cache_info", "check_callable",
            "clear_caches", "current_builder", "find_pass", "in_trace", "leaf_avals",
-           "leaf_name", "name_of", "restore_aux", "trace_call"]
+           "leaf_name", "name_of", "own_lines", "restore_aux", "trace_call"]

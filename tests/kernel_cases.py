@@ -149,6 +149,15 @@ def generic(name, size, rng):
         x = tame(code, (3, size // 4), rng)
         return [x], [tame(code, (4, size // 4), rng), np.array([0, 2, 0, 9])], (4,), \
             (1, 0, 3, size // 4), [()] * 3
+    if kind in ("sort", "argsort", "top_k", "searchsorted"):
+        x = numbers(code, (2, size // 2), rng)
+        out, dense = np.empty(x.shape, np.int64), [(0, 0)] * 3
+        if kind == "top_k":
+            return [out[:, :9].copy()], [x], x.shape, (9,), dense[:2]
+        if kind == "searchsorted":
+            return [out], [np.sort(x), x], x.shape, (1, size // 2), dense
+        out = np.empty_like(x) if kind == "sort" else out
+        return [out], [np.empty_like(out), x], x.shape, (0,), dense
     x = rng.integers(0, 200, (size // 16, 16)).astype(f"u{code}" if code != "16" else "c16")
     if kind == "copy":
         return [np.empty_like(x.T)], [x.T], x.T.shape, (), None

@@ -153,7 +153,7 @@ def _is_main(case):
 MAIN = [c for c in CASES if _is_main(c)]                  # each sample once, in the op's own dtype
 DIFFERENTIABLE = [c for c in CASES if c.diff()]
 COMPLEX = [c for c in CASES if c.code() == "c128" and c not in MAIN
-           and (c.op.family == "elementwise" and c.params.get("dtype") in (None, TYPES["f64"])
+           and ((c.op.family == "elementwise" and c.params.get("dtype") in (None, TYPES["f64"]))
                 or c.op.name in ("dot_general", "reduce_prod", "cumsum", "scatter_mul"))]
 SMOOTH = [c for c in MAIN + COMPLEX if c.diff() and c.op.name not in FLAT
           and np.asarray(c.reference(*c.values())).dtype.kind in "fc"]

@@ -220,8 +220,8 @@ def test_vmap_of_derivatives_every_axis(case):
         xs = batched(case, axes)
 
         def gradient(*xs):
-            return grad(lambda *ys: np.sum(np.real(np.sin(case.at(which, xs)(*ys)))), tuple(range(len(which))))(
-                *[xs[i] for i in which])
+            return grad(lambda *ys: np.sum(np.real(np.sin(case.at(which, xs)(*ys)))),
+                        tuple(range(len(which))))(*[xs[i] for i in which])
 
         got = vmap(gradient, axes)(*xs)
         for j in range(len(which)):

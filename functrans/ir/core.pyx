@@ -190,6 +190,9 @@ cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=False):
     else:
         sig.out = result if isinstance(result, Aval) else aval(result[0], result[1], weak)
         sig.outs = (sig.out,)
+    sig.weak = any([(<Aval>a).weak for a in (*in_avals, *sig.outs)])
+    sig.plain = op.family not in ("call", "control", "collective")
+    sig.rules = {}
     if _n_sigs > _MAX_SIGS:
         clear_signatures()
     _n_sigs += 1

@@ -6,6 +6,7 @@ compiled parts, so that the build can read the table of elementwise expressions 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,20 +60,22 @@ class Op:
       lower: ``(ctx, eqn, views) -> views``: how a plan runs it.
       linearize: only higher-order ops: ``(primals, nonzeros, **params) -> (outs, tangent function)``.
       simplify: ``(inputs, params) -> atom`` that the result equals, or None.
+      work: ``(sig) -> (floating-point operations, transcendental functions)`` that it takes; None
+        where it only moves data.
       reference: the same with NumPy, for tests and for documentation.
       samples, errors: operands for the generated tests.
     """
 
     def __init__(self, name: str, family: str, *, infer, jvp, transpose, batch, lower,
                  reference=None, linearize=None, multiple=False, always=False, splat=False,
-                 simplify=None,
+                 simplify=None, work=None,
                  samples: Sequence[Any] = (), errors: Sequence[Any] = (), c=None, ns=None,
                  dtypes: tuple[str, ...] = ANY, arity: int | None = None,
                  domain: Any = None, why: dict[str, str] | None = None):
         self.name, self.family = name, family
         self.infer, self.jvp, self.transpose = infer, jvp, transpose
         self.batch, self.lower, self.linearize = batch, lower, linearize
-        self.reference, self.simplify = reference, simplify
+        self.reference, self.simplify, self.work = reference, simplify, work
         self.multiple = multiple      # bind returns a list
         self.always = always          # recorded even without a traced operand
         self.splat = splat            # moves elements only: a splat literal stays one
@@ -128,10 +131,47 @@ class ErrorSample:
         self.operands, self.params, self.match, self.error = operands, params, match, error
 
 
+# ----- work ------------------------------------------------------------------------------------
+
+# Functions of the C expressions that are a few instructions of arithmetic; any other is transcendental.
+ARITHMETIC = frozenset([
+    "ft_abs", "ft_ceil", "ft_convert", "ft_copysign", "ft_floor", "ft_floordiv", "ft_fmax", "ft_fmin",
+    "ft_fmod", "ft_hypot", "ft_isfinite", "ft_isinf", "ft_max", "ft_min", "ft_mod", "ft_nextafter",
+    "ft_powi", "ft_rint", "ft_shl", "ft_shr", "ft_signbit", "ft_sqrt", "ft_trunc", "ft_unsigned", "ft_wrap"])
+
+
+def work_of(sig) -> tuple[int, int]:
+    """Floating-point operations and transcendental functions of one equation."""
+    return sig.op.work(sig) if sig.op.work is not None else (0, 0)
+
+
+def program_work(jaxpr) -> tuple[int, int]:
+    """The same of a program."""
+    flops = transcendentals = 0
+    for e in jaxpr.eqns:
+        f, t = work_of(e.sig)
+        flops, transcendentals = flops + f, transcendentals + t
+    return flops, transcendentals
+
+
+def elementwise_work(c: str | dict[str, str]) -> Callable[[Any], tuple[int, int]]:
+    """One an element: a transcendental function if the expression for floats calls one."""
+    text = c if isinstance(c, str) else c.get("float", "")
+    hard = not ARITHMETIC.issuperset(re.findall(r"ft_\w+", text))
+
+    def work(sig):
+        n = sig.out.size
+        return (0, n) if hard and sig.in_avals[0].dtype.kind in "fc" else (n, 0)
+    return work
+
+
 # ----- elementwise ---------------------------------------------------------------------------
 
 
 class Elementwise(Op):
+    def __init__(self, name, family, *, c, work=..., **rest):
+        super().__init__(name, family, c=c, work=elementwise_work(c) if work is ... else work, **rest)
+
     def __call__(self, *args, **params):
         for a in args:
             if isinstance(a, (int, float)):     # a rule's own number takes shape and dtype of the rest

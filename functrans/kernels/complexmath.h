@@ -44,7 +44,8 @@
         T ratio = zero ? 0 : small / big; \
         T scale = 1 / (zero ? ft_abs_##r(big) : big + small * ratio); \
         T re = zero ? a : a + b * ratio; \
-        T im = zero ? b : first ? b - a * ratio : a * ratio - b; \
+        T turned = first ? -a : a, other = first ? b : -b; \
+        T im = zero ? b : other + turned * ratio; \
         return ft_complex(re * scale, im * scale); \
     } \
     FT_INLINE T ft_cabs_##s(C x) \

@@ -45,6 +45,15 @@ _HOME = {
         "zeros_like",
     "products":
         "cross dot inner matmul matvec outer tensordot vdot vecdot vecmat",
+    "sorting":
+        "argpartition argsort digitize extract lexsort partition searchsorted sort sort_complex",
+    "quantiles":
+        "median nanmedian nanpercentile nanquantile percentile quantile",
+    "sets":
+        "intersect1d isin setdiff1d setxor1d union1d unique unique_all unique_counts unique_inverse "
+        "unique_values",
+    "histograms":
+        "bincount histogram histogram2d histogram_bin_edges histogramdd interp",
     "summation":
         "einsum",
     "indexing":

@@ -9,8 +9,8 @@ import numpy as np
 from .. import errors
 from ..ir.op import OPS
 from . import core
-from .core import METHODS, asvalue, aval_of, axis_of, implements, is_number
-from .shape import PROPERTIES, as_array, dtype_of, fill, ravel, shape_of, splat
+from .core import METHODS, asvalue, aval_of, implements, is_number
+from .shape import PROPERTIES, as_array, dtype_of, fill, shape_of, splat
 from .ufuncs import composite
 
 
@@ -121,7 +121,8 @@ def position(kind, x, axis):
     shape = shape_of(x)
 
     def spread(v):
-        return OPS["broadcast_in_dim"](v, shape=shape, dims=tuple([i for i in range(len(shape)) if i != axis]))
+        dims = tuple([i for i in range(len(shape)) if i != axis])
+        return OPS["broadcast_in_dim"](v, shape=shape, dims=dims)
 
     a, b, bad = OPS["real"](x), OPS["imag"](x), OPS["isnan"](x)
     hit = OPS["eq"](a, spread(OPS[extremum](OPS["select"](bad, splat(worst, a), a), axes=(axis,))))

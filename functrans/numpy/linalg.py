@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from .. import errors
-from ..ir.op import OPS
 from . import products
 from .complexes import squared
 from .core import asvalue, aval_of, axes_of, axis_of, convert, implements, promote, refuse_out, shape_of

@@ -7,6 +7,7 @@ import numpy as np
 from .. import errors
 from ..ir.op import OPS
 from ..trace.core import aval_of
+from .complexes import squared
 from .core import axes_of, implements, refuse_out
 from .reductions import (
     _EXTREMA,
@@ -26,7 +27,6 @@ from .reductions import (
     sum,
     var,
 )
-from .complexes import squared
 from .shape import NO, as_array, dtype_of, ndim_of, shape_of, splat, supported
 
 _mean, _sum = mean.traced, sum.traced

@@ -13,8 +13,8 @@ from ..ir.op import OPS
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from . import core
-from .core import asvalue, axes_of, axis_of, convert, implements, is_number, refuse_out
 from .complexes import extremum, position, squared
+from .core import asvalue, axes_of, axis_of, convert, implements, is_number, refuse_out
 from .shape import NO, as_array, dtype_of, ndim_of, ravel, reshaped, shape_of, splat, supported
 
 # ----- what all reductions share --------------------------------------------------------------

@@ -319,10 +319,6 @@ for _name, _instead in (
         ("setfield", "Write x = functrans.at(x)[index].set(v).")):
     METHODS[_name] = _raises(errors.InPlaceError, f"x.{_name} would change a traced {{}} in place.",
                              _instead)
-for _name in ("sort", "argsort", "partition", "argpartition", "searchsorted"):
-    METHODS.setdefault(_name, _raises(errors.NotSupportedError,
-                                      f"x.{_name} of a traced {{}} is not there yet.",
-                                      "Compute it outside of the traced function."))
 METHODS["clip"] = partial(partial, _clip_method)
 METHODS["view"] = partial(partial, _view)
 PROPERTIES.update({"flat": _flat})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import NonDifferentiableError
-from ..ir.op import Hooks, Linear, Op, aval_of, instantiate
+from ..ir.op import Hooks, Linear, Op, aval_of, instantiate, program_work
 
 
 class Passes:
@@ -96,12 +96,16 @@ def _call_batch(size, operands, dims, *, jaxpr, name):
     return call(*operands, jaxpr=batched, name=name), [0 if b else None for b in out]
 
 
+def _inner_work(sig):
+    return program_work(sig.params["jaxpr"])
+
+
 def _inline(ctx, eqn, views):
     return ctx.inline(eqn.params["jaxpr"], views)
 
 
 call = Op("call", "call", multiple=True, infer=_call_infer, jvp=_call_jvp, linearize=_call_linearize,
-          transpose=_call_transpose, batch=_call_batch, lower=_inline)
+          transpose=_call_transpose, batch=_call_batch, lower=_inline, work=_inner_work)
 
 
 # ----- remat: recompute instead of keeping ---------------------------------------------------------------
@@ -136,7 +140,7 @@ def _remat_infer(*avals, jaxpr):
 
 
 remat = Op("remat", "call", multiple=True, infer=_remat_infer, jvp=_remat_jvp,
-           linearize=_remat_linearize, transpose=None, batch=_remat_batch, lower=_inline)
+           linearize=_remat_linearize, transpose=None, batch=_remat_batch, lower=_inline, work=_inner_work)
 
 
 # ----- users' rules -----------------------------------------------------------------------------------------
@@ -214,7 +218,7 @@ def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
 
 custom_jvp_call = Op("custom_jvp_call", "call", multiple=True, infer=_custom_infer,
                      jvp=_custom_jvp_jvp, linearize=_custom_jvp_linearize, transpose=None,
-                     batch=_custom_jvp_batch, lower=_inline)
+                     batch=_custom_jvp_batch, lower=_inline, work=_inner_work)
 
 
 def _custom_vjp_jvp(primals, tangents, *, jaxpr, rule):
@@ -269,7 +273,7 @@ def _to(ct, dim):
 
 custom_vjp_call = Op("custom_vjp_call", "call", multiple=True, infer=_custom_infer,
                      jvp=_custom_vjp_jvp, linearize=_custom_vjp_linearize, transpose=None,
-                     batch=_custom_vjp_batch, lower=_inline)
+                     batch=_custom_vjp_batch, lower=_inline, work=_inner_work)
 
 
 def _custom_linear_transpose(cts, operands, *, rule, nonzeros, out_avals, moves, n_out):

@@ -149,9 +149,15 @@ def _complex_product(ctx, out, a, b):
              spread.parts().reshape((batch, 2 * n, 2 * k)))
 
 
+def _dot_work(sig):
+    """A product and a sum for each element of the output and each step along the contracted axes."""
+    a = sig.in_avals[0]
+    return 2 * sig.out.size * math.prod([a.shape[i] for i in sig.params["contract"][0]]), 0
+
+
 dot_general = bilinear(
     "dot_general", infer=_dot_infer, transposes=(_transpose_a, _transpose_b), batch=_dot_batch,
-    lower=_dot_lower, reference=_dot_reference,
+    lower=_dot_lower, reference=_dot_reference, work=_dot_work,
     samples=[Sample("f64[3,4]", "f64[4,2]", contract=((1,), (0,)), batch=((), ())),
              Sample("f64[3]", "f64[3]", contract=((0,), (0,)), batch=((), ())),
              Sample("f64[2,3,4]", "f64[2,5,4]", contract=((2,), (2,)), batch=((0,), (0,))),

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import CarryTypeError, NonDifferentiableError
 from ..ir.core import Jaxpr, Var
-from ..ir.op import Hooks, Linear, Op, aval_of, batch_first, instantiate, move_axis
+from ..ir.op import Hooks, Linear, Op, aval_of, batch_first, instantiate, move_axis, program_work
 from .call import Passes, fill, is_zero, nonzero, pick, split
 from .elementwise import OPS, select
 from .shape import broadcast_in_dim
@@ -237,7 +237,8 @@ def _scan_batch(size, operands, dims, *, jaxpr, n_consts, n_carry, **params):
 
 scan = Op("scan", "control", multiple=True, infer=_scan_infer, jvp=_scan_jvp,
           linearize=_scan_linearize, transpose=_scan_transpose, batch=_scan_batch,
-          lower=lambda ctx, eqn, views: ctx.scan(eqn, views))
+          lower=lambda ctx, eqn, views: ctx.scan(eqn, views),
+          work=lambda sig: tuple([sig.params["length"] * n for n in program_work(sig.params["jaxpr"])]))
 
 
 # ----- while ---------------------------------------------------------------------------------------------
@@ -325,7 +326,10 @@ def _while_batch(size, operands, dims, *, cond, body, n_cond, n_body):
 
 while_ = Op("while", "control", multiple=True, infer=_while_infer, jvp=_while_jvp,
             linearize=_while_linearize, transpose=None, batch=_while_batch,
-            lower=lambda ctx, eqn, views: ctx.while_loop(eqn, views))
+            lower=lambda ctx, eqn, views: ctx.while_loop(eqn, views),
+            # one turn: how many there will be is not known
+            work=lambda sig: tuple(map(sum, zip(program_work(sig.params["cond"]),
+                                                program_work(sig.params["body"]), strict=True))))
 
 
 # ----- cond ----------------------------------------------------------------------------------------------
@@ -445,4 +449,6 @@ def spread_to(x, shape):
 
 cond = Op("cond", "control", multiple=True, infer=_cond_infer, jvp=_cond_jvp,
           linearize=_cond_linearize, transpose=_cond_transpose, batch=_cond_batch,
-          lower=lambda ctx, eqn, views: ctx.cond(eqn, views))
+          lower=lambda ctx, eqn, views: ctx.cond(eqn, views),
+          # the branch that takes most
+          work=lambda sig: max([program_work(b) for b in sig.params["branches"]], key=sum))

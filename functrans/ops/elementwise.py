@@ -16,7 +16,6 @@ from ..ir.op import (
     BITS,
     CODE,
     COMPLEX,
-    FLOAT,
     INEXACT,
     INT,
     NUMBER,
@@ -157,7 +156,8 @@ trunc = elementwise("trunc", c="ft_trunc(x)", reference=np.trunc)
 rint = _analytic("rint", reference=np.rint, partials=None)
 copysign = elementwise("copysign", c="ft_copysign(x, y)", arity=2, reference=np.copysign,
                        partials=[lambda out, x, y: mul(sign(x), copysign(1.0, y)), None])
-nextafter = elementwise("nextafter", c="ft_nextafter(x, y)", dtypes=("f32", "f64"), arity=2, reference=np.nextafter)
+nextafter = elementwise("nextafter", c="ft_nextafter(x, y)", dtypes=("f32", "f64"), arity=2,
+                        reference=np.nextafter)
 heaviside = elementwise("heaviside", c="x != x ? x : x == 0 ? y : (T)(x > 0)", arity=2,
                         reference=np.heaviside,
                         partials=[None, lambda out, x, y: convert(eq(x, 0.0), dtype=aval_of(x).dtype)])
@@ -332,7 +332,7 @@ select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, 
                      through=[None,
                               lambda t, c, a, b: select(c, t, 0),
                               lambda t, c, a, b: select(c, 0, t)])
-stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy)
+stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy, work=None)
 
 
 # ----- parts of complex numbers ---------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def _gather_lower(ctx, eqn, views):
     row = int(np.prod(x.shape[k:], dtype=np.int64)) * x.dtype.itemsize
     ctx.step(f"gather:{x.dtype.itemsize}", [out, x, *indices], (n,), strides=[(row,), (0,), *[(8,)] * k],
              ints=(k, _READ.index(eqn.params["mode"]), *x.shape[:k], row, *_fill_bits(x.dtype)),
-             cost=n * (2 + row / 8))
+             cost=n * (2 + row / 8), partly=1)
     return [out]
 
 
@@ -161,7 +161,8 @@ def _scatter_lower(kind):
         code = "u16" if x.dtype.char == "e" else CODE[x.dtype]      # only set: float16 is not computed with
         ctx.step(f"scatter:{kind}:{code}", [out, updates, *indices], (n,),
                  strides=[(0,), (row * x.dtype.itemsize,), *[(8,)] * k],
-                 ints=(k, _WRITE.index(eqn.params["mode"]), *x.shape[:k], row), cost=n * (2 + row))
+                 ints=(k, _WRITE.index(eqn.params["mode"]), *x.shape[:k], row), cost=n * (2 + row),
+                 partly=0)
         return [out]
     return lower
 
@@ -210,8 +211,10 @@ _SCATTER_SAMPLES = [
 
 def _scatter(kind, apply, *, jvp=None, transpose=None, dtypes=ANY):
     name = f"scatter_{kind}"
-    common = {"infer": _scatter_infer(name, dtypes), "dtypes": dtypes, "batch": _scatter_batch(name), "lower": _scatter_lower(kind),
+    common = {"infer": _scatter_infer(name, dtypes), "dtypes": dtypes, "batch": _scatter_batch(name),
+              "lower": _scatter_lower(kind),
               "reference": _scatter_reference(apply), "samples": _SCATTER_SAMPLES,
+              "work": None if kind == "set" else lambda sig: (sig.in_avals[1].size, 0),
               "errors": [ErrorSample("f64[3]", "f64[2]", np.array([1]), mode="drop", match="updates must")]}
     if transpose is not None:
         return linear(name, family="index", operands=(0, 1), transpose=transpose, **common)

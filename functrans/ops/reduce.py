@@ -46,6 +46,11 @@ def _reduce_infer(name, dtypes, identity):
     return infer
 
 
+def _joined(sig):
+    """n elements are joined by n - 1 operations."""
+    return max(sig.in_avals[0].size - sig.out.size, 0), 0
+
+
 def _reduce_lower(kind):
     def lower(ctx, eqn, views):
         return [ctx.reduce(f"reduce:{kind}:{CODE[views[0].dtype]}", eqn.outs[0].aval, views[0],
@@ -73,7 +78,7 @@ def reduction(kind, numpy_name, *, dtypes, identity, jvp, transpose=None, sample
     common = {"infer": _reduce_infer(name, dtypes, identity), "batch": _reduce_batch(name),
               "lower": _reduce_lower(kind), "dtypes": dtypes, "errors": _ERRORS,
               "reference": lambda x, *, axes: getattr(np, numpy_name)(x, axis=axes).astype(x.dtype),
-              "samples": samples, "family": "reduction",
+              "samples": samples, "family": "reduction", "work": _joined,
               "simplify": lambda inputs, params: inputs[0] if not params["axes"] else None, **rest}
     if transpose is not None:
         return linear(name, transpose=transpose, **common)
@@ -177,6 +182,7 @@ def _arg(kind):
         return [out]
 
     return flat(name, family="reduction", dtypes=ORDERED, infer=infer, batch=batch, lower=lower,
+                work=_joined,
                 reference=lambda x, *, axis: getattr(np, name)(x, axis=axis),
                 samples=[Sample("f64[3,4]", axis=0), Sample("f32[3,4]", axis=1), Sample("i64[5]", axis=0)],
                 errors=[ErrorSample("f64[3]", axis=1, match="not an axis"),
@@ -214,7 +220,13 @@ def _cumulative(kind, dtypes, *, jvp=None, transpose=None, reference):
     def full_reference(x, *, axis, reverse):
         return np.flip(reference(np.flip(x, axis), axis), axis) if reverse else reference(x, axis)
 
+    def work(sig):
+        (x,) = sig.in_avals
+        n = x.size - x.size // max(x.shape[sig.params["axis"]], 1)
+        return (0, n) if kind == "logsumexp" else (n, 0)
+
     common = {"infer": infer, "batch": batch, "lower": lower, "dtypes": dtypes, "family": "cumulative",
+              "work": work,
               "reference": full_reference,
               "samples": [Sample("f64[3,4]", axis=0, reverse=False), Sample("f64[5]", axis=0, reverse=True),
                           Sample("f32[2,3]", axis=1, reverse=False), Sample("f64[0,2]", axis=0,

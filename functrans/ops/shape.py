@@ -373,7 +373,8 @@ def _dynamic_slice_lower(ctx, eqn, views):
     x, *starts = views
     out = ctx.new(eqn.outs[0].aval)
     ctx.step(f"dynslice:{x.dtype.itemsize}", [out, x, *map(ctx.contiguous, starts)], out.shape,
-             strides=[out.strides, x.strides, *[(0,) * len(out.shape)] * len(starts)], ints=x.shape)
+             strides=[out.strides, x.strides, *[(0,) * len(out.shape)] * len(starts)], ints=x.shape,
+             partly=1)
     return [out]
 
 
@@ -465,7 +466,7 @@ def _dynamic_update_lower(ctx, eqn, views):
     ctx.copy(out, x)
     ctx.step(f"dynupdate:{x.dtype.itemsize}", [out, update, *map(ctx.contiguous, starts)], update.shape,
              strides=[out.strides, update.strides, *[(0,) * len(out.shape)] * len(starts)],
-             ints=out.shape)
+             ints=out.shape, partly=0)
     return [out]
 
 

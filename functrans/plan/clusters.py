@@ -116,6 +116,7 @@ def lower_cluster(ctx: Context, cluster: Cluster, env: dict[Var, View]) -> None:
         return
     ins = [_start(views[buffer]) for buffer in list(b.pointers)[len(outs):]]
     ctx._control("scalar", outs, ins, ints, START_NS + ns, None, 8 * (registers + len(b.pointers)))
+    ctx.steps[-1].origin = tuple(cluster.eqns)
     env.update(zip(cluster.results, outs, strict=True))
 
 

@@ -39,4 +39,14 @@ cdef inline int execute(const program *p, ft_frame *frame) noexcept nogil:
         step += 1
     return FT_OK
 
+cdef struct clock:
+    double *last         # when the clock step before this one was reached
+    double seconds       # between the two, in all runs
+    int64_t runs
+
+cdef class Clock:
+    cdef clock c
+    cdef double began
+    cdef readonly Clock first
+
 cdef ft_step_fn control_step(str kind)

@@ -299,6 +299,42 @@ cdef call_python(const ft_step *s, ft_frame *f):
         memcpy(FT_PTR(s, f, k), cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array))
 
 
+# ----- clocks --------------------------------------------------------------------------------
+
+# Steps that a plan has only while it is profiled: one before the first step and one behind each.
+
+cdef class Clock:
+    """Adds up the time since the clock step before it; ``first`` is the first one of the program."""
+
+    def __cinit__(self, Clock first=None):
+        self.first = first
+        self.c.last = &self.began if first is None else &first.began
+
+    @property
+    def seconds(self):
+        return self.c.seconds
+
+    @property
+    def runs(self):
+        return self.c.runs
+
+    def reset(self):
+        self.c.seconds, self.c.runs = 0, 0
+
+
+cdef int run_clock(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef clock *c = <clock *>s.data
+    cdef timespec t
+    cdef double now
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    now = t.tv_sec + 1e-9 * t.tv_nsec
+    if c.last[0] != 0:
+        c.seconds += now - c.last[0]
+    c.runs += 1
+    c.last[0] = now
+    return FT_OK
+
+
 cdef ft_step_fn control_step(str kind):
     if kind == "scan":
         return run_scan
@@ -310,4 +346,6 @@ cdef ft_step_fn control_step(str kind):
         return run_python
     if kind == "scalar_loop":
         return run_scalar_loop
+    if kind == "clock":
+        return run_clock
     return NULL

@@ -89,6 +89,7 @@ cdef class _Builder:
     cdef list strides              # the same over dims
     cdef dict memory, values, loads
     cdef list before, code         # Code
+    cdef list origins, members     # the equations of before and of code
     cdef list epilogues
     cdef Py_ssize_t partial, n_out
     cdef int64_t R, C, w, k, items, chunk
@@ -101,6 +102,7 @@ cdef class _Builder:
         self.operands, self.walks = [], []
         self.memory, self.values, self.loads = {}, {}, {}
         self.before, self.code, self.epilogues = [], [], []
+        self.origins, self.members = [], []
         self.partial = 0
         self.geometry()
 
@@ -268,6 +270,10 @@ cdef class _Builder:
                 for v in values:
                     flat = flat and self.flat(v)
                 self.code.append(Code("flat" if flat else "rows", i.kernel, param, tuple(values)))
+            while len(self.members) < len(self.code):
+                self.members.append(i.step.origin)
+            while len(self.origins) < len(self.before):
+                self.origins.append(i.step.origin)
 
     cdef spread(self, list ins):
         """Strided, repeated and short operands get registers, where loops would not be vector code."""
@@ -362,6 +368,7 @@ cdef class _Builder:
 
     cdef Step step(self):
         cdef Py_ssize_t nbytes
+        cdef Step made
         cdef Code c
         cdef Value v
         cdef list ints, buffers, offsets, strides, reuse
@@ -385,8 +392,11 @@ cdef class _Builder:
             buffers.append(Buffer(self.partial))
             offsets.append(0)
             strides.append((0,) * len(self.dims))
-        return Step("group", buffers, offsets, self.dims, tuple(strides), tuple(ints), self.cost,
+        made = Step("group", buffers, offsets, self.dims, tuple(strides), tuple(ints), self.cost,
                     tuple([(<Code>x).kernel for x in code]), False, None, self.n_out, reuse)
+        made.views, made.members = self.operands, self.origins + self.members
+        made.origin = tuple([(<Instr>x).step.origin for x in self.instrs])
+        return made
 
     cdef list reuse(self):
         """Per output the inputs that it may overwrite: read before, at the same places."""

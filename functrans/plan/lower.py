@@ -37,18 +37,21 @@ bodies = ProgramCache(1024, 64 << 20)
 
 
 def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
-          fused: bool | None = None) -> Program:
+          fused: bool | None = None, watch: Any = None) -> Program:
     """The program of ``jaxpr``.
 
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such
     an input for the last time before it writes the output, both may lie in the same memory: then
     the input is listed in ``Program.shared``, and a large carry is updated in place. ``fused``
     (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
+    ``watch`` is told of this program and of all inside (see ``describe.Watch``).
     """
     ctx = Context(FUSE if fused is None else fused)
+    ctx.watch = watch
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
+    ctx._eqn = None
     first_output = FIRST_INPUT + len(inputs)
     outputs = []
     for slot, view in enumerate(results, first_output):
@@ -62,14 +65,13 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
     arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
-    return Program(ctx.steps, jaxpr.in_avals, jaxpr.out_avals, bytes(ctx.blob), arena,
-                   tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
-                   tuple(ctx.references))
-
-
-def _inner(jaxpr: Jaxpr, fused: bool, carries: Sequence[tuple[int, int]] = ()) -> Program:
-    return bodies.get((jaxpr, fused, clusters.enabled, *carries),
-                      lambda: lower(jaxpr, carries, fused=fused))
+    program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
+                      jaxpr.out_avals, bytes(ctx.blob), arena,
+                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
+                      tuple(ctx.references))
+    if watch is not None:
+        watch.made(program, jaxpr, ctx.steps, outputs)
+    return program
 
 
 def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
@@ -81,6 +83,7 @@ class Context:
 
     def __init__(self, fused: bool) -> None:
         self.fused = fused
+        self.watch: Any = None
         self.large = False                              # whether there is anything worth fusing
         self.steps: list[Step] = []
         self.blob = bytearray()                         # all constants, one after the other
@@ -140,8 +143,11 @@ class Context:
 
     def step(self, kernel: str, operands: Sequence[View], shape: Shape,
              strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
-             *, fusable: tuple | None = None) -> None:
-        """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted."""
+             *, fusable: tuple | None = None, partly: int = -1) -> None:
+        """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted.
+
+        Of operand ``partly`` it touches no more than of the other of the first two.
+        """
         if operands[0].size == 0:
             return
         ns = self._cost(kernel)
@@ -151,9 +157,10 @@ class Context:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, None, False,
-                        fusable))
+                        fusable), operands, partly)
 
-    def _emit(self, step: Step) -> None:
+    def _emit(self, step: Step, views: Sequence[View], partly: int = -1) -> None:
+        step.views, step.origin, step.partly = views, self._eqn, partly
         number = len(self.steps)
         for buffer in step.buffers:
             if buffer.first < 0:
@@ -238,7 +245,7 @@ class Context:
                 walks.append((0,))
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         shape, tuple(walks), ints, ns * size + STEP_NS, None, True,
-                        (loop, ns, ints, out, views, None) if loop is not None else None))
+                        (loop, ns, ints, out, views, None) if loop is not None else None), operands)
 
     def python(self, function: Callable[..., Any], eqn: Eqn, views: Sequence[View]) -> list[View]:
         """Calls ``function`` on arrays of its own; it returns an array, or a list of several."""
@@ -257,7 +264,7 @@ class Context:
             buffers.append(Buffer(scratch))
             offsets.append(0)
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
-                        cost + STEP_NS, data, False, None, len(outs)))
+                        cost + STEP_NS, data, False, None, len(outs)), operands)
 
     # ----- kernels -------------------------------------------------------------------------
 
@@ -276,7 +283,7 @@ class Context:
         main = sig.in_avals[1 if name == "select" else 0].dtype
         out = sig.out.dtype
         if name == "stop_gradient" or (name == "convert" and (
-                len(route(main, out)) != 1 or main.kind == "c" and out.kind == "b")):
+                len(route(main, out)) != 1 or (main.kind == "c" and out.kind == "b"))):
             return None, 0.0, ()
         if name == "select" and main == F16:
             kernel, ints = "ew:select:u16", ()
@@ -341,13 +348,19 @@ class Context:
         for v, computed in zip(e.outs, outs, strict=True):
             env[v] = self.converted(env[computed], v.aval.dtype)
 
+    def _inner(self, jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
+        if self.watch is not None:
+            return lower(jaxpr, carries, fused=self.fused, watch=self.watch)
+        return bodies.get((jaxpr, self.fused, clusters.enabled, *carries),
+                          lambda: lower(jaxpr, carries, fused=self.fused))
+
     def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
         scalar = clusters.scan(self, eqn, views)
         if scalar is not None:
             return scalar
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
-        body = _inner(p["jaxpr"], self.fused, [(n_consts + k, k) for k in range(n_carry)])
+        body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         if not outs:
             return outs
@@ -368,8 +381,8 @@ class Context:
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body
-        cond = _inner(p["cond"], self.fused)
-        body = _inner(p["body"], self.fused, [(n_body + k, k) for k in range(n_carry)])
+        cond = self._inner(p["cond"])
+        body = self._inner(p["body"], [(n_body + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
         ins = [self.contiguous(v) for v in views]
         carry = ins[n_cond + n_body:]
@@ -381,7 +394,7 @@ class Context:
         return outs
 
     def cond(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
-        branches = [_inner(b, self.fused) for b in eqn.params["branches"]]
+        branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
         if outs:
             self._control("cond", outs, [self.contiguous(v) for v in views],

@@ -15,6 +15,12 @@ cdef class Step:
     cdef public int nouts           # so many of the buffers are written
     cdef public object fusable      # what fuse needs to know, or None
     cdef public object reuse        # of groups: per output the inputs that it may overwrite
+    # for those who look at plans: views of the operands, the equation (or a tuple of them) that it
+    # runs, of groups the equation of each instruction, and which operand is read or written in part
+    cdef public object views
+    cdef public object origin
+    cdef public list members
+    cdef public int partly
 
 cdef struct port:                   # an input or output
     int typenum

@@ -12,7 +12,7 @@ cimport numpy as cnp
 from ..kernels.lib cimport (FT_EMEM, FT_OK, find, ft_entry, ft_frame, ft_operand, ft_step,
                             group_step)
 from .arena cimport give_arena, take_arena
-from .control cimport control_step, execute, run_state
+from .control cimport Clock, control_step, execute, run_state
 from .outputs cimport POOLED, new_output
 
 cnp.import_array()
@@ -72,7 +72,7 @@ cdef class Step:
         self.kernel, self.buffers, self.offsets = kernel, buffers, offsets
         self.shape, self.strides, self.ints = shape, strides, ints
         self.cost, self.data, self.inplace = cost, data, inplace
-        self.fusable, self.nouts, self.reuse = fusable, nouts, reuse
+        self.fusable, self.nouts, self.reuse, self.partly = fusable, nouts, reuse, -1
 
 
 cdef class Numbers:
@@ -198,6 +198,8 @@ cdef class Program:
                 for x in <list>s.data:
                     part[0] = &(<Program?>x).p
                     part += 1
+            elif type(s.data) is Clock:
+                step.data = &(<Clock>s.data).c
             else:
                 step.data = <void *>s.data
             if s.data is not None:

@@ -1,4 +1,5 @@
 from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
+from functrans.trace.tracer cimport Tracer
 
 cdef class Captured:
     cdef readonly object value
@@ -25,12 +26,15 @@ cdef class Builder:
     cdef Var new_var(self, Aval a, bint known)
     cdef Var lift(self, object outer)
     cdef object atom(self, object x)
-    cdef void locate(self, Eqn e)
+    cdef Eqn append(self, Sig sig, tuple atoms)
     cdef object emit(self, Sig sig, tuple atoms)
     cdef object value(self, Var v)
     cdef Jaxpr program(self, list atoms)
     cdef Py_ssize_t producer(self, Var v)
 
 cdef Builder top_builder()
+cdef Tracer tracer(Builder b, Var v)
+cdef Builder home(Builder b, tuple args)
+cdef bint splats(tuple atoms)
 cpdef object bind(object op, tuple args, dict params, bint weak=*)
 cpdef Aval aval_of(object x)

@@ -7,12 +7,11 @@ jaxpr never has a free variable and tangents of one derivative cannot reach anot
 cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from functrans.ir.core cimport (Aval, Eqn, Jaxpr, Lit, Sig, Var, aval_of_type, lit, make_jaxpr,
                                 signature)
+from functrans.trace.source cimport locate, restore_source, set_source
 from functrans.trace.tracer cimport Tracer
-
-import os
 
 import numpy as np
 
@@ -25,25 +24,14 @@ cnp.import_array()
 cdef extern from *:
     """
     static _Thread_local PyObject *ft_top = NULL;     /* innermost open builder, owned */
-    static _Thread_local PyObject *ft_source = NULL;  /* equation whose source new ones take, owned */
     """
     PyObject *ft_top
-    PyObject *ft_source
 
 cdef extern from "Python.h":
-    ctypedef struct PyFrameObject
-    PyFrameObject *PyEval_GetFrame()
-    object PyFrame_GetCode(PyFrameObject *)
-    int PyFrame_GetLasti(PyFrameObject *)
-    PyFrameObject *PyFrame_GetBack(PyFrameObject *)
     unsigned long PyThread_get_thread_ident()
 
 # A captured array up to this size is copied; a larger one is read-only until the call returns.
 cdef Py_ssize_t COPY_LIMIT = 1 << 18
-
-cdef dict _internal_codes = {}      # id(code) -> (code, is it ours)
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 
 
 cdef Builder top_builder():
@@ -53,39 +41,6 @@ cdef Builder top_builder():
 def current_builder():
     """The innermost open builder of this thread, or None."""
     return top_builder()
-
-
-cdef PyObject *set_source(PyObject *eqn):
-    """Equations bound from here on take the source of ``eqn`` (borrowed); returns the former, owned."""
-    global ft_source
-    cdef PyObject *old = ft_source
-    ft_source = eqn
-    if eqn != NULL:
-        Py_INCREF(<object>eqn)
-    return old
-
-
-def source_of(Eqn eqn):
-    """Equations bound from here on, in this thread, take the source of ``eqn``; None ends that."""
-    cdef PyObject *old = set_source(NULL if eqn is None else <PyObject *>eqn)
-    Py_XDECREF(old)
-
-
-def source_here():
-    """Equations bound from here on take the line that the user's code is at now."""
-    cdef Builder b = top_builder()
-    cdef Eqn e = Eqn.__new__(Eqn)
-    if b is not None:
-        b.locate(e)
-    source_of(e)
-
-
-def current_source():
-    """``(file, line, function)`` of the equation that a pass is at, or None."""
-    return (<Eqn>ft_source).src if ft_source != NULL else None
-
-
-errors.pass_source = current_source
 
 
 cdef class Captured:
@@ -245,55 +200,31 @@ cdef class Builder:
             return self.lift(captured(x, a.strong))
         return self.lift(captured(capture_array(x, self.staged), a))
 
-    cdef void locate(self, Eqn e):
-        """Notes the user's code that binds e: the innermost frame that is not ours or NumPy's."""
-        cdef PyFrameObject *frame
-        cdef PyFrameObject *back
-        cdef Eqn like
-        if ft_source != NULL:
-            like = <Eqn>ft_source
-            e.code, e.lasti = like.code, like.lasti
-            return
-        frame = PyEval_GetFrame()
-        if frame == NULL:
-            return
-        code = PyFrame_GetCode(frame)
-        if not is_internal(code):
-            e.code, e.lasti = code, PyFrame_GetLasti(frame)
-            return
-        Py_INCREF(<object><PyObject *>frame)
-        while is_internal(code):
-            back = PyFrame_GetBack(frame)
-            Py_DECREF(<object><PyObject *>frame)
-            if back == NULL:
-                return
-            frame = back
-            code = PyFrame_GetCode(frame)
-        e.code, e.lasti = code, PyFrame_GetLasti(frame)
-        Py_DECREF(<object><PyObject *>frame)
-
-    cdef object emit(self, Sig sig, tuple atoms):
-        """Appends an equation; returns its tracer, or a list of tracers."""
+    cdef Eqn append(self, Sig sig, tuple atoms):
+        """Appends an equation, which has no line yet."""
         cdef Eqn e = Eqn.__new__(Eqn)
-        cdef bint known = True
-        cdef Tracer t
-        cdef Var v
+        cdef bint known = not sig.collective
         for x in atoms:
             if type(x) is Var and not (<Var>x).known:
                 known = False
                 break
-        if sig.collective:
-            known = False
+        if sig.retraced:
+            self.retraced = True
         e.sig, e.inputs = sig, atoms
-        self.locate(e)
+        if sig.multiple:
+            e.outs = tuple([self.new_var(a, known) for a in sig.outs])
+        else:
+            e.outs = (self.new_var(sig.out, known),)
         self.eqns.append(e)
-        if not sig.multiple:
-            v = self.new_var(sig.out, known)
-            e.outs = (v,)
-            return tracer(self, v)
-        result = [tracer(self, self.new_var(a, known)) for a in sig.outs]
-        e.outs = tuple([(<Tracer>t).var for t in result])
-        return result
+        return e
+
+    cdef object emit(self, Sig sig, tuple atoms):
+        """Appends an equation of the line that is at work; returns its tracer, or a list of tracers."""
+        cdef Eqn e = self.append(sig, atoms)
+        locate(e)
+        if sig.multiple:
+            return [tracer(self, <Var>v) for v in e.outs]
+        return tracer(self, <Var>e.outs[0])
 
     cdef object value(self, Var v):
         """Value on demand: runs the part of this open program that v needs; memoised."""
@@ -351,32 +282,6 @@ cdef class Builder:
         return lo
 
 
-cdef object _last_code = None       # of the last question, and its answer
-cdef bint _last_answer = False
-
-
-cdef bint is_internal(object code):
-    """Whether code belongs to functrans or NumPy, and so is not the user's line."""
-    global _last_code, _last_answer
-    if code is not _last_code:
-        _last_answer = belongs_to_us(code)
-        _last_code = code
-    return _last_answer
-
-
-cdef bint belongs_to_us(object code):
-    cdef size_t key = <size_t><PyObject *>code
-    found = _internal_codes.get(key)
-    if found is not None and found[0] is code:
-        return found[1]
-    file = code.co_filename
-    ours = (file.startswith(_OURS) or file.startswith(_NUMPY)) and not file.startswith(_OURS + "examples")
-    if len(_internal_codes) > 20_000:
-        _internal_codes.clear()
-    _internal_codes[key] = (code, ours)
-    return ours
-
-
 cdef Tracer tracer(Builder b, Var v):
     cdef Tracer t = Tracer.__new__(Tracer)
     t.builder, t.var = b, v
@@ -418,8 +323,6 @@ cpdef object bind(object op, tuple args, dict params, bint weak=False):
                     params, weak)
     if sig.splat and len(atoms) > 0 and splats(atoms):
         return lit((<Lit>atoms[0]).value, sig.out)
-    if sig.retraced:
-        b.retraced = True
     return b.emit(sig, atoms)
 
 
@@ -515,7 +418,7 @@ def trace(fun, avals, values, name, bint staged=False, axes=None):
         outs, aux = fun(*args)
         atoms = [b.atom(x) for x in outs]
     finally:
-        Py_XDECREF(set_source(source))
+        restore_source(source)
         close_builder(b)
     return b.program(atoms), b.consts, aux
 

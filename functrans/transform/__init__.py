@@ -8,7 +8,7 @@ rule comes from the op's record.
 
 from ..ir import core as _ir
 from ..ops.call import Passes
-from . import cleanup, evaluate, jvp, linearize, transpose, vmap, zeros
+from . import cleanup, interpret, jvp, linearize, programs, vmap, zeros
 
 Passes.jvp_jaxpr = staticmethod(jvp.jvp_jaxpr)
 Passes.linearize_jaxpr = staticmethod(linearize.linearize_jaxpr)
@@ -17,9 +17,9 @@ Passes.transpose_masked = staticmethod(linearize.transpose_masked)
 Passes.batch_jaxpr = staticmethod(vmap.batch_jaxpr)
 Passes.batch_fun = staticmethod(vmap.batch_fun)
 Passes.linearize_rule = staticmethod(linearize.linearize_rule)
-Passes.evaluate = staticmethod(evaluate.evaluate)
-Passes.stage = staticmethod(lambda fun, avals: evaluate.closed(lambda *xs: (fun(*xs), None), avals)[0])
+Passes.evaluate = staticmethod(interpret.evaluate)
+Passes.stage = staticmethod(lambda fun, avals: programs.closed(lambda *xs: (fun(*xs), None), avals)[0])
 Passes.lit, Passes.aval = staticmethod(_ir.lit), staticmethod(_ir.aval)
 Passes.var = staticmethod(lambda a: _ir.var(a, 0))
 
-__all__ = ["cleanup", "evaluate", "jvp", "linearize", "transpose", "vmap", "zeros"]
+__all__ = ["cleanup", "interpret", "jvp", "linearize", "programs", "vmap", "zeros"]

@@ -6,9 +6,8 @@ import numpy as np
 
 from ..ir.core import Jaxpr, Lit, lit
 from ..trace.core import Tangents, aval_of, trace
-from .evaluate import cached_pass, closed, evaluate
-from .jvp import jvp_values
-from .transpose import transpose_values
+from .interpret import evaluate, jvp_values, transpose_values
+from .programs import cached_pass, closed
 from .zeros import Zero, has_tangent, instantiate, zero_of
 
 
@@ -23,7 +22,7 @@ def linearize_values(jaxpr: Jaxpr, primals, nonzeros, force=None):
     with Tangents(moved) as half:
         ts = iter(half.tracers)
         tangents = [next(ts) if nz else zero_of(p) for p, nz in zip(primals, nonzeros, strict=True)]
-        outs, out_ts = jvp_values(jaxpr, primals, tangents, "linearize")
+        outs, out_ts = jvp_values(jaxpr, primals, tangents, True)
         keep = tuple([not isinstance(t, Zero) or (force is not None and force[i] and has_tangent(t.aval))
                       for i, t in enumerate(out_ts)])
         half.close([instantiate(t) for t, k in zip(out_ts, keep, strict=True) if k])
@@ -43,7 +42,7 @@ def linearize_rule(fun, primals, tangents):
                              "linearize")
     zeros = [zero_of(x) for x in (*primals, *consts)]
     ts = [*zeros[:len(primals)], *tangents, *zeros[len(primals):]]
-    return jvp_values(jaxpr, [*values, *consts], ts, "linearize")
+    return jvp_values(jaxpr, [*values, *consts], ts, True)
 
 
 @cached_pass("linearize")

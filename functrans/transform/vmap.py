@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-from ..ir.core import Jaxpr, Lit, Var, aval, lit
+from ..ir.core import Jaxpr, Lit, aval, lit
 from ..ir.op import move_axis, spread
 from ..ops.collective import AXIS
-from ..trace.core import aval_of, bind, source_of, trace
-from .evaluate import cached_pass, closed, sources
-
-
-def batch_values(jaxpr: Jaxpr, size: int, args, dims, axis_name=None):
-    """Runs ``jaxpr`` on values of which some have a batch axis: ``(outs, dims of outs)``."""
-    env = dict(zip(jaxpr.invars, zip(args, dims, strict=True), strict=True))
-    outer, AXIS.name = AXIS.name, axis_name
-    try:
-        with sources():
-            for eqn in jaxpr.eqns:
-                source_of(eqn)
-                pairs = [env[x] if type(x) is Var else (x, None) for x in eqn.inputs]
-                operands = tuple([p[0] for p in pairs])
-                if all(d is None for _, d in pairs) and not _needs_axis(eqn, axis_name):
-                    outs = bind(eqn.op, operands, eqn.params)
-                    outs = outs if eqn.op.multiple else [outs]
-                    out_dims = [None] * len(outs)
-                else:
-                    outs, out_dims = eqn.op.batch(size, operands, [d for _, d in pairs],
-                                                  **eqn.params)
-                env.update(zip(eqn.outs, zip(outs, out_dims, strict=True), strict=True))
-        pairs = [env[x] if type(x) is Var else (x, None) for x in jaxpr.outs]
-    finally:
-        AXIS.name = outer
-    return [p[0] for p in pairs], [p[1] for p in pairs]
-
-
-def _needs_axis(eqn, axis_name) -> bool:
-    """Whether an equation without batched operands still depends on the axis, by its name."""
-    if axis_name is None:
-        return False
-    if eqn.params.get("axis_name") == axis_name:
-        return True
-    return any(uses_axis(p, axis_name) for p in _programs(eqn.params))
-
-
-def _programs(params):
-    for p in params.values():
-        if isinstance(p, Jaxpr):
-            yield p
-        elif isinstance(p, tuple):
-            yield from (q for q in p if isinstance(q, Jaxpr))
-
-
-def uses_axis(jaxpr: Jaxpr, axis_name=None) -> bool:
-    """Whether a collective over ``axis_name`` (None: over any axis) is anywhere inside."""
-    if axis_name is None:
-        return any(eqn.op.family == "collective" or any(map(uses_axis, _programs(eqn.params)))
-                   for eqn in jaxpr.eqns)
-    return any(_needs_axis(eqn, axis_name) for eqn in jaxpr.eqns)
+from ..trace.core import aval_of, trace
+from .interpret import batch_values
+from .programs import cached_pass, closed
 
 
 def to_dim(x, dim, target, size):

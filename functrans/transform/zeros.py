@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.core import Var, lit
+from ..ir.core import lit
 from ..ir.op import OPS, Hooks
 from ..trace.core import aval_of
 
@@ -36,11 +36,6 @@ def add_tangents(a, b):
     if isinstance(b, Zero):
         return a
     return OPS["add"](a, b)
-
-
-def read(env, atom):
-    """The value of an atom in an interpreter's environment."""
-    return env[atom] if type(atom) is Var else atom
 
 
 def zero_of(x):

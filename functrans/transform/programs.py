@@ -1,45 +1,15 @@
-"""Interpreters over a jaxpr share this shape: an environment, equations in order, one rule each."""
+"""Programs of passes: recorded in a builder of their own, checked, and remembered."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, RLock
 
 from ..errors import NonDifferentiableError
-from ..ir.core import Jaxpr, Var, eqn, signature
+from ..ir.core import Jaxpr, eqn, signature
 from ..ops.shape import Box, constant
-from ..trace.core import Captured, bind, source_here, source_of, trace
-
-
-@contextmanager
-def sources():
-    """Equations bound inside take the source given to ``source_of``; afterwards the user's again."""
-    try:
-        yield
-    finally:
-        source_of(None)
-
-
-def evaluate(jaxpr: Jaxpr, args, shared=False) -> list:
-    """Binds the equations of ``jaxpr`` on ``args`` into the current builder (or runs them).
-
-    They keep their lines, but for a ``shared`` program, which may come from another function.
-    """
-    env = dict(zip(jaxpr.invars, args, strict=True))
-    with sources():
-        if shared:
-            source_here()
-        for eqn in jaxpr.eqns:
-            if not shared:
-                source_of(eqn)
-            operands = tuple([env[x] if type(x) is Var else x for x in eqn.inputs])
-            sig = eqn.sig
-            if sig.multiple:
-                env.update(zip(eqn.outs, bind(sig.op, operands, sig.params), strict=True))
-            else:
-                env[eqn.outs[0]] = bind(sig.op, operands, sig.params, sig.out.weak)
-    return [env[x] if type(x) is Var else x for x in jaxpr.outs]
+from ..trace.core import Captured, trace
 
 
 def closed(fun, avals, name="pass"):
@@ -82,6 +52,7 @@ class Cache:
         self.entries: dict = {}
         self.lock = Lock()
         self.hits = self.misses = 0
+        self.shared = True              # between functions of equal structure
 
     def get(self, key):
         found = self.entries.get(key)
@@ -102,6 +73,33 @@ class Cache:
         with self.lock:
             self.entries.clear()
             self.hits = self.misses = 0
+
+
+class _Nothing(dict):
+    """The entries of a cache that keeps nothing."""
+
+    def get(self, key, default=None):
+        return default
+
+    def setdefault(self, key, value=None):
+        return value
+
+
+_unsharing = RLock()
+
+
+@contextmanager
+def unshared(*caches: Cache):
+    """Nothing is found in the caches meanwhile: equations then have the lines of their own function."""
+    with _unsharing:
+        kept = [(c, c.entries, c.shared) for c in caches]
+        try:
+            for c in caches:
+                c.entries, c.shared = _Nothing(), False
+            yield
+        finally:
+            for c, entries, shared in kept:
+                c.entries, c.shared = entries, shared
 
 
 PASSES = Cache(4096)

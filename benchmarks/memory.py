@@ -1,0 +1,280 @@
+"""Peak memory of the workloads, beside NumPy code written by hand to use little.
+
+    python benchmarks/memory.py                    # prints a table
+    python benchmarks/memory.py --only gmm axpy_chain
+    python benchmarks/memory.py --json out.json
+    python benchmarks/memory.py --smoke
+
+Each side runs in a process of its own: it makes its inputs, calls the function three times (once the
+result of the call before is dropped), and reports how much the peak of its resident memory grew over
+what it was before the first call. The warm-up on tiny inputs before that loads the code. Beside it is
+what ``lower(...).memory_analysis()`` says in advance: outputs, temporaries and scratch.
+
+The NumPy sides compute the same gradient by formulas that a person derived, with ``out=`` and in-place
+operators wherever a value is not needed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from machine import describe, load
+from scipy import special
+
+HERE = Path(__file__).resolve().parent
+BY_HAND = {}
+CALLS = 3
+
+
+def by_hand(function):
+    """``f(*inputs of the workload) -> its result``, in NumPy and frugal."""
+    BY_HAND[function.__name__] = function
+    return function
+
+
+@by_hand
+def axpy_chain(x, y):
+    g = np.multiply(x, 1.7)
+    g += y
+    g *= 2 * 1.7
+    return g
+
+
+def black_scholes(inputs, strike):
+    """Gradient of the summed price: the textbook's Greeks."""
+    spot, years, volatility = inputs
+    dtype = spot.dtype.type
+    root = np.sqrt(years)
+    d1 = np.divide(spot, strike)
+    np.log(d1, out=d1)
+    t = np.multiply(volatility, volatility)
+    t *= dtype(0.5)
+    t += dtype(0.02)
+    t *= years
+    d1 += t
+    np.multiply(volatility, root, out=t)
+    d1 /= t
+    d2 = np.subtract(d1, t, out=t)
+    delta = np.multiply(d1, dtype(np.sqrt(0.5)))
+    special.erf(delta, out=delta)
+    delta += 1
+    delta *= dtype(0.5)
+    # density of d1 times spot: vega is that times root, theta that times volatility / (2 root) + ...
+    np.multiply(d1, d1, out=d1)
+    d1 *= dtype(-0.5)
+    np.exp(d1, out=d1)
+    d1 *= dtype(1 / np.sqrt(2 * np.pi))
+    d1 *= spot
+    d2 *= dtype(np.sqrt(0.5))
+    special.erf(d2, out=d2)
+    d2 += 1
+    d2 *= dtype(0.5 * 0.02)
+    theta = np.multiply(years, dtype(-0.02))
+    np.exp(theta, out=theta)
+    theta *= strike
+    theta *= d2
+    np.multiply(d1, volatility, out=d2)
+    d2 /= root
+    d2 *= dtype(0.5)
+    theta += d2
+    d1 *= root
+    return delta, theta, d1
+
+
+BY_HAND["black_scholes_f64"] = BY_HAND["black_scholes_f32"] = black_scholes
+
+
+@by_hand
+def softmax_xent(z, labels):
+    p = z - np.max(z, axis=1, keepdims=True)
+    np.exp(p, out=p)
+    p /= np.sum(p, axis=1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    p /= z.shape[0]
+    return p
+
+
+@by_hand
+def logreg_hvp(w, v, x, y):
+    s = x @ w
+    s *= y
+    np.exp(s, out=s)
+    t = s + 1
+    s /= t
+    s /= t
+    np.matmul(x, v, out=t)
+    s *= t
+    s /= len(y)
+    return s @ x
+
+
+def mlp(params, x, y):
+    """Backpropagation through tanh layers and softmax cross-entropy."""
+    layers = [x]
+    for w, bias in params[:-1]:
+        h = layers[-1] @ w
+        h += bias
+        layers.append(np.tanh(h, out=h))
+    w, bias = params[-1]
+    z = layers[-1] @ w
+    z += bias
+    z -= np.max(z, axis=-1, keepdims=True)
+    np.exp(z, out=z)
+    z /= np.sum(z, axis=-1, keepdims=True)
+    z -= y
+    z /= len(x)
+    grads = []
+    for (w, _), h in zip(reversed(params), reversed(layers), strict=True):
+        grads.append((h.T @ z, np.sum(z, axis=0)))
+        if h is not x:
+            g = z @ w.T
+            h *= h                                  # in place: h is not needed again
+            np.subtract(1, h, out=h)
+            g *= h
+            z = g
+    return grads[::-1]
+
+
+BY_HAND["mlp_large"] = BY_HAND["mlp_small"] = mlp
+
+
+@by_hand
+def rnn_scan(weights, xs):
+    w, u = weights
+    hs = np.zeros((len(xs) + 1, xs.shape[1], len(w)))
+    t = np.empty(hs.shape[1:])
+    for i, x in enumerate(xs):
+        h = np.matmul(hs[i], w, out=hs[i + 1])
+        h += np.matmul(x, u, out=t)
+        np.tanh(h, out=h)
+    gw, gu = np.zeros_like(w), np.zeros_like(u)
+    g, part = 2 * hs[-1], np.empty_like(w)
+    for i in range(len(xs) - 1, -1, -1):
+        np.multiply(hs[i + 1], hs[i + 1], out=t)
+        np.subtract(1, t, out=t)
+        t *= g
+        gw += np.matmul(hs[i].T, t, out=part)
+        gu += np.matmul(xs[i].T, t, out=part)
+        np.matmul(t, w.T, out=g)
+    return gw, gu
+
+
+@by_hand
+def rosenbrock_hessian(x):
+    h = np.zeros((len(x), len(x)))
+    i = np.arange(len(x) - 1)
+    h[i, i] = 1200 * x[:-1]**2 - 400 * x[1:] + 2
+    h[i + 1, i + 1] += 200
+    h[i, i + 1] = h[i + 1, i] = -400 * x[:-1]
+    return h
+
+
+class Recorder:
+    """Stands for a library when a workload is made: hands out its arguments instead of a call."""
+
+    def __init__(self):
+        from backends import Functrans
+        self.real = Functrans()
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+def peak() -> int:
+    """The greatest resident memory of this process so far, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return 1024 * int(line.split()[1])
+    raise SystemExit("memory.py needs /proc/self/status (Linux)")
+
+
+def reset_peak() -> int:
+    """Forgets the peak so far; the memory that is resident now, in bytes."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def child(name: str, side: str, size: float) -> dict:
+    """Runs in a process of its own."""
+    from backends import Functrans
+    from workloads import WORKLOADS
+
+    def arguments(size):
+        call = WORKLOADS[name](Functrans(), size)
+        f, args = [c.cell_contents for c in call.__closure__]
+        if not callable(f):
+            f, args = args, f
+        return f, args
+
+    # tiny inputs first: code, caches and the BLAS are there before anything is measured
+    f, args = arguments(min(size, 0.01))
+    run = f if side == "functrans" else BY_HAND[name]
+    run(*args)
+    f, args = arguments(size)
+    run = f if side == "functrans" else BY_HAND[name]
+    answer = {}
+    if side == "functrans":
+        memory = f.lower(*args).memory_analysis()
+        answer["expected"] = (memory.output_size_in_bytes + memory.temp_size_in_bytes
+                              + memory.scratch_size_in_bytes)
+    before = reset_peak()
+    out = None
+    for _ in range(CALLS):
+        del out
+        out = run(*args)
+    answer["grown"] = max(peak() - before, 0)
+    from worker import fingerprint
+    answer["value"] = fingerprint(out)
+    return answer
+
+
+def megabytes(n: float) -> str:
+    return f"{n / 1e6:.2f} MB"
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=list(BY_HAND), default=list(BY_HAND), metavar="WORKLOAD",
+                        help=f"some of: {', '.join(BY_HAND)}")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: only shows that it runs")
+    parser.add_argument("--json", type=Path, help="where the figures go as well")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.child:
+        name, side, size = args.child
+        print(json.dumps(child(name, side, float(size))))
+        return 0
+    size = 0.01 if args.smoke else 1.0
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(
+        [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    print(f"{load()}\n{'':20}{'functrans':>14}{'expected':>14}{'numpy':>14}{'ratio':>8}")
+    rows = {}
+    for name in args.only:
+        sides = {}
+        for side in ("functrans", "numpy"):
+            done = subprocess.run([sys.executable, __file__, "--child", name, side, str(size)], env=env,
+                                  capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"memory.py: {name}, {side}:\n{done.stderr}")
+            sides[side] = json.loads(done.stdout)
+        ours, theirs = sides["functrans"], sides["numpy"]
+        if not abs(ours["value"] - theirs["value"]) <= 1e-3 * abs(ours["value"]):
+            raise SystemExit(f"memory.py: {name}: the sides give {ours['value']} and {theirs['value']}")
+        ratio = ours["grown"] / theirs["grown"] if theirs["grown"] else None
+        rows[name] = {"functrans": ours["grown"], "expected": ours["expected"], "numpy": theirs["grown"],
+                      "ratio": ratio}
+        print(f"{name:20}{megabytes(ours['grown']):>14}{megabytes(ours['expected']):>14}"
+              f"{megabytes(theirs['grown']):>14}{'' if ratio is None else f'{ratio:7.2f}x'}", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps({**describe(), "workloads": rows}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
