@@ -138,7 +138,8 @@ _SAMPLES = [({"axis": 0}, "f64[5]"), ({"axis": 1}, "f32[2,5]"),
             ({"axis": 0}, "f64[4,3]"), ({"axis": 1}, "f64[2,0]")]
 _TIED = np.array([2, 0, 1, 0, 2, 1, 1])
 
-sort = Op("sort", "sort", dtypes=ORDERED, infer=_sort_infer, jvp=_sort_jvp, transpose=None, batch=_moved("sort"),
+sort = Op("sort", "sort", dtypes=ORDERED, infer=_sort_infer, jvp=_sort_jvp, transpose=None,
+          batch=_moved("sort"),
           lower=_sort_lower, reference=lambda x, *, axis: np.sort(x, axis=axis, kind="stable"),
           samples=[*[Sample(o, **p) for p, o in _SAMPLES], Sample(_TIED, axis=0)],
           errors=[ErrorSample("f64[3]", axis=1, match="not an axis")])
