@@ -27,7 +27,6 @@ from .staging import (
 )
 from .trace.core import current_builder
 from .trace.tracer import Tracer
-from .transform.cleanup import cleanup
 
 if TYPE_CHECKING:
     from .stages import Lowered
@@ -66,7 +65,7 @@ class Version:
 
     def __init__(self, traced):
         self.consts, self.out_tree = traced.consts, traced.out_tree
-        self.run_pass = Pass(cleanup(traced.jaxpr), None)
+        self.run_pass = Pass(traced.jaxpr, None)
 
     def __call__(self, leaves):
         return self.out_tree.unflatten(self.run_pass.run([*leaves, *self.consts]))
@@ -165,7 +164,7 @@ class Jitted(FastJit):
 
     def jaxpr(self, *args, **kwargs) -> Jaxpr:
         """The program that a call with these arguments runs."""
-        return self._find(args, kwargs)[0].run_pass.jaxpr
+        return self._find(args, kwargs)[0].run_pass.final
 
     @api
     def lower(self, *args, **kwargs) -> Lowered:

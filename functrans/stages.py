@@ -52,7 +52,7 @@ class Stage:
 
     @property
     def jaxpr(self) -> Jaxpr:
-        return self._lowered.version.run_pass.jaxpr
+        return self._lowered.version.run_pass.final
 
     @property
     def plan(self) -> Plan:

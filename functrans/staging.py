@@ -198,14 +198,29 @@ class Pass:
     """A transformed program, ready to run.
 
     Attributes:
-      jaxpr: the program; aux: what the pass returned beside it; inputs: values for its inputs.
+      raw: the program as it was recorded; aux: what the pass returned beside it.
       shared: whether functions of equal structure share it, so that its lines mean nothing.
     """
 
-    __slots__ = ("aux", "inputs", "jaxpr", "program", "shared")
+    __slots__ = ("aux", "clean", "ended", "program", "raw", "shared")
 
-    def __init__(self, jaxpr, aux, shared=False):
-        self.jaxpr, self.aux, self.program, self.shared = jaxpr, aux, None, shared
+    def __init__(self, raw, aux, shared=False):
+        self.raw, self.aux, self.shared = raw, aux, shared
+        self.clean = self.ended = self.program = None
+
+    @property
+    def jaxpr(self) -> Jaxpr:
+        """The program for other transforms."""
+        if self.clean is None:
+            self.clean = cleanup(self.raw)
+        return self.clean
+
+    @property
+    def final(self) -> Jaxpr:
+        """The program that runs."""
+        if self.ended is None:
+            self.ended = cleanup(self.raw if self.clean is None else self.clean, True)
+        return self.ended
 
     def run(self, values) -> list:
         """The outputs: inlined into the current builder if anything is traced, else run."""
@@ -213,7 +228,7 @@ class Pass:
             if type(x) is Tracer:
                 return _as_values(evaluate(self.jaxpr, values, self.shared))
         builder = current_builder()
-        if builder is not None and builder.axes and uses_axis(self.jaxpr):
+        if builder is not None and builder.axes and uses_axis(self.raw):
             return _as_values(evaluate(self.jaxpr, values, self.shared))
         program = self.program or self.compiled()
         return program.run([x.value if type(x) is Captured else x for x in values])
@@ -221,7 +236,7 @@ class Pass:
     def compiled(self):
         """Its plan, made when it first runs."""
         if self.program is None:
-            self.program = plan.compile(self.jaxpr)
+            self.program = plan.compile(self.final)
         return self.program
 
 
@@ -252,12 +267,12 @@ def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) ->
     """
     if jaxpr.retraced:
         new, consts, aux = trace(body, [aval_of(v).strong for v in values], values, kind)
-        return Pass(cleanup(new), aux), [*values, *consts]
+        return Pass(new, aux), [*values, *consts]
     key = (kind, jaxpr, static)
     found = PROGRAMS.get(key)
     if found is None:
         new, aux = closed(body, [aval_of(v).strong for v in values], kind)
-        found = PROGRAMS.put(key, Pass(cleanup(new), aux, PROGRAMS.shared))
+        found = PROGRAMS.put(key, Pass(new, aux, PROGRAMS.shared))
     return found, values
 
 

@@ -247,8 +247,6 @@ def test_gradient_of_a_norm_at_zero_is_zero(ord):
 
 
 def test_norm_errors():
-    with pytest.raises(errors.NotSupportedError, match="singular values"):
-        ft.jit(lambda x: np.linalg.norm(x, 2))(array(2, 2))
     with pytest.raises(ValueError, match="Invalid norm order for matrices"):
         ft.jit(lambda x: np.linalg.norm(x, 3))(array(2, 2))
     with pytest.raises(ValueError, match="Improper number of dimensions"):
@@ -270,15 +268,13 @@ def test_multi_dot():
     assert sizes[0] == (2, 10)      # the cheap order multiplies the last two first
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 6])
+@pytest.mark.parametrize("n", [-2, -1, 0, 1, 2, 3, 5, 6])
 def test_matrix_power(n):
-    check(lambda x: np.linalg.matrix_power(x, n), array(3, 3), derivatives=n > 0)
+    check(lambda x: np.linalg.matrix_power(x, n), array(3, 3), derivatives=n != 0)
     check(lambda x: np.linalg.matrix_power(x, n), array(2, 3, 3), derivatives=False)
 
 
 def test_matrix_power_errors():
-    with pytest.raises(errors.NotSupportedError, match="matrix_power"):
-        ft.jit(lambda x: np.linalg.matrix_power(x, -1))(array(2, 2))
     with pytest.raises(errors.ShapeError, match="must be equal"):
         ft.jit(lambda x: np.linalg.matrix_power(x, 2))(array(2, 3))
 
@@ -294,13 +290,6 @@ def test_the_same_names_in_linalg():
     check(lambda x: np.linalg.diagonal(x, offset=-1), array(2, 3, 4))
     with pytest.raises(errors.ShapeError, match="vectors are needed"):
         ft.jit(np.linalg.outer)(array(2, 2), array(3))
-
-
-@pytest.mark.parametrize("name", ["inv", "det", "solve", "cholesky", "svd", "eigh"])
-def test_missing_functions_are_named(name):
-    args = (array(2, 2),) * (2 if name == "solve" else 1)
-    with pytest.raises(errors.NotSupportedError, match=rf"numpy\.linalg\.{name} of a traced array"):
-        ft.jit(getattr(np.linalg, name))(*args)
 
 
 def test_without_tracers_it_is_numpys_own():

@@ -89,3 +89,11 @@ def test_fork(program):
         ok = not np.any(program.run([np.zeros(N)])[0])
         os._exit(0 if ok else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize("n", [140_000, 400_000, 530_000])
+def test_little_is_taken_beyond_the_array(program, n):
+    p = lower(jaxpr([(n,)], lambda op, x: [op("sin", x)]))
+    p.run([np.zeros(n)])
+    gc.collect()
+    assert 8 * n <= plan.outputs_info()[1] <= 1.1 * 8 * n

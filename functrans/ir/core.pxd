@@ -27,6 +27,9 @@ cdef class Sig:
     cdef readonly bint splat
     cdef readonly bint retraced     # a user's rule, or a program with one, is among the parameters
     cdef readonly bint weak         # some operand or the result is weak
+    cdef readonly object simplify   # the op's rule
+    cdef readonly bint folds        # elementwise: literals give a literal
+    cdef readonly bint commutes
     cdef bint plain                 # its rules depend on types alone: no program among the parameters
     cdef dict rules                 # what passes recorded of them
 

@@ -59,7 +59,10 @@ class Op:
       batch: ``(size, operands, dims, **params) -> (outs, dims)``.
       lower: ``(ctx, eqn, views) -> views``: how a plan runs it.
       linearize: only higher-order ops: ``(primals, nonzeros, **params) -> (outs, tangent function)``.
-      simplify: ``(inputs, params) -> atom`` that the result equals, or None.
+      simplify: ``(inputs, params, program) -> atom`` that the result equals, or ``(op, operands, params)``
+        (operands may be such triples again), or None; ``program.made_by(x, name)`` is the equation of
+        that op that makes x, ``program.final`` whether no transform will see the program any more.
+      commutes: operands may change places.
       work: ``(sig) -> (floating-point operations, transcendental functions)`` that it takes; None
         where it only moves data.
       reference: the same with NumPy, for tests and for documentation.
@@ -68,14 +71,15 @@ class Op:
 
     def __init__(self, name: str, family: str, *, infer, jvp, transpose, batch, lower,
                  reference=None, linearize=None, multiple=False, always=False, splat=False,
-                 simplify=None, work=None,
+                 simplify=None, commutes=False, work=None,
                  samples: Sequence[Any] = (), errors: Sequence[Any] = (), c=None, ns=None,
                  dtypes: tuple[str, ...] = ANY, arity: int | None = None,
                  domain: Any = None, why: dict[str, str] | None = None):
         self.name, self.family = name, family
         self.infer, self.jvp, self.transpose = infer, jvp, transpose
         self.batch, self.lower, self.linearize = batch, lower, linearize
-        self.reference, self.simplify, self.work = reference, simplify, work
+        self.reference, self.simplify, self.commutes = reference, simplify, commutes
+        self.work = work
         self.multiple = multiple      # bind returns a list
         self.always = always          # recorded even without a traced operand
         self.splat = splat            # moves elements only: a splat literal stays one

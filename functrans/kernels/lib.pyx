@@ -2,6 +2,7 @@
 import os
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cimport numpy as cnp
@@ -44,6 +45,9 @@ cdef extern from *:
     bint ft_supports(const char *level)
     int FT_SCALAR_OPS
     const char *ft_scalar_names
+
+cdef extern from "lapack.h":
+    void *ft_lapack[8][4]
 
 cdef extern from "threads.h":
     void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil
@@ -152,6 +156,24 @@ def scalar_labels():
     made = {name: labels[i] for i, name in enumerate(ft_scalar_names.decode().split())}
     PyMem_Free(labels)
     return made
+
+
+# ----- LAPACK ------------------------------------------------------------------------------------
+
+_lapack_names = [("potrf",) * 2, ("getrf",) * 2, ("geqrf",) * 2, ("orgqr", "ungqr"), ("syevd", "heevd"),
+                 ("gesdd",) * 2, ("geev",) * 2, ("trsm",) * 2]
+
+
+def load_lapack():
+    """Finds the routines of SciPy's LAPACK and BLAS; importing them takes SciPy 0.2 s, once."""
+    if ft_lapack[0][0] is not NULL:
+        return
+    from scipy.linalg import cython_blas, cython_lapack
+    for i in range(len(_lapack_names) - 1, -1, -1):
+        for k, letter in enumerate("sdcz"):
+            name = letter + _lapack_names[i][k // 2]
+            capsule = (cython_lapack.__pyx_capi__.get(name) or cython_blas.__pyx_capi__[name])
+            ft_lapack[i][k] = PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
 
 
 # ----- threads -----------------------------------------------------------------------------------

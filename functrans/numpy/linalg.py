@@ -1,7 +1,7 @@
 """numpy.linalg: norms, products and powers of matrices.
 
 Norms are compositions; their derivative at 0 is 0, since elementwise derivatives have strong zeros.
-Decompositions and solvers are refused by name.
+Decompositions and solvers are in ``decompositions``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,36 @@ from .. import errors
 from . import products
 from .complexes import squared
 from .core import asvalue, aval_of, axes_of, axis_of, convert, implements, promote, refuse_out, shape_of
+from .decompositions import (
+    EighResult,
+    EigResult,
+    QRResult,
+    SlogdetResult,
+    SVDResult,
+    cholesky,
+    cond,
+    det,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    inexact,
+    inv,
+    lstsq,
+    matrix_rank,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    svd,
+    svdvals,
+    tensorinv,
+    tensorsolve,
+)
 
 # ----- norms --------------------------------------------------------------------------------------
 
 
-def _float(x):
-    x = asvalue(x)
-    return x if aval_of(x).dtype.kind in "fc" else convert(x, np.float64)
 
 
 def _sum(x, axes, keepdims):
@@ -56,9 +79,10 @@ def _matrix_norm(x, ord, rows, cols, keepdims):
     if ord is None or ord in ("fro", "f"):
         return np.sqrt(_sum(squared(x), (rows, cols), keepdims))
     if ord in (2, -2, "nuc"):
-        raise errors.NotSupportedError(f"numpy.linalg.norm: the matrix norm ord={ord!r} needs singular "
-                                       "values, which functrans does not differentiate yet.",
-                                       "Use ord='fro', 1 or np.inf.")
+        s = svdvals.traced(products.transposed(x, (*[i for i in range(len(shape_of(x))) if i not in (
+            rows, cols)], rows, cols)))
+        found = _sum(s, -1, False) if ord == "nuc" else (_max if ord == 2 else _min)(s, -1, False)
+        return np.expand_dims(found, tuple(sorted((rows, cols)))) if keepdims else found
     if ord not in (1, -1, np.inf, -np.inf):
         raise ValueError("Invalid norm order for matrices.")
     along, other = (rows, cols) if abs(ord) == 1 else (cols, rows)
@@ -70,7 +94,7 @@ def _matrix_norm(x, ord, rows, cols, keepdims):
 @implements(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False):
     """Norm of vectors along an axis, or of matrices in two axes."""
-    x = _float(x)
+    x = inexact(x)
     ndim = len(shape_of(x))
     if axis is None:
         if ord is None:
@@ -91,14 +115,14 @@ def norm(x, ord=None, axis=None, keepdims=False):
 @implements(np.linalg.vector_norm)
 def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     """Norm of all elements along axes, read as one vector."""
-    x = _float(x)
+    x = inexact(x)
     return _vector_norm(x, ord, axes_of(axis, len(shape_of(x))), keepdims)
 
 
 @implements(np.linalg.matrix_norm)
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     """Norms of the matrices in the last two axes."""
-    x = _float(x)
+    x = inexact(x)
     ndim = _matrices("matrix_norm", x)
     return _matrix_norm(x, ord, ndim - 2, ndim - 1, keepdims)
 
@@ -169,12 +193,12 @@ def _cheapest_order(sizes):
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a, n):
-    """Square matrices to the power of an integer n >= 0, by repeated squaring."""
+    """Square matrices to the power of an integer, by repeated squaring."""
     a = asvalue(a)
     _matrices("matrix_power", a, square=True)
     n = n.__index__()
     if n < 0:
-        raise _refusal("matrix_power(n < 0)")
+        a, n = inv.traced(a), -n
     if n == 0:
         return np.broadcast_to(np.eye(shape_of(a)[-1], dtype=aval_of(a).dtype), shape_of(a)).copy()
     result, square = None, a
@@ -249,32 +273,10 @@ def matrix_transpose(x, /):
     ndim = _matrices("matrix_transpose", x)
     return products.transposed(x, (*range(ndim - 2), ndim - 1, ndim - 2))
 
-
-# ----- what is not there yet ----------------------------------------------------------------------
-
-
-def _refusal(name):
-    return errors.NotSupportedError(f"numpy.linalg.{name} of a traced array is not supported yet.",
-                                    "Compute it outside of the traced function, or give it a rule with "
-                                    "functrans.custom_jvp.")
-
-
-def _unsupported(name):
-    def function(*args, **kwargs):
-        raise _refusal(name)
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"numpy.linalg.{name}, for arrays that are not traced."
-    return implements(getattr(np.linalg, name))(function)
-
-
-_MISSING = ["cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq",
-            "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensorinv",
-            "tensorsolve"]
-for _name in _MISSING:
-    globals()[_name] = _unsupported(_name)
-
 LinAlgError = np.linalg.LinAlgError
 
-__all__ = ["norm", "vector_norm", "matrix_norm", "multi_dot", "matrix_power", "matmul", "vecdot",
-           "tensordot", "outer", "cross", "trace", "diagonal", "matrix_transpose", "LinAlgError",
-           *_MISSING]
+__all__ = ["cholesky", "cond", "cross", "det", "diagonal", "eig", "EigResult", "eigh", "EighResult",
+           "eigvals", "eigvalsh", "inv", "LinAlgError", "lstsq", "matmul", "matrix_norm", "matrix_power",
+           "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "QRResult",
+           "slogdet", "SlogdetResult", "solve", "svd", "svdvals", "SVDResult", "tensordot", "tensorinv",
+           "tensorsolve", "trace", "vecdot", "vector_norm"]

@@ -51,11 +51,16 @@ def _transpose_a(ct, a, b, *, contract, batch):
     n_free_a = ndim_a - len(ca) - len(ba)
     free_b = _free(ndim_b, cb, bb)
     first = len(ba) + n_free_a
-    out = OPS["dot_general"](ct, b, contract=(tuple(range(first, first + len(free_b))), tuple(free_b)),
-                             batch=(tuple(range(len(ba))), bb))
-    # out's axes: batch, a's free, then b's contracted axes in their own order
-    rest_b = [i for i in range(ndim_b) if i not in bb and i not in free_b]
-    where = [*ba, *_free(ndim_a, ca, ba), *[ca[cb.index(i)] for i in rest_b]]
+    of_ct, batch_ct = tuple(range(first, first + len(free_b))), tuple(range(len(ba)))
+    # a's axes in the product's output: batch, then its free ones and those that meet b's contracted
+    # axes in b's order; or the other way round, where that is the order in which a has them
+    free_a = _free(ndim_a, ca, ba)
+    met = [ca[cb.index(i)] for i in range(ndim_b) if i in cb]
+    where = [*ba, *met, *free_a]
+    if where == sorted(where):
+        return OPS["dot_general"](b, ct, contract=(tuple(free_b), of_ct), batch=(bb, batch_ct))
+    where = [*ba, *free_a, *met]
+    out = OPS["dot_general"](ct, b, contract=(of_ct, tuple(free_b)), batch=(batch_ct, bb))
     return OPS["transpose"](out, perm=tuple(sorted(range(ndim_a), key=where.__getitem__)))
 
 

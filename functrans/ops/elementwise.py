@@ -35,22 +35,158 @@ from ..ir.op import Elementwise as _Elementwise
 # ----- simplifications that are exact for every operand ------------------------------------------------
 
 
+# A rule gets (inputs, params, program) and returns what the result equals: see ir/op.py. Only the sign
+# of a zero in a strong-zero product may change.
+
+
 def _is(x, value):
     return getattr(x, "value", None) == value
 
 
-def _times(inputs, params):
+def _is_zero(x, negative):
+    """Whether x is the literal zero of this sign; integers have one zero."""
+    value = getattr(x, "value", None)
+    return value is not None and value == 0 and (
+        x.aval.dtype.kind in "biu" or (x.aval.dtype.kind == "f" and np.signbit(value) == negative))
+
+
+def _inner(x, program, name="neg"):
+    """The operand of the op ``name`` that makes x, or None."""
+    e = program.made_by(x, name)
+    return e.inputs[0] if e is not None else None
+
+
+def _negated(inputs, params, program):
+    (x,) = inputs
+    e = program.made_by(x, "mul")
+    if e is not None and x.aval.dtype.kind == "f":
+        for i, c in enumerate(e.inputs):
+            if hasattr(c, "value"):             # -(c x) = (-c) x
+                return mul, (Hooks.lit_like(-c.value, c), e.inputs[1 - i]), {}
+    return _inner(x, program)
+
+
+def _plus(inputs, params, program):
     x, y = inputs
-    return y if _is(x, 1) else x if _is(y, 1) else None
+    if _is_zero(y, True):
+        return x
+    if _is_zero(x, True):
+        return y
+    if x is y and x.aval.dtype.kind == "f":
+        return mul, (x, Hooks.lit_like(2, x)), {}
+    if x.aval.dtype.kind != "b":
+        if (a := _inner(y, program)) is not None:
+            return sub, (x, a), {}
+        if (a := _inner(x, program)) is not None:
+            return sub, (y, a), {}
+    return None
 
 
-def _strong_times(inputs, params):
+def _minus(inputs, params, program):
     x, y = inputs
-    return x if _is(x, 0) else y if _is(y, 0) else _times(inputs, params)
+    if _is_zero(y, False):
+        return x
+    return (add, (x, a), {}) if (a := _inner(y, program)) is not None else None
 
 
-def _by_one(inputs, params):
-    return inputs[0] if _is(inputs[1], 1) else None
+def _times(inputs, params, program):
+    x, y = inputs
+    for a, b in ((x, y), (y, x)):
+        if hasattr(a, "value"):
+            if a.value == 1:
+                return b
+            if a.aval.dtype.kind == "f":
+                if a.value == -1:
+                    return neg, (b,), {}
+                if (c := _inner(b, program)) is not None:
+                    return mul, (Hooks.lit_like(-a.value, a), c), {}
+    return _both_negative(mul, x, y, program)
+
+
+def _both_negative(op, x, y, program):
+    a = _inner(x, program)
+    b = None if a is None else _inner(y, program)
+    return None if b is None else (op, (a, b), {})
+
+
+def _strong_times(inputs, params, program):
+    x, y = inputs
+    for a, b in ((x, y), (y, x)):
+        if hasattr(a, "value"):
+            if a.value == 0:
+                return Hooks.lit_like(0, a)
+            if np.isfinite(a.value):            # 0 times it is 0 anyway
+                return b if a.value == 1 else (mul, (a, b), {})
+    return _both_negative(zmul, x, y, program)
+
+
+def _divided(inputs, params, program):
+    x, y = inputs
+    if not hasattr(y, "value") or y.aval.dtype.kind == "c" or y.value == 0 or not np.isfinite(y.value):
+        return None
+    if y.value == 1:
+        return x
+    with np.errstate(all="ignore"):
+        inverse = 1 / y.value
+    if math.frexp(y.value)[0] in (0.5, -0.5) and np.abs(inverse) >= np.finfo(inverse.dtype).tiny and (
+            np.isfinite(inverse)):              # by a power of two: exact
+        return mul, (x, Hooks.lit_like(inverse, y)), {}
+    return None
+
+
+def _power(inputs, params, program):
+    (x,), y = inputs, params["y"]
+    if y == 0:
+        return Hooks.lit_like(1, x)
+    if y == 1:
+        return x
+    # products have other strong zeros than a power, so only where nobody differentiates any more;
+    # higher powers of f32 are rounded once
+    if not program.final or y not in (2, 3, 4) or (y > 2 and x.aval.dtype.itemsize < 8):
+        return None
+    square = (mul, (x, x), {})
+    return square if y == 2 else (mul, (x, square), {}) if y == 3 else (mul, (square, square), {})
+
+
+def _chosen(inputs, params, program):
+    c, a, b = inputs
+    if a is b or (hasattr(a, "value") and a == b):
+        return a
+    if hasattr(c, "value"):
+        return a if c.value else b
+    return (select, (d, b, a), {}) if (d := _inner(c, program, "not")) is not None else None
+
+
+def _same(inputs, params, program):
+    return inputs[0] if inputs[0] is inputs[1] else None
+
+
+def _undone(name):
+    """An op that is its own inverse."""
+    return lambda inputs, params, program: _inner(inputs[0], program, name)
+
+
+def _absolute(inputs, params, program):
+    if program.made_by(inputs[0], "abs") is not None:
+        return inputs[0]
+    return (abs, (x,), {}) if (x := _inner(inputs[0], program)) is not None else None
+
+
+def _holds(wide, narrow):
+    """Whether every value of dtype ``narrow`` has its own in ``wide``."""
+    if wide.kind == "f" and narrow.kind in "iu":
+        return np.finfo(wide).nmant >= 8 * narrow.itemsize
+    return wide == narrow or (wide.kind != "b" and np.can_cast(narrow, wide, "safe"))
+
+
+def _converted(inputs, params, program):
+    (x,), dtype = inputs, params["dtype"]
+    if x.aval.dtype == dtype:
+        return x
+    first = _inner(x, program, "convert")
+    if first is not None and _holds(x.aval.dtype, first.aval.dtype):
+        return convert, (first,), {"dtype": dtype}
+    return None
 
 
 def _both(text):
@@ -72,30 +208,31 @@ def _order(sign):
 # ----- arithmetic ---------------------------------------------------------------------------------
 
 neg = elementwise("neg", c={"float": "-x", "complex": "-x", "int": "ft_wrap(-(ft_unsigned)x)"},
-                  dtypes=NUMBER, through=[lambda t, x: neg(t)], joint=True, reference=np.negative)
+                  dtypes=NUMBER, through=[lambda t, x: neg(t)], joint=True, simplify=_negated,
+                  reference=np.negative)
 add = elementwise("add", c={"float": "x + y", "complex": "x + y",
                             "int": "ft_wrap((ft_unsigned)x + (ft_unsigned)y)",
                             "bool": "x | y"},
-                  arity=2, dtypes=ANY, joint=True, reference=np.add,
+                  arity=2, dtypes=ANY, joint=True, reference=np.add, simplify=_plus, commutes=True,
                   through=[lambda t, x, y: t, lambda t, x, y: t])
 sub = elementwise("sub", c={"float": "x - y", "complex": "x - y",
                             "int": "ft_wrap((ft_unsigned)x - (ft_unsigned)y)"},
-                  arity=2, dtypes=NUMBER, joint=True, reference=np.subtract,
+                  arity=2, dtypes=NUMBER, joint=True, reference=np.subtract, simplify=_minus,
                   through=[lambda t, x, y: t, lambda t, x, y: neg(t)])
 mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
                             "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
-                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times,
+                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True,
                   through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
 zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
                               "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
                    arity=2, dtypes=INEXACT,
-                   simplify=_strong_times,
+                   simplify=_strong_times, commutes=True,
                    reference=lambda x, y: np.where((x == 0) | (y == 0), 0, x * y).astype(x.dtype),
                    through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)])
 div = elementwise("div", c={"float": "x / y", "complex": "ft_cdiv(x, y)"}, arity=2, dtypes=INEXACT,
-                  reference=np.divide, simplify=_by_one, domain=((-3.0, 3.0), (0.5, 3.0)),
+                  reference=np.divide, simplify=_divided, domain=((-3.0, 3.0), (0.5, 3.0)),
                   jvp=lambda primals, tangents: _div_jvp(primals, tangents),
                   transpose=lambda cts, operands: [
                       div(cts[0], operands[1]) if isinstance(operands[0], Linear) else None, None])
@@ -106,10 +243,13 @@ def _div_jvp(primals, tangents):
     tx, ty = tangents
     out = div(x, y)
     total = Hooks.zero(aval_of(out))
-    if not isinstance(tx, Hooks.zero):       # times 1/y, so that a zero tangent stays zero at y = 0
-        total = Hooks.add_tangents(total, zmul(tx, div(1.0, y)))
+    moves = not isinstance(tx, Hooks.zero)
+    if moves:                                # times 1/y, so that a zero tangent stays zero at y = 0
+        inverse = div(1.0, y)
+        total = Hooks.add_tangents(total, zmul(tx, inverse))
     if not isinstance(ty, Hooks.zero):
-        total = Hooks.add_tangents(total, zmul(ty, neg(div(out, y))))
+        slope = mul(out, inverse) if moves else div(out, y)
+        total = Hooks.add_tangents(total, zmul(ty, neg(slope)))
     return [out], [total]
 
 
@@ -124,7 +264,7 @@ fmod = elementwise("fmod", c={"float": "ft_fmod(x, y)", "int": "ft_ifmod(x, y)"}
                    partials=[1, lambda out, x, y: neg(trunc(div(x, y)))])
 abs = elementwise("abs", c={"float": "ft_abs(x)", "signed": "x < 0 ? ft_wrap(-(ft_unsigned)x) : x",
                             "unsigned": "x", "complex": "ft_cabs(x)"},
-                  dtypes=NUMBER, out=PART, reference=np.abs,
+                  dtypes=NUMBER, out=PART, reference=np.abs, simplify=_absolute,
                   jvp=lambda primals, tangents: _abs_jvp(*primals, *tangents))
 sign = elementwise("sign", c={"float": "x != x ? x : (T)((x > 0) - (x < 0))",
                               "int": "(T)((x > 0) - (x < 0))", "complex": "ft_csign(x)"},
@@ -212,7 +352,7 @@ integer_pow = elementwise(
     "integer_pow", c={"float": "ft_powi(x, k)", "int": "ft_ipowi(x, k)", "complex": "ft_cpowi(x, k)"},
     dtypes=NUMBER,
     infer=_integer_pow_infer,
-    simplify=lambda inputs, params: inputs[0] if params["y"] == 1 else None,
+    simplify=_power,
     reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
     partials=[lambda out, x, *, y: 0.0 if y == 0 else _scaled_power(x, y)])
 
@@ -289,10 +429,10 @@ def _share(op_name):
 
 
 max = elementwise("max", c={"float": "ft_max(x, y)", "int": "x > y ? x : y", "bool": "x | y"},
-                  arity=2, dtypes=ORDERED, reference=np.maximum,
+                  arity=2, dtypes=ORDERED, reference=np.maximum, simplify=_same,
                   partials=[_share("gt"), lambda out, x, y: _share("gt")(out, y, x)])
 min = elementwise("min", c={"float": "ft_min(x, y)", "int": "x < y ? x : y", "bool": "x & y"},
-                  arity=2, dtypes=ORDERED, reference=np.minimum,
+                  arity=2, dtypes=ORDERED, reference=np.minimum, simplify=_same,
                   partials=[_share("lt"), lambda out, x, y: _share("lt")(out, y, x)])
 fmax = elementwise("fmax", c="ft_fmax(x, y)", arity=2, reference=np.fmax,
                    partials=[lambda out, x, y: _nan_share("gt", x, y),
@@ -306,8 +446,8 @@ def _nan_share(op_name, x, y):
     return select(isnan(y), 1.0, _share(op_name)(None, x, y))
 
 
-eq = elementwise("eq", c="x == y", arity=2, dtypes=ANY, out="b1", reference=np.equal)
-ne = elementwise("ne", c="x != y", arity=2, dtypes=ANY, out="b1", reference=np.not_equal)
+eq = elementwise("eq", c="x == y", arity=2, dtypes=ANY, out="b1", reference=np.equal, commutes=True)
+ne = elementwise("ne", c="x != y", arity=2, dtypes=ANY, out="b1", reference=np.not_equal, commutes=True)
 lt = elementwise("lt", c=_order("<"), arity=2, dtypes=ANY, out="b1", reference=np.less)
 le = elementwise("le", c=_order("<="), arity=2, dtypes=ANY, out="b1", reference=np.less_equal)
 gt = elementwise("gt", c=_order(">"), arity=2, dtypes=ANY, out="b1", reference=np.greater)
@@ -317,22 +457,27 @@ isinf = elementwise("isinf", c=_both("ft_isinf(x)"), dtypes=INEXACT, out="b1", r
 isfinite = elementwise("isfinite", c=_both("ft_isfinite(x)"), dtypes=INEXACT, out="b1", reference=np.isfinite)
 signbit = elementwise("signbit", c="ft_signbit(x)", out="b1", reference=np.signbit)
 
-not_ = elementwise("not", c={"bool": "!x", "int": "(T)~x"}, dtypes=BITS, reference=np.invert)
-and_ = elementwise("and", c="(T)(x & y)", arity=2, dtypes=BITS, reference=np.bitwise_and)
-or_ = elementwise("or", c="(T)(x | y)", arity=2, dtypes=BITS, reference=np.bitwise_or)
-xor = elementwise("xor", c="(T)(x ^ y)", arity=2, dtypes=BITS, reference=np.bitwise_xor)
+not_ = elementwise("not", c={"bool": "!x", "int": "(T)~x"}, dtypes=BITS, reference=np.invert,
+                   simplify=_undone("not"))
+and_ = elementwise("and", c="(T)(x & y)", arity=2, dtypes=BITS, reference=np.bitwise_and,
+                   simplify=_same, commutes=True)
+or_ = elementwise("or", c="(T)(x | y)", arity=2, dtypes=BITS, reference=np.bitwise_or,
+                  simplify=_same, commutes=True)
+xor = elementwise("xor", c="(T)(x ^ y)", arity=2, dtypes=BITS, reference=np.bitwise_xor,
+                  commutes=True)
 # NumPy's values for counts beyond the width: 0, and the sign for a right shift of a negative number
 shl = elementwise("shl", c="ft_shl(x, y)", arity=2, dtypes=INT, reference=np.left_shift,
                   domain=((-9, 9), (0, 5)))
 shr = elementwise("shr", c="ft_shr(x, y)", arity=2, dtypes=INT, reference=np.right_shift,
                   domain=((-9, 9), (0, 5)))
 
-select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True,
+select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True, simplify=_chosen,
                      reference=lambda c, a, b: np.where(c, a, b),
                      through=[None,
                               lambda t, c, a, b: select(c, t, 0),
                               lambda t, c, a, b: select(c, 0, t)])
-stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy, work=None)
+stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy, work=None,
+                            simplify=lambda inputs, params, program: inputs[0] if program.final else None)
 
 
 # ----- parts of complex numbers ---------------------------------------------------------------------------
@@ -395,6 +540,6 @@ convert = _Elementwise(
     jvp=_convert_jvp, batch=_elementwise_batch("convert"), lower="elementwise", domain=(-3.0, 3.0),
     transpose=lambda cts, operands, *, dtype: [convert(cts[0], dtype=operands[0].aval.dtype)],
     reference=_convert_reference,
-    simplify=lambda inputs, params: inputs[0] if inputs[0].aval.dtype == params["dtype"] else None)
+    simplify=_converted)
 
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, _Elementwise)]

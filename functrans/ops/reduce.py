@@ -66,6 +66,37 @@ def _reduce_batch(name):
     return batch
 
 
+def _reduced(kind):
+    """Over axes of one element it is a reshape; of what a broadcast repeated, one element or a product."""
+    def simplify(inputs, params, program):
+        (x,), axes = inputs, params["axes"]
+        shape = x.aval.shape
+        if not axes:
+            return x
+        if all(shape[a] == 1 for a in axes):
+            return OPS["reshape"], (x,), {"shape": _without(shape, axes)}
+        e = program.made_by(x, "broadcast_in_dim")
+        if e is None or kind == "prod" or x.aval.size == 0:
+            return None
+        (source,), dims = e.inputs, e.params["dims"]
+        same = [i for i, d in enumerate(dims) if source.aval.shape[i] == shape[d]]
+        repeated = [a for a in axes if a not in [dims[i] for i in same]]
+        if not repeated:
+            return None
+        kept = [a for a in range(len(shape)) if a not in repeated]
+        inner: tuple = (OPS["reshape"], (source,), {
+            "shape": tuple([n for n, d in zip(source.aval.shape, dims, strict=True) if d in kept])})
+        inner = (broadcast_in_dim, (inner,), {
+            "shape": _without(shape, repeated), "dims": tuple([kept.index(d) for d in dims if d in kept])})
+        if kind == "sum":
+            count = float(np.prod([shape[a] for a in repeated])) if x.aval.dtype.kind == "f" else (
+                int(np.prod([shape[a] for a in repeated])))
+            inner = (mul, (inner, Hooks.lit_like(count, x.aval.with_shape(_without(shape, repeated)))), {})
+        rest = tuple([kept.index(a) for a in axes if a not in repeated])
+        return OPS[f"reduce_{kind}"], (inner,), {"axes": rest}
+    return simplify
+
+
 _SAMPLES = [Sample("f64[3,4]", axes=(0,)), Sample("f64[3,4]", axes=(0, 1)),
             Sample("f32[2,3,4]", axes=(0, 2)), Sample("f64[3]", axes=()), Sample("i64[3,4]", axes=(1,))]
 _WITH_EMPTY = [*_SAMPLES, Sample("f64[0,2]", axes=(0,)), Sample("f64[2,0]", axes=(0,))]
@@ -79,7 +110,7 @@ def reduction(kind, numpy_name, *, dtypes, identity, jvp, transpose=None, sample
               "lower": _reduce_lower(kind), "dtypes": dtypes, "errors": _ERRORS,
               "reference": lambda x, *, axes: getattr(np, numpy_name)(x, axis=axes).astype(x.dtype),
               "samples": samples, "family": "reduction", "work": _joined,
-              "simplify": lambda inputs, params: inputs[0] if not params["axes"] else None, **rest}
+              "simplify": _reduced(kind), **rest}
     if transpose is not None:
         return linear(name, transpose=transpose, **common)
     if jvp is None:

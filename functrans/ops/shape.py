@@ -36,13 +36,21 @@ def _reshape_lower(ctx, eqn, views):
     return [moved if moved is not None else ctx.contiguous(view).reshape(shape)]
 
 
+def _reshaped(inputs, params, program):
+    (x,), shape = inputs, params["shape"]
+    if x.aval.shape == shape:
+        return x
+    e = program.made_by(x, "reshape")
+    return (reshape, e.inputs, params) if e is not None else None
+
+
 reshape = structural(
     "reshape", infer=_reshape_infer,
     transpose=lambda cts, operands, *, shape: [reshape(cts[0], shape=operands[0].aval.shape)],
     batch=lambda size, operands, dims, *, shape: (
         [reshape(move_axis(operands[0], dims[0], 0), shape=(size, *shape))], [0]),
     lower=_reshape_lower, reference=lambda x, *, shape: np.reshape(x, shape),
-    simplify=lambda inputs, params: inputs[0] if inputs[0].aval.shape == params["shape"] else None,
+    simplify=_reshaped,
     samples=[Sample("f64[3,4]", shape=(2, 6)), Sample("f64[]", shape=(1, 1)),
              Sample("f64[0,3]", shape=(3, 0)), Sample("i64[6]", shape=(3, 2))],
     errors=[ErrorSample("f64[3]", shape=(2,), match="cannot reshape")])
@@ -64,13 +72,20 @@ def _transpose_batch(size, operands, dims, *, perm):
     return [transpose(operands[0], perm=(d, *moved))], [0]
 
 
+def _transposed(inputs, params, program):
+    (x,), perm = inputs, params["perm"]
+    if perm == tuple(range(len(perm))):
+        return x
+    e = program.made_by(x, "transpose")
+    return (transpose, e.inputs, {"perm": tuple([e.params["perm"][p] for p in perm])}) if e else None
+
+
 transpose = structural(
     "transpose", infer=_transpose_infer,
     transpose=lambda cts, operands, *, perm: [transpose(cts[0], perm=_inverse(perm))],
     batch=_transpose_batch, lower=lambda ctx, eqn, views: [views[0].transpose(eqn.params["perm"])],
     reference=lambda x, *, perm: np.transpose(x, perm),
-    simplify=lambda inputs, params: (
-        inputs[0] if params["perm"] == tuple(range(len(params["perm"]))) else None),
+    simplify=_transposed,
     samples=[Sample("f64[3,4,2]", perm=(2, 0, 1)), Sample("f64[]", perm=()),
              Sample("f32[0,3]", perm=(1, 0))],
     errors=[ErrorSample("f64[3,4]", perm=(0, 0), match="does not name")])
@@ -103,11 +118,26 @@ def _broadcast_reference(x, *, shape, dims):
     return np.broadcast_to(x.reshape(full), shape)
 
 
+def _broadcast(inputs, params, program):
+    (x,), shape, dims = inputs, params["shape"], params["dims"]
+    if x.aval.shape == shape:
+        return x
+    if e := program.made_by(x, "broadcast_in_dim"):
+        first = e.params["dims"]
+        return broadcast_in_dim, e.inputs, {"shape": shape, "dims": tuple([dims[d] for d in first])}
+    if e := program.made_by(x, "reshape"):      # that only put axes of extent 1 in
+        before, after = e.inputs[0].aval.shape, x.aval.shape
+        places = [dims[i] for i, n in enumerate(after) if n != 1]
+        if 1 not in before and before == tuple([n for n in after if n != 1]):
+            return broadcast_in_dim, e.inputs, {"shape": shape, "dims": tuple(places)}
+    return None
+
+
 broadcast_in_dim = structural(
     "broadcast_in_dim", infer=_broadcast_infer, transpose=_broadcast_transpose,
     batch=_broadcast_batch, reference=_broadcast_reference,
     lower=lambda ctx, eqn, views: [views[0].broadcast(eqn.params["shape"], eqn.params["dims"])],
-    simplify=lambda inputs, params: inputs[0] if inputs[0].aval.shape == params["shape"] else None,
+    simplify=_broadcast,
     samples=[Sample("f64[]", shape=(2, 3), dims=()), Sample("f64[3]", shape=(2, 3), dims=(1,)),
              Sample("f64[2,1]", shape=(2, 3), dims=(0, 1)), Sample("f64[3]", shape=(3, 0), dims=(0,))],
     errors=[ErrorSample("f64[3]", shape=(2, 4), dims=(1,), match="cannot broadcast")])
@@ -125,6 +155,7 @@ rev = structural(
         [rev(operands[0], axes=tuple(a + (a >= dims[0]) for a in axes))], [dims[0]]),
     lower=lambda ctx, eqn, views: [views[0].reverse(eqn.params["axes"])],
     reference=lambda x, *, axes: np.flip(x, axes),
+    simplify=lambda inputs, params, program: inputs[0] if not params["axes"] else None,
     samples=[Sample("f64[3,4]", axes=(1,)), Sample("f64[3,4]", axes=(0, 1))],
     errors=[ErrorSample("f64[3]", axes=(1,), match="not all axes")])
 
@@ -164,8 +195,32 @@ def _slice_batch(size, operands, dims, *, start, limit, stride):
                   stride=_insert(stride, d, 1))], [d]
 
 
+def _sliced(inputs, params, program):
+    (x,), start, limit, stride = inputs, params["start"], params["limit"], params["stride"]
+    if tuple(limit) == x.aval.shape and not any(start) and all(s == 1 for s in stride):
+        return x
+    if e := program.made_by(x, "slice"):
+        p = e.params
+        at = tuple([a + b * s for a, b, s in zip(p["start"], start, p["stride"], strict=True)])
+        end = tuple([a + (b - c - 1) // t * t * s + 1 if b > c else a for a, b, c, t, s in zip(
+            at, limit, start, stride, p["stride"], strict=True)])
+        return slice, e.inputs, {"start": at, "limit": end, "stride": tuple(
+            [s * t for s, t in zip(p["stride"], stride, strict=True)])}
+    if e := program.made_by(x, "concatenate"):
+        axis, first = e.params["axis"], 0
+        for piece in e.inputs:                  # of one of the pieces
+            n = piece.aval.shape[axis]
+            if first <= start[axis] and limit[axis] <= first + n:
+                return slice, (piece,), {
+                    "start": tuple([a - first * (i == axis) for i, a in enumerate(start)]),
+                    "limit": tuple([a - first * (i == axis) for i, a in enumerate(limit)]),
+                    "stride": stride}
+            first += n
+    return None
+
+
 slice = structural(
-    "slice", infer=_slice_infer, transpose=_slice_transpose, batch=_slice_batch,
+    "slice", simplify=_sliced, infer=_slice_infer, transpose=_slice_transpose, batch=_slice_batch,
     lower=lambda ctx, eqn, views: [views[0].slice(**eqn.params)],
     reference=lambda x, *, start, limit, stride: x[tuple(
         np.s_[a:b:s] for a, b, s in zip(start, limit, stride, strict=True))],
@@ -306,8 +361,21 @@ def _concatenate_lower(ctx, eqn, views):
     return [out]
 
 
+def _concatenated(inputs, params, program):
+    if len(inputs) == 1:
+        return inputs[0]
+    axis = params["axis"]
+    flat_inputs: list = []
+    for x in inputs:
+        e = program.made_by(x, "concatenate")
+        if x.aval.shape[axis] == 0:
+            continue
+        flat_inputs += e.inputs if e is not None and e.params["axis"] == axis else [x]
+    return (concatenate, tuple(flat_inputs), params) if 0 < len(flat_inputs) != len(inputs) else None
+
+
 concatenate = structural(
-    "concatenate", infer=_concatenate_infer, transpose=_concatenate_transpose,
+    "concatenate", simplify=_concatenated, infer=_concatenate_infer, transpose=_concatenate_transpose,
     batch=lambda size, operands, dims, *, axis: (
         [concatenate(*[batch_first(size, x, d) for x, d in zip(operands, dims, strict=True)],
                      axis=axis + 1)], [0]),

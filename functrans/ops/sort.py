@@ -134,17 +134,23 @@ def _argsort_reference(x, *, axis, descending):
     return np.flip(n - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
 
 
+def _compared(sig):
+    """What comparing takes: the logarithm of the length, an element."""
+    (x,) = sig.in_avals
+    return x.size * max(x.shape[sig.params["axis"]] - 1, 0).bit_length(), 0
+
+
 _SAMPLES = [({"axis": 0}, "f64[5]"), ({"axis": 1}, "f32[2,5]"),
             ({"axis": 0}, "f64[4,3]"), ({"axis": 1}, "f64[2,0]")]
 _TIED = np.array([2, 0, 1, 0, 2, 1, 1])
 
 sort = Op("sort", "sort", dtypes=ORDERED, infer=_sort_infer, jvp=_sort_jvp, transpose=None,
-          batch=_moved("sort"),
+          batch=_moved("sort"), work=_compared,
           lower=_sort_lower, reference=lambda x, *, axis: np.sort(x, axis=axis, kind="stable"),
           samples=[*[Sample(o, **p) for p, o in _SAMPLES], Sample(_TIED, axis=0)],
           errors=[ErrorSample("f64[3]", axis=1, match="not an axis")])
 argsort = flat("argsort", family="sort", dtypes=ORDERED, infer=_argsort_infer, batch=_moved("argsort"),
-               lower=_argsort_lower, reference=_argsort_reference,
+               lower=_argsort_lower, work=_compared, reference=_argsort_reference,
                samples=[*[Sample(o, descending=False, **p) for p, o in _SAMPLES],
                         Sample(_TIED, axis=0, descending=False), Sample(_TIED, axis=0, descending=True),
                         Sample("f64[80]", axis=0, descending=True, diff=())],
@@ -177,6 +183,7 @@ def _top_k_lower(ctx, eqn, views):
 
 
 top_k = flat("top_k", family="sort", dtypes=ORDERED, infer=_top_k_infer, lower=_top_k_lower,
+             work=_compared,
              batch=lambda size, operands, dims, *, k, axis: (
                  [top_k(operands[0], k=k, axis=axis + (axis >= dims[0]))], [dims[0]]),
              reference=lambda x, *, k, axis: np.take(
@@ -231,6 +238,7 @@ _STEPS, _ROWS = np.full(6, 0.5), np.full((2, 3), 0.5)
 
 searchsorted = flat("searchsorted", family="sort", infer=_search_infer, batch=_search_batch,
                     lower=_search_lower, reference=_search_reference,
+                    work=lambda sig: (sig.in_avals[1].size * sig.in_avals[0].shape[-1].bit_length(), 0),
                     dtypes=("f64",),       # of the samples: their sorted arrays are f64
                     samples=[Sample(_STEPS, "f64[4]", right=False), Sample(_STEPS, "f64[2,3]", right=True),
                              Sample(_STEPS, np.array([-1.0, np.nan, 0.5, -0.0, -9.0]), right=False),

@@ -41,8 +41,6 @@ cdef size_t HUGE_PAGE = 2 << 20
 cdef size_t rounded(size_t nbytes) noexcept:
     """Up by at most an eighth, so that programs of similar needs share arenas."""
     cdef size_t unit = 4096
-    if nbytes >= HUGE_PAGE:
-        unit = HUGE_PAGE
     while unit * 16 <= nbytes:
         unit *= 2
     return (nbytes + unit - 1) // unit * unit

@@ -18,8 +18,9 @@ from ..ir.op import OPS, work_of
 from ..kernels.lib import scalar_labels
 from .control import Clock
 from .lower import lower
+from .recompute import touched
 from .run import Program, Step
-from .view import ARENA, CONSTS, FIRST_INPUT, Buffer, View
+from .view import ARENA, CONSTS, FIRST_INPUT, Buffer
 
 BODIES = {"scan": ("body",), "while": ("body", "cond")}
 KINDS = {"copy": "copy", "scalar": "scalar program", "scalar_loop": "scalar loop"}
@@ -136,7 +137,7 @@ class PlanStep:
         for e in counted:
             f, t = work_of(e.sig)
             flops, transcendentals = flops + f, transcendentals + t
-        moved = [_touched(v) for v in step.views]
+        moved = [touched(v) for v in step.views]
         if step.partly >= 0:
             moved[step.partly] = min(moved[step.partly], moved[1 - step.partly])
         return Cost(flops, transcendentals, sum(moved))
@@ -262,15 +263,6 @@ def _counted(steps: list[Step]) -> dict[int, int]:
                 for e in _equations(s.origin):
                     found[id(e)] = number
     return found
-
-
-def _touched(view: View) -> int:
-    """Bytes of the different elements that a view names."""
-    n = view.dtype.itemsize
-    for d, s in zip(view.shape, view.strides, strict=True):
-        if s or not d:
-            n *= d
-    return min(n, view.buffer.nbytes)
 
 
 class _Names:

@@ -17,11 +17,13 @@ from ..errors import NotSupportedError, format_location
 from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var, lit, var
 from ..ir.core import eqn as make_eqn
 from ..ir.op import CODE
+from ..kernels.lib import load_lapack
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
 from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM, fuse
+from .recompute import recompute, traffic
 from .run import Program, Step, kernel_cost
 from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
 
@@ -29,6 +31,8 @@ PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep
 UNKNOWN_NS = 1e9          # a loop of unknown length
 STEP_NS = 3.0             # dispatch of a step
 _MOVED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "c128"}      # dtype of a plain copy, by item size
+
+WORTH = 0.99              # of the traffic: what must be left where values are computed again
 
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
@@ -46,7 +50,25 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
     (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
     ``watch`` is told of this program and of all inside (see ``describe.Watch``).
     """
-    ctx = Context(FUSE if fused is None else fused)
+    fused = FUSE if fused is None else fused
+    ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
+    if fused and (other := recompute(jaxpr)) is not jaxpr:
+        again = _emitted(other, fused, watch)
+        if traffic(again[0].steps) < WORTH * traffic(ctx.steps):
+            jaxpr, (ctx, inputs, outputs) = other, again
+    arena, shared = place(ctx.steps, FIRST_INPUT + len(inputs), [(inputs[i], outputs[o]) for i, o in carries])
+    program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
+                      jaxpr.out_avals, bytes(ctx.blob), arena,
+                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
+                      tuple(ctx.references))
+    if watch is not None:
+        watch.made(program, jaxpr, ctx.steps, outputs)
+    return program
+
+
+def _emitted(jaxpr: Jaxpr, fused: bool, watch: Any) -> tuple[Context, list[Buffer], list[Buffer]]:
+    """The steps of a program, in a context, and the buffers of its inputs and outputs."""
+    ctx = Context(fused)
     ctx.watch = watch
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
@@ -64,14 +86,7 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
         outputs.append(buffer)
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
-    arena, shared = place(ctx.steps, first_output, [(inputs[i], outputs[o]) for i, o in carries])
-    program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
-                      jaxpr.out_avals, bytes(ctx.blob), arena,
-                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
-                      tuple(ctx.references))
-    if watch is not None:
-        watch.made(program, jaxpr, ctx.steps, outputs)
-    return program
+    return ctx, inputs, outputs
 
 
 def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
@@ -132,6 +147,10 @@ class Context:
             self._literals[x] = view
         return view
 
+    def load_lapack(self) -> None:
+        """For steps whose kernels call LAPACK: finds it."""
+        load_lapack()
+
     def contiguous(self, view: View) -> View:
         if view.contiguous:
             return view
@@ -143,7 +162,7 @@ class Context:
 
     def step(self, kernel: str, operands: Sequence[View], shape: Shape,
              strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
-             *, fusable: tuple | None = None, partly: int = -1) -> None:
+             *, fusable: tuple | None = None, partly: int = -1, nouts: int = 1) -> None:
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted.
 
         Of operand ``partly`` it touches no more than of the other of the first two.
@@ -157,7 +176,7 @@ class Context:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
                         tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, None, False,
-                        fusable), operands, partly)
+                        fusable, nouts), operands, partly)
 
     def _emit(self, step: Step, views: Sequence[View], partly: int = -1) -> None:
         step.views, step.origin, step.partly = views, self._eqn, partly

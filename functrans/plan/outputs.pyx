@@ -69,6 +69,7 @@ cdef struct block:
 cdef enum:
     BLOCKS = 64
     HUGE = 2 << 20
+    UNIT = 64 << 10
     HEAD = 64
     STAGGER = 256
     PLACES = 12
@@ -109,7 +110,7 @@ cdef void *pool_malloc(void *ctx, size_t size) noexcept nogil:
     cdef int i
     if need < size:
         return NULL
-    need = (need + HUGE - 1) & ~<size_t>(HUGE - 1)
+    need = (need + UNIT - 1) & ~<size_t>(UNIT - 1)      # not to whole huge pages: of a few MiB that is much
     found.memory = NULL
     found.nbytes = need
     pthread_mutex_lock(&ft_outputs_lock)

@@ -10,22 +10,34 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ir.core import Eqn, Jaxpr, Lit, Var, eqn, signature
+from .outside import outside
 
-Clean = Callable[[Jaxpr], Jaxpr]
+Clean = Callable[..., Jaxpr]
 
 
-def tidy(e: Eqn, inputs: tuple, clean: Clean) -> tuple[Eqn, dict[Var, Var]]:
-    """The equation with clean programs inside, and which of its results are others of them."""
-    name, p = e.op.name, e.params
+def tidy(e: Eqn, inputs: tuple, clean: Clean, final: bool) -> tuple[list, Eqn, list, dict[Var, Var]]:
+    """The equation with clean programs inside: equations before it, itself, equations after it, and
+    which of its results are others of them."""
+    name = e.op.name
+
+    def inside(jaxpr):
+        return clean(jaxpr, final)
+
     if name == "scan":
-        return _scan(e, inputs, clean)
+        e, merged = _scan(e, inputs, inside)
+        return (*(outside(e, inside) if final else ([], e, [])), merged)
+    return [], _holding(e, inputs, inside), [], {}
+
+
+def _holding(e: Eqn, inputs: tuple, clean: Callable[[Jaxpr], Jaxpr]) -> Eqn:
+    name, p = e.op.name, e.params
     if name == "while":
         params = {**p, "cond": clean(p["cond"]), "body": clean(p["body"])}
     elif name == "cond":
         params = {**p, "branches": tuple([clean(b) for b in p["branches"]])}
     else:
         params = {**p, "jaxpr": clean(p["jaxpr"])}
-    return _remade(e, inputs, params, e.outs), {}
+    return _remade(e, inputs, params, e.outs)
 
 
 NAMES = frozenset(["scan", "while", "cond", "call", "remat"])

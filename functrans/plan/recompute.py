@@ -1,0 +1,184 @@
+"""Values that are cheaper to compute again than to keep: a pass before lowering.
+
+What a later block group needs of an earlier one, behind a product or another step that no group
+takes in, goes through memory. Gradients are full of such values: ``1 - h * h`` beside ``h``, the factors
+of a polynomial beside its argument. Where what such a value is made of is in memory anyway, the
+group that needs it computes it again, in registers: the same operations, so no bit changes. ``lower``
+takes the program so changed where its steps move less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..ir.core import Eqn, Jaxpr, Var, eqn, var
+from ..ir.op import CODE
+from .run import Step, kernel_cost
+from .view import View
+
+CHEAP_NS = 0.5            # an element of one operation
+LONG_ROW = 64
+LARGE = 128 * 1024        # bytes: less stays in the cache
+MOST_OPS = 12             # of one value
+MOST_CHOICES = 300        # values among which sets are tried; beyond, only what costs nothing is taken
+
+
+def recompute(jaxpr: Jaxpr) -> Jaxpr:
+    """An equivalent program that computes some values more than once. Linear in its length."""
+    if not any([e.outs and e.outs[0].aval.nbytes >= LARGE for e in jaxpr.eqns]):
+        return jaxpr
+    found = _Search(jaxpr).choose()
+    return _rewritten(jaxpr, found) if found.again else jaxpr
+
+
+def traffic(steps: Iterable[Step]) -> int:
+    """Bytes of the operands of all steps."""
+    return sum([touched(v) for s in steps for v in s.views])
+
+
+def touched(view: View) -> int:
+    """Bytes of the different elements that a view names."""
+    n = view.dtype.itemsize
+    for d, s in zip(view.shape, view.strides, strict=True):
+        if s or not d:
+            n *= d
+    return min(n, view.buffer.nbytes)
+
+
+def _fuses(e: Eqn) -> bool:
+    """Whether groups take the equation in."""
+    return e.sig.op.lower == "elementwise" or e.sig.op.family in ("reduction", "structural")
+
+
+class _Search:
+    def __init__(self, jaxpr: Jaxpr):
+        self.made: dict[Var, Eqn] = {}
+        self.level: dict[Var, int] = {}         # how many steps that do not fuse lie before
+        self.last: dict[Var, int] = {}          # the equation that reads it last
+        self.again: set[Var] = set()            # what is computed again
+        kept = {x for x in jaxpr.outs if type(x) is Var}
+        far: dict[Var, None] = {}               # read at a later level
+        for at, e in enumerate(jaxpr.eqns):
+            level = max([self.level.get(x, 0) for x in e.inputs if type(x) is Var], default=0)
+            whole = not _fuses(e) or (e.sig.op.family == "structural" and e.sig.op.name != "broadcast_in_dim")
+            for x in e.inputs:
+                if type(x) is Var:
+                    self.last[x] = at
+                    if whole:
+                        kept.add(x)
+                    elif x in self.made and self.level[x] < level:
+                        far[x] = None
+            level += not _fuses(e)
+            for v in e.outs:
+                self.made[v], self.level[v] = e, level
+        self.candidates = [v for v in far if v not in kept and v.aval.nbytes >= LARGE and self._cheap(v)]
+        open_ = set(self.candidates)
+        self.stored = kept | {v for v in far if v not in open_}
+        self.leaves = {v: found for v in self.candidates if (found := self._leaves(v)) is not None}
+
+    def _cheap(self, v: Var) -> bool:
+        e = self.made[v]
+        sig = e.sig
+        if sig.op.name == "broadcast_in_dim":          # of short rows it costs more than reading
+            return sig.out.shape[-1] >= LONG_ROW or not sig.in_avals[0].ndim
+        if sig.op.lower != "elementwise":
+            return False
+        code = CODE[sig.in_avals[1 if sig.op.name == "select" else 0].dtype]
+        if sig.op.name == "convert":
+            code += ":" + CODE[sig.out.dtype]
+        return 0 <= kernel_cost(f"ew:{sig.op.name}:{code}") <= CHEAP_NS
+
+    def _leaves(self, v: Var) -> set[Var] | None:
+        """What v is computed from, through cheap operations; None where these are many."""
+        leaves: set[Var] = set()
+        todo, seen = [v], {v}
+        while todo:
+            for x in self.made[todo.pop()].inputs:
+                if type(x) is not Var or x in seen:
+                    continue
+                if x not in self.made or x in self.stored or x.aval.nbytes < LARGE or not self._cheap(x):
+                    leaves.add(x)
+                    continue
+                seen.add(x)
+                todo.append(x)
+                if len(seen) > MOST_OPS:
+                    return None
+        return leaves
+
+    def _missing(self, v: Var) -> frozenset[Var]:
+        """Leaves that would have to be kept for it, or kept longer."""
+        return frozenset([x for x in self.leaves[v] if x in self.made and x.aval.nbytes >= LARGE and (
+            x not in self.stored or self.last[x] < self.last[v])])
+
+    def choose(self) -> _Search:
+        rest = [v for v in self.candidates if v in self.leaves]
+        while rest:
+            missing = {v: self._missing(v) for v in rest}
+            free = [v for v in rest if not missing[v]]
+            if not free and len(rest) <= MOST_CHOICES:
+                free = self._bought(missing)
+            if not free:
+                break
+            self.again.update(free)
+            rest = [v for v in rest if v not in self.again]
+        return self
+
+    def _bought(self, missing: dict[Var, frozenset[Var]]) -> list[Var]:
+        """Values that together are larger than what is kept for all of them, or as large as what is kept
+        longer."""
+        served: dict[frozenset[Var], list[Var]] = {}
+        for v, need in missing.items():
+            served.setdefault(need, []).append(v)
+        best: list[Var] = []
+        most = 0
+        for need in served:
+            group = [v for other, values in served.items() if other <= need for v in values]
+            gain = _nbytes(group) - _nbytes(need) + need.issubset(self.stored)
+            if gain > most:
+                most, best, chosen = gain, group, need
+        for x in chosen if best else ():
+            self.stored.add(x)
+            self.last[x] = max([self.last[x], *[self.last[v] for v in best]])
+        return best
+
+
+def _nbytes(values: Iterable[Var]) -> int:
+    return sum([v.aval.nbytes for v in values])
+
+
+def _rewritten(jaxpr: Jaxpr, found: _Search) -> Jaxpr:
+    made, level, again, stored = found.made, found.level, found.again, found.stored
+    copies: dict[tuple[Var, int], Var] = {}
+    eqns: list[Eqn] = []
+    count = max([v.index for v in (*jaxpr.invars, *made)], default=0) + 1
+
+    def copy(v: Var, at: int) -> Var:
+        nonlocal count
+        new = copies.get((v, at))
+        if new is None:
+            e = made[v]
+            inputs = tuple([copy(x, at) if type(x) is Var and inner(x, at) else x for x in e.inputs])
+            new = copies[v, at] = var(v.aval, count)
+            count += 1
+            eqns.append(eqn(e.sig, inputs, (new,), e))
+        return new
+
+    def inner(x: Var, at: int) -> bool:
+        """Whether a copy at this level reads a copy of x."""
+        return (x in made and level[x] < at and x.aval.nbytes >= LARGE
+                and (x in again or (x not in stored and found._cheap(x))))
+
+    for e in jaxpr.eqns:
+        at = level[e.outs[0]] - (not _fuses(e)) if e.outs else 0
+        if _fuses(e) and any([type(x) is Var and x in again and level[x] < at for x in e.inputs]):
+            inputs = tuple([copy(x, at) if type(x) is Var and x in again and level[x] < at else x
+                            for x in e.inputs])
+            e = eqn(e.sig, inputs, e.outs, e)
+        eqns.append(e)
+    live = {x for x in jaxpr.outs if type(x) is Var}
+    kept = []
+    for e in reversed(eqns):
+        if not live.isdisjoint(e.outs):
+            kept.append(e)
+            live.update([x for x in e.inputs if type(x) is Var])
+    return Jaxpr(jaxpr.invars, kept[::-1], jaxpr.outs, jaxpr.retraced, jaxpr.names)

@@ -1,0 +1,204 @@
+"""Cleanup before a plan is made: dead code, common subexpressions, folding and algebra.
+
+What an equation equals belongs to the op records (``simplify``); this pass applies it.
+"""
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
+from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, lit, signature
+
+import numpy as np
+
+from ..ir.core import aval, eqn, var
+from ..ir.op import OPS
+from . import loops
+
+
+def cleanup(Jaxpr jaxpr, bint final=False):
+    """An equivalent program without equations that need not run. Linear in its length.
+
+    ``final`` says that it will only run: then rewrites are made too that another transform should not
+    see, as they change where its derivatives have strong zeros, or are hard to batch.
+    """
+    cdef Cleaner c = Cleaner.__new__(Cleaner)
+    cdef Eqn e
+    cdef dict new = {}
+    c.seen, c.made, c.kept, c.final = {}, {}, [], final
+    for e in live(list(jaxpr.eqns), jaxpr.outs):
+        inputs = replaced(e.inputs, new)
+        if e.sig.multiple:
+            c.several(e, inputs, new)
+        else:
+            new[e.outs[0]] = c.single(e.sig, inputs, e)
+    outs = replaced(jaxpr.outs, new)
+    return Jaxpr(jaxpr.invars, live(c.kept, outs, c.loops), outs, jaxpr.retraced, jaxpr.names)
+
+
+cdef tuple replaced(tuple atoms, dict new):
+    """The atoms as they are now; the same tuple where nothing changed."""
+    cdef Py_ssize_t i, n = PyTuple_GET_SIZE(atoms)
+    cdef tuple out
+    for i in range(n):
+        x = atoms[i]
+        if type(x) is Var and new.get(x, x) is not x:
+            break
+    else:
+        return atoms
+    out = PyTuple_New(n)
+    for i in range(n):
+        x = atoms[i]
+        if type(x) is Var:
+            x = new.get(x, x)
+        Py_INCREF(x)
+        PyTuple_SET_ITEM(out, i, x)
+    return out
+
+
+cdef list live(list eqns, outs, bint narrow=False):
+    """The equations that outs depend on; with ``narrow``, scans lose what nobody reads of them."""
+    cdef set needed = {x for x in outs if type(x) is Var}
+    cdef list kept = []
+    cdef Py_ssize_t i
+    cdef Eqn e
+    for i in range(len(eqns) - 1, -1, -1):
+        e = <Eqn>eqns[i]
+        for v in e.outs:
+            if v in needed:
+                if narrow and e.sig.op.name == "scan":
+                    e = loops.narrow(e, needed, cleanup)
+                kept.append(e)
+                for x in e.inputs:
+                    if type(x) is Var:
+                        needed.add(x)
+                break
+    kept.reverse()
+    return kept
+
+
+cdef class Cleaner:
+    """The program so far. ``simplify`` rules get it, to look at how their operands are made.
+
+    Attributes:
+      final: whether the program will only run.
+    """
+    cdef dict seen                  # (signature, inputs) -> results
+    cdef dict made                  # Var -> its equation
+    cdef list kept
+    cdef readonly bint final
+    cdef bint loops
+
+    def made_by(self, x, str name):
+        """The equation that makes x, if it is of the op ``name``; or None."""
+        cdef Eqn e
+        found = self.made.get(x) if type(x) is Var else None
+        if found is None:
+            return None
+        e = <Eqn>found
+        return e if e.sig.op.name == name else None
+
+    cdef object single(self, Sig sig, tuple inputs, Eqn like):
+        """The atom that an op's only result equals, after appending what it needs."""
+        cdef Eqn e
+        cdef bint literal = sig.folds
+        rule = sig.simplify
+        if rule is not None:
+            found = rule(inputs, sig.params, self)
+            if found is not None:
+                return self.built(found, sig.out.weak, like)
+        for x in inputs:
+            if type(x) is not Lit:
+                literal = False
+                break
+        if literal:
+            return fold(sig, inputs)
+        if sig.folds:
+            found = self.narrower(sig, inputs, like)
+            if found is not None:
+                return found
+        key = (sig, (inputs[1], inputs[0]) if sig.commutes and <size_t><void *>inputs[0]
+               > <size_t><void *>inputs[1] else inputs)
+        before = self.seen.get(key)
+        if before is not None:
+            return before
+        if sig is like.sig and inputs is like.inputs:
+            e = like
+        else:
+            e = eqn(sig, inputs, like.outs if sig is like.sig else (var(sig.out, 0),), like)
+        v = e.outs[0]
+        if v in self.made:          # a part of what its equation became: the name is taken
+            e = eqn(sig, inputs, (var(sig.out, 0),), like)
+            v = e.outs[0]
+        self.seen[key] = v
+        self.made[v] = e
+        self.kept.append(e)
+        return v
+
+    cdef object built(self, object x, bint weak, Eqn like):
+        """What a rule returned, an atom or ``(op, operands, params)``, as an atom."""
+        cdef tuple inputs
+        if type(x) is not tuple:
+            return x
+        op, operands, params = x
+        inputs = tuple([self.built(y, False, like) for y in operands])
+        return self.single(signature(op, tuple([
+            (<Var>y).aval if type(y) is Var else (<Lit>y).aval for y in inputs]), params, weak), inputs, like)
+
+    cdef object narrower(self, Sig sig, tuple inputs, Eqn like):
+        """Elementwise on operands that are all repeated alike: computed once, then repeated."""
+        cdef Eqn e, first = None
+        cdef Aval a
+        for x in inputs:
+            if type(x) is Lit:
+                continue
+            found = self.made.get(x)
+            if found is None:
+                return None
+            e = <Eqn>found
+            if e.sig.op is not _broadcast:
+                return None
+            if first is None:
+                first = e
+            elif e.sig.params["dims"] != first.sig.params["dims"] or (
+                    (<Aval>e.sig.in_avals[0]).shape != (<Aval>first.sig.in_avals[0]).shape):
+                return None
+        a = <Aval>first.sig.in_avals[0]
+        if a.size >= sig.out.size:
+            return None
+        small = tuple([lit((<Lit>x).value, aval(a.shape, (<Lit>x).aval.dtype)) if type(x) is Lit
+                       else (<Eqn>self.made[x]).inputs[0] for x in inputs])
+        return self.built((_broadcast, [(sig.op, small, sig.params)], first.sig.params), sig.out.weak, like)
+
+    cdef object several(self, Eqn e, tuple inputs, dict new):
+        """An equation with several results."""
+        cdef Eqn inner
+        if e.sig.op.name in loops.NAMES:
+            before, inner, after, merged = loops.tidy(e, inputs, cleanup, self.final)
+            for x in before:
+                self.keep(x)
+            new.update(merged)
+            self.loops = True
+        else:
+            inner, after = e if inputs is e.inputs else eqn(e.sig, inputs, e.outs, e), ()
+        key = (inner.sig, inner.inputs)
+        same = self.seen.get(key)
+        if same is not None and not after:
+            new.update(zip(inner.outs, same))
+            return
+        self.seen[key] = inner.outs
+        self.keep(inner)
+        for x in after:
+            self.keep(x)
+
+    cdef object keep(self, Eqn e):
+        for v in e.outs:
+            self.made[v] = e
+        self.kept.append(e)
+
+
+cdef Lit fold(Sig sig, tuple inputs):
+    """An elementwise equation on literals only, by the op's NumPy reference."""
+    with np.errstate(all="ignore"):
+        value = sig.op.reference(*[np.asarray((<Lit>x).value) for x in inputs], **sig.params)
+    return lit(sig.out.dtype.type(value), sig.out)
+
+
+cdef object _broadcast = OPS["broadcast_in_dim"]
