@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from .. import errors
-from ..ir.op import OPS
+from ..ir.op import CODE, OPS, PART
 from . import core
 from .core import METHODS, asvalue, aval_of, implements, is_number
 from .shape import PROPERTIES, as_array, dtype_of, fill, shape_of, splat
@@ -28,6 +28,30 @@ def squared(x):
     if not is_complex(x):
         return OPS["integer_pow"](x, y=2)
     return OPS["add"](OPS["integer_pow"](OPS["real"](x), y=2), OPS["integer_pow"](OPS["imag"](x), y=2))
+
+
+def viewed(x, dtype):
+    """The bytes of x as another dtype; its last axis is cut or joined as in NumPy's ``view``.
+
+    Only between complex numbers and their parts has it a derivative.
+    """
+    old, new = dtype_of(x), np.dtype(dtype)
+    shape = shape_of(x)
+    if old.itemsize != new.itemsize and not shape:
+        raise errors.ShapeError(f"view of the scalar {aval_of(x)} as {new}, which has another size.",
+                                "Add an axis with x[None].")
+    if PART.get(CODE[old]) == CODE[new]:
+        return np.reshape(np.stack([OPS["real"](x), OPS["imag"](x)], -1), (*shape[:-1], 2 * shape[-1]))
+    if old.itemsize < new.itemsize:
+        each = new.itemsize // old.itemsize
+        if shape[-1] % each:
+            raise errors.ShapeError(f"view of {aval_of(x)} as {new}: the last axis is no multiple of {each}.")
+        x = np.reshape(x, (*shape[:-1], shape[-1] // each, each))
+        if PART.get(CODE[new]) == CODE[old]:
+            return OPS["complex"](x[..., 0], x[..., 1])
+        return OPS["bitcast"](x, dtype=new)
+    found = OPS["bitcast"](x, dtype=new)
+    return found if old.itemsize == new.itemsize else np.reshape(found, (*shape[:-1], -1))
 
 
 # ----- parts --------------------------------------------------------------------------------------

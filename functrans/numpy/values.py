@@ -12,7 +12,7 @@ from ..ir.op import OPS
 from ..trace.core import aval_of, is_known
 from ..trace.tracer import Tracer
 from . import core
-from .complexes import on_parts
+from .complexes import on_parts, viewed
 from .core import FUNCTIONS, METHODS, asvalue, convert, implements, is_number, refuse_out
 from .reductions import truth
 from .shape import (
@@ -301,10 +301,11 @@ def _raises(error, got, instead):
 
 
 def _view(x, dtype=None, type=None):
-    if type is None and (dtype is None or np.dtype(dtype) == dtype_of(x)):
+    if type is not None:
+        raise errors.NotSupportedError(f"view of a traced {x.aval} as {type}.", "Give dtype=.")
+    if dtype is None or np.dtype(dtype) == dtype_of(x):
         return x
-    raise errors.NotSupportedError(f"view of a traced {x.aval} as {dtype or type}.",
-                                   "Use x.astype(dtype) to convert values.")
+    return viewed(x, supported(dtype))
 
 
 def _flat(x):

@@ -174,7 +174,7 @@ def _absolute(inputs, params, program):
 
 def _holds(wide, narrow):
     """Whether every value of dtype ``narrow`` has its own in ``wide``."""
-    if wide.kind == "f" and narrow.kind in "iu":
+    if wide.kind in "fc" and narrow.kind in "iu":
         return np.finfo(wide).nmant >= 8 * narrow.itemsize
     return wide == narrow or (wide.kind != "b" and np.can_cast(narrow, wide, "safe"))
 
@@ -470,6 +470,19 @@ shl = elementwise("shl", c="ft_shl(x, y)", arity=2, dtypes=INT, reference=np.lef
                   domain=((-9, 9), (0, 5)))
 shr = elementwise("shr", c="ft_shr(x, y)", arity=2, dtypes=INT, reference=np.right_shift,
                   domain=((-9, 9), (0, 5)))
+
+gcd = elementwise("gcd", c="ft_igcd(x, y)", arity=2, dtypes=INT, ns=20.0, reference=np.gcd)
+lcm = elementwise("lcm", c="ft_ilcm(x, y)", arity=2, dtypes=INT, ns=20.0, reference=np.lcm)
+population_count = elementwise("population_count", c="ft_ones(x)", dtypes=INT,
+                               reference=lambda x: np.bitwise_count(_raw(x)).astype(x.dtype))
+clz = elementwise("clz", c="ft_leading(x)", dtypes=INT, reference=lambda x: np.array(
+    [8 * x.dtype.itemsize - int(v).bit_length() for v in _raw(x).ravel()], x.dtype).reshape(x.shape))
+
+
+def _raw(x):
+    """The bits of signed integers as unsigned ones."""
+    return np.asarray(x).view(f"u{x.dtype.itemsize}")
+
 
 select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True, simplify=_chosen,
                      reference=lambda c, a, b: np.where(c, a, b),

@@ -110,6 +110,12 @@ class View:
         strides = _split(*_merge(self.shape, (self.strides,), axes), shape)
         return None if strides is None else self._with(self.offset, shape, strides)
 
+    def reinterpreted(self, dtype: np.dtype, shape: Shape) -> View:
+        """The same bytes as ``dtype``: of its size, or of another size if the view is contiguous."""
+        if dtype.itemsize == self.dtype.itemsize:
+            return View(self.buffer, self.offset, shape, self.strides, dtype, self.contiguous)
+        return View(self.buffer, self.offset, shape, dense(shape, dtype.itemsize), dtype, True)
+
     def parts(self) -> View:
         """Complex numbers as real ones, with one more axis: real and imaginary part."""
         part = DTYPE[PART[CODE[self.dtype]]]
