@@ -207,6 +207,7 @@ def _in_loop(ufunc, *xs):
 def _comparison(ufunc):
     """With a Python integer, which may lie outside of the other operand's dtype: it is compared as it is."""
     def compare(*operands):
+        from .shape import fill
         i = 0 if type(operands[0]) is int else 1
         x, n = asvalue(operands[1 - i]), operands[i]
         a = aval_of(x)
