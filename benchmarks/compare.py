@@ -172,8 +172,11 @@ def plot(results: dict, names: list[str], path: Path, title: str) -> None:
     for k, name in enumerate(peers):
         at = [(i + (k - (len(peers) - 1) / 2) * height, medians[w][name] / medians[w]["functrans"])
               for i, w in enumerate(rows) if name in medians[w]]
-        bars = axes.barh([a for a, _ in at], [v for _, v in at], height * 0.9, label=name.replace("_", "."))
-        axes.bar_label(bars, [f"{v:.2g}" for _, v in at], padding=2, fontsize=7)
+        axes.barh([a for a, _ in at], [v - 1 for _, v in at], height * 0.9, left=1,
+                  label=name.replace("_", "."))
+        for a, v in at:
+            axes.annotate(f"{float(f'{v:.2g}'):g}", (v, a), (3 if v >= 1 else -3, 0), fontsize=7,
+                          textcoords="offset points", va="center", ha="left" if v >= 1 else "right")
     axes.axvline(1.0, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v:g}"))

@@ -490,8 +490,8 @@ for _name in _CUMULATIVE:
 __all__ = [
     *_UNARY, *_BINARY, "bitcast_convert_type", "div", "pow", "integer_pow", "square", "reciprocal", "rsqrt",
     "RoundingMethod", "round", "select", "select_n", "clamp", "convert_element_type", "stop_gradient",
-    "reshape", "broadcast", "broadcast_in_dim", "transpose", "rev", "squeeze", "expand_dims", "concatenate", "pad",
-    "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim",
+    "reshape", "broadcast", "broadcast_in_dim", "transpose", "rev", "squeeze", "expand_dims", "concatenate",
+    "pad", "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim",
     "dynamic_slice", "dynamic_slice_in_dim", "dynamic_index_in_dim", "dynamic_update_slice",
     "dynamic_update_slice_in_dim", "dynamic_update_index_in_dim", "dot", "dot_general", *_REDUCTIONS,
     *_POSITIONS, *_CUMULATIVE]
