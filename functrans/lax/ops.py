@@ -51,7 +51,7 @@ def _together(name, xs):
                                 "lax does not promote; use functrans.numpy, or convert one.")
     dtype = strong[0] if strong else np.result_type(*[aval_of(x).dtype for x in xs])
     for x in xs:
-        if _is_weak(x) and "biuf".index(aval_of(x).dtype.kind) > "biuf".index(dtype.kind):
+        if _is_weak(x) and "biufc".index(aval_of(x).dtype.kind) > "biufc".index(dtype.kind):
             raise errors.DtypeError(f"lax.{name}: the number {x} does not fit the dtype {dtype} of the "
                                     "other operands.", "Convert the array, or use functrans.numpy.")
     return _one_shape(name, [convert(x, dtype) if _is_weak(x) else x for x in xs])

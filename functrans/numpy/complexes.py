@@ -9,9 +9,9 @@ import numpy as np
 from .. import errors
 from ..ir.op import CODE, OPS, PART
 from . import core
-from .core import METHODS, asvalue, aval_of, implements, is_number
+from .core import METHODS, aval_of, implements, is_number
 from .shape import PROPERTIES, as_array, dtype_of, fill, shape_of, splat
-from .ufuncs import composite
+from .ufuncs import composite, in_loop
 
 
 def is_complex(x) -> bool:
@@ -73,10 +73,7 @@ def imag(val):
 
 @composite(np.conjugate)
 def _conjugate(x):
-    x = asvalue(x)
-    if dtype_of(x).kind == "b":
-        raise errors.DtypeError(f"numpy.conjugate is not defined for {aval_of(x)}.",
-                                "Convert it with astype.")
+    (x,) = in_loop(np.conjugate, x)
     return OPS["conj"](x) if is_complex(x) else x
 
 

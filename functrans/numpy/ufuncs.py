@@ -73,7 +73,7 @@ def make_recipe(ufunc, operands, operator, key) -> Recipe:
     loop = _loop(ufunc, types, operands)
     name = DIRECT[ufunc]
     kind = loop[0].kind
-    if kind in "iu" and ufunc in _IDENTITY_ON_INTEGERS:
+    if kind in "iub" and ufunc in _IDENTITY_ON_INTEGERS:
         return Recipe(composite=lambda x: x)
     if kind in "iub" and ufunc in _FALSE_ON_INTEGERS and not (ufunc is np.signbit and kind == "i"):
         value = _FALSE_ON_INTEGERS[ufunc]
@@ -167,29 +167,42 @@ def _truth(x):
     return x if aval_of(x).dtype == np.bool_ else np.not_equal(x, 0)
 
 
-composite(np.square)(lambda x: x * x)
-composite(np.positive)(lambda x: x)
+@composite(np.square)
+def _square(x):
+    (x,) = in_loop(np.square, x)
+    return x * x
+
+
+composite(np.positive)(lambda x: in_loop(np.positive, x)[0])
 composite(np.logical_and)(lambda x, y: np.bitwise_and(_truth(x), _truth(y)))
 composite(np.logical_or)(lambda x, y: np.bitwise_or(_truth(x), _truth(y)))
 composite(np.logical_xor)(lambda x, y: np.bitwise_xor(_truth(x), _truth(y)))
 composite(np.logical_not)(lambda x: np.invert(_truth(x)))
-composite(np.deg2rad, np.radians)(lambda x: _float(x) * (np.pi / 180))
-composite(np.rad2deg, np.degrees)(lambda x: _float(x) * (180 / np.pi))
+composite(np.deg2rad, np.radians)(lambda x: in_loop(np.deg2rad, x)[0] * (np.pi / 180))
+composite(np.rad2deg, np.degrees)(lambda x: in_loop(np.rad2deg, x)[0] * (180 / np.pi))
 composite(np.divmod)(lambda x, y: (np.floor_divide(x, y), np.remainder(x, y)))
 composite(np.modf)(lambda x: (np.fmod(_float(x), 1.0), np.trunc(_float(x))))
-composite(np.float_power)(lambda x, y: np.power(*_in_loop(np.float_power, x, y)))
+composite(np.float_power)(lambda x, y: np.power(*in_loop(np.float_power, x, y)))
 
 
 @composite(np.logaddexp2)
 def _logaddexp2(x, y):
-    x, y = _in_loop(np.logaddexp2, x, y)
+    x, y = in_loop(np.logaddexp2, x, y)
     return np.logaddexp(x * math.log(2.0), y * math.log(2.0)) / math.log(2.0)
+
+
+@composite(np.bitwise_count)
+def _bitwise_count(x):
+    (x,) = in_loop(np.bitwise_count, x)
+    if aval_of(x).dtype.kind == "b":
+        return convert(x, np.uint8)
+    return convert(OPS["population_count"](OPS["abs"](x)), np.uint8)
 
 
 @composite(np.ldexp)
 def _ldexp(x, n):
     """x 2**n, the power in three factors that are all finite."""
-    x, n = _in_loop(np.ldexp, x, n)
+    x, n = in_loop(np.ldexp, x, n)
     dtype = aval_of(x).dtype
     x, n = convert(x, np.float64), np.clip(convert(n, np.float64), -2200.0, 2200.0)
     first = np.rint(n / 3.0)
@@ -197,7 +210,7 @@ def _ldexp(x, n):
     return convert(x * np.exp2(first) * np.exp2(second) * np.exp2(n - first - second), dtype)
 
 
-def _in_loop(ufunc, *xs):
+def in_loop(ufunc, *xs):
     """The operands in the dtypes of NumPy's loop for them."""
     xs = [asvalue(x) for x in xs]
     types = [_resolvable(type(x) if type(x) in (bool, int, float, complex) else aval_of(x)) for x in xs]
@@ -215,6 +228,8 @@ def _comparison(ufunc):
         if dtype.kind == "b" or a.weak:
             dtype = np.dtype(np.int64)
         info = np.iinfo(dtype) if dtype.kind in "iu" else None
+        if a.dtype.kind == "b":
+            np.int64(n)                     # NumPy's error
         if info is not None and not info.min <= n <= info.max:
             zero = np.int8(0)               # on the same side of n as any number of the dtype
             return np.full(a.shape, ufunc(n, zero) if i == 0 else ufunc(zero, n))[()]
@@ -227,6 +242,7 @@ def _comparison(ufunc):
 
 @composite(np.reciprocal)
 def _reciprocal(x):
+    (x,) = in_loop(np.reciprocal, x)
     return np.floor_divide(1, x) if aval_of(x).dtype.kind in "iu" else 1 / x
 
 
