@@ -28,7 +28,8 @@ INTS = tuple(c for c in CODES if c[0] in "iu")
 OPERANDS = "xyz"
 HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
            "move.h", "index.h", "matmul.h", "conv.h", "window.h", "space.h", "lapack.h",
-           "complexmath.h", "half.h", "lapack_body.h", "reduce_body.h", "arg_body.h", "cumulative_body.h", "logsumexp_body.h",
+           "complexmath.h", "half.h", "lapack_body.h", "reduce_body.h", "arg_body.h",
+           "cumulative_body.h", "logsumexp_body.h",
            "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "sort.h", "sort_body.h", "radix_body.h")
