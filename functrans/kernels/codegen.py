@@ -367,7 +367,8 @@ def other_part() -> Part:
                    2 * NS_FUNCTION)
 
     for size, t in BITS_TYPE.items():
-        part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part"))
+        more = {"FT_PAIRS": ""} if size == 16 else {}
+        part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part", **more))
         part.entry(f"copy:{size}", "ft_run_copy", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynupdate:{size}", "ft_run_dynupdate", f"copy{size}_plane", 2 * NS_PLAIN)
@@ -386,7 +387,7 @@ def other_part() -> Part:
                              FT_COMB=text, FT_SUMS=str(int(op == "add"))))
             part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&{name}kernel", 1.0)
 
-    for code in CODES:
+    for code in REALS:
         for op in ("sum", "max", "min"):
             name = f"window_{op}_{code}"
             if code == "b1":
