@@ -64,7 +64,7 @@ def extensions() -> list[Extension]:
                 module, [str(path)], include_dirs=[numpy.get_include(), str(KERNELS)],
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
                                ("_GNU_SOURCE", "1")],
-                extra_compile_args=["-O2", *FLAGS], depends=[str(KERNELS / "abi.h")]))
+                extra_compile_args=["-O2", *FLAGS], depends=[str(KERNELS / name) for name in ("abi.h", "threads.h", "fpmode.h")]))
     return found
 
 
@@ -145,7 +145,7 @@ class BuildExt(build_ext):
                     os.utime(built, (0, 0))
         ext.extra_objects = [str(job[1]) for job in jobs]
         ext.include_dirs.append(str(generated))
-        ext.extra_link_args += link_openmp
+        ext.extra_link_args += ["-pthread", *link_openmp]
         ext.depends += [str(p) for p in (*headers, *sources, generated / "ft_levels.h")]
         ext.depends += [str(KERNELS / name) for name in codegen.SHARED_SOURCES]
         ext.depends += ext.extra_objects
@@ -168,7 +168,7 @@ class BuildExt(build_ext):
         return True
 
     def probe_openmp(self, work: Path) -> tuple[list[str], list[str]]:
-        """Flags with which a small OpenMP program compiles and links; none: the build is serial."""
+        """Flags with which a small OpenMP program compiles and links; none: its settings are not read."""
         program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
         with tempfile.TemporaryDirectory(dir=work) as scratch:
             source = Path(scratch) / "probe.c"
@@ -180,7 +180,7 @@ class BuildExt(build_ext):
                 done = subprocess.run(command, capture_output=True)
                 if done.returncode == 0:
                     return compile_flags, link_flags
-        print("functrans: the compiler has no OpenMP; the kernels will run on one thread")
+        print("functrans: the compiler has no OpenMP; its limits (threadpoolctl) will not be seen")
         return [], []
 
 

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from .jacobian import hessian as hessian
     from .jacobian import jacfwd as jacfwd
     from .jacobian import jacrev as jacrev
-    from .kernels.lib import get_num_threads as get_num_threads
-    from .kernels.lib import set_num_threads as set_num_threads
     from .numpy.indexing import at as at
+    from .parallel import get_num_threads as get_num_threads
+    from .parallel import set_num_threads as set_num_threads
+    from .parallel import threads as threads
     from .profiling import profile as profile
     from .staging import cache_info as cache_info
     from .staging import clear_caches as clear_caches
@@ -53,7 +54,7 @@ _HOME = {
     "numpy.indexing": ("at",),
     "profiling": ("profile",),
     "staging": ("cache_info", "clear_caches"),
-    "kernels.lib": ("get_num_threads", "set_num_threads"),
+    "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
 _MODULES = ("errors", "lax", "numpy", "scipy", "tree")

@@ -317,6 +317,10 @@ class CarryTypeError(FunctransError, TypeError):
     """
 
 
+class ThreadCountError(FunctransError, ValueError):
+    """A number of threads that is none: ``set_num_threads(0)``, ``threads("2")``."""
+
+
 class BuildError(FunctransError, ImportError):
     """The compiled modules are missing or were built from other sources: rebuild functrans."""
 

@@ -9,7 +9,7 @@ from . import errors, tree
 from .boundary import FastJit
 from .inspection import ShapeDtypeStruct
 from .ir.core import Jaxpr
-from .kernels.lib import get_num_threads
+from .parallel import get_num_threads
 from .plan.describe import Plan, plan_of
 from .staging import api, leaf_avals, name_of
 from .trace.core import Captured

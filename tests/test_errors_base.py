@@ -33,6 +33,7 @@ BUILTIN = {
     "NotSupportedError": NotImplementedError,
     "IndexRangeError": IndexError,
     "CarryTypeError": TypeError,
+    "ThreadCountError": ValueError,
     "BuildError": ImportError,
 }
 HERE = Path(__file__).name

@@ -250,7 +250,6 @@ def threads():
     lib.set_num_threads(before)
 
 
-@pytest.mark.skipif(not lib.has_openmp(), reason="built without OpenMP")
 @pytest.mark.parametrize("shape,axes", [
     ((3_000_001,), (0,)), ((2, 1_500_001), (1,)), ((300_001, 7), (0,)), ((40, 30, 500), (0, 2)),
     ((100, 3, 5000), (0, 2)), ((70000, 3), (1,)), ((100, 200, 9), (0, 1))])

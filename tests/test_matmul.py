@@ -238,7 +238,6 @@ def digests():
     return {f"{code}{s}": digest(code, *s) for code in codegen.FLOATS for s in BIT_SHAPES}
 
 
-@pytest.mark.skipif(not lib.has_openmp(), reason="built without OpenMP")
 @pytest.mark.parametrize("code", codegen.FLOATS)
 @pytest.mark.parametrize("shape", BIT_SHAPES)
 def test_threads_do_not_change_bits(code, shape):

@@ -260,11 +260,11 @@ def threads():
     ft.set_num_threads(before)
 
 
-def _on_one_and_two(threads, f, *xs):
+def _on_one_and_more(threads, f, *xs):
     threads(1)
     one = f(*xs)
-    threads(2)
-    for _ in range(2):
+    for n in (2, 3, 5):
+        threads(n)
         assert_tree_equal(f(*xs), one)
     return one
 
@@ -281,7 +281,7 @@ def test_threads_many_examples(case, threads):
     size = 30_000
     xs = _many(case, size)
     axes = tuple(0 if isinstance(o, str) else None for o in case.operands)
-    out = _on_one_and_two(threads, ft.jit(ft.vmap(case, axes)), *xs)
+    out = _on_one_and_more(threads, ft.jit(ft.vmap(case, axes)), *xs)
     for i in (0, size // 2 - 1, size // 2, size - 1):
         row = [x if a is None else x[i] for x, a in zip(xs, axes, strict=True)]
         assert_same(out[i], case.reference(*row), tolerance(case))
@@ -303,7 +303,7 @@ LARGE = [("reduce_sum", "f64[1200,700]", {"axes": (0,)}), ("reduce_sum", "f64[12
 def test_threads_one_large_array(name, text, params, threads):
     case = Case(OPS[name], [text], params, domain=(0.9999, 1.0001) if name == "reduce_prod" else None)
     (x,) = case.values()
-    out = _on_one_and_two(threads, ft.jit(case), x)
+    out = _on_one_and_more(threads, ft.jit(case), x)
     assert_same(out, case.reference(x), {"f4": 1e-3, "f8": 1e-9}.get(x.dtype.str[1:], 0.0)
                 if tolerance(case) is None else 0.0)
 
@@ -313,7 +313,7 @@ def test_threads_one_large_array(name, text, params, threads):
 def test_threads_products(texts, threads):
     case = Case(OPS["dot_general"], texts, {"contract": ((1,), (0,)), "batch": ((), ())})
     xs = case.values()
-    out = _on_one_and_two(threads, ft.jit(case), *xs)
+    out = _on_one_and_more(threads, ft.jit(case), *xs)
     assert_same(out, xs[0] @ xs[1], 1e-4 if xs[0].dtype == np.float32 else 1e-11)
 
 
@@ -324,7 +324,7 @@ def test_threads_scatter(name, threads):
     x, updates = rng.uniform(0.9, 1.1, (50, 64)), rng.uniform(0.9, 1.1, (5000, 64))
     at = rng.integers(0, 50, 5000)
     f = ft.jit(lambda x, u, i: OPS[name](x, u, i, mode="drop"))
-    out = _on_one_and_two(threads, f, x, updates, at)
+    out = _on_one_and_more(threads, f, x, updates, at)
     assert_same(out, OPS[name].reference(x, updates, at, mode="drop"))
 
 
@@ -332,7 +332,7 @@ def test_threads_gather(threads):
     rng = rng_of("gather")
     x, at = rng.normal(size=(5000, 40)), rng.integers(-10, 5010, 40_000)
     f = ft.jit(lambda x, i: OPS["gather"](x, i, mode="clip"))
-    assert_same(_on_one_and_two(threads, f, x, at), x[np.clip(at, 0, 4999)])
+    assert_same(_on_one_and_more(threads, f, x, at), x[np.clip(at, 0, 4999)])
 
 
 # ----- batches of size 0 and 1 ----------------------------------------------------------------

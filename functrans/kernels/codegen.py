@@ -33,8 +33,8 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "sort.h", "sort_body.h", "radix_body.h")
-SHARED_SOURCES = ("threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c", "conv.c",
-                  "window.c", "space.c", "group.c", "sort.c", "lapack.c")
+SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
+                  "conv.c", "window.c", "space.c", "group.c", "sort.c", "lapack.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "scalar", "product", "sort")
 
 # Vector code for all but far arguments: their loop looks for those first.

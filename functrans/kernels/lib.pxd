@@ -46,8 +46,13 @@ cdef extern from "scalar_vm.h":
     ctypedef int (*ft_vm_fn)(ft_vm *vm, int64_t *labels) noexcept nogil
     int FT_VM_DONE, FT_VM_TURNS, FT_VM_END
 
-ctypedef void (*ft_range_fn)(void *ctx, int64_t lo, int64_t hi) noexcept nogil
+cdef extern from "threads.h":
+    ctypedef struct ft_run:
+        int threads
+        int stopped
+        int (*poll)(void *run) noexcept nogil
 
 cdef ft_step_fn group_step() noexcept     # the driver of block groups
 cdef const ft_entry *find(bytes name) noexcept
-cdef void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil
+cdef int enter(ft_run *run) except -1     # around a run that is long enough for threads
+cdef void leave(ft_run *run) noexcept

@@ -3,7 +3,10 @@ import os
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from cpython.ref cimport Py_DECREF, PyObject
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from contextvars import ContextVar
 
 cimport numpy as cnp
 
@@ -51,11 +54,17 @@ cdef extern from "lapack.h":
     int ft_run_matrices(const ft_step *step, ft_frame *frame) noexcept nogil
 
 cdef extern from "threads.h":
-    void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil
-    int ft_get_num_threads() nogil
+    void ft_enter(ft_run *run) noexcept nogil
+    void ft_leave(ft_run *run) noexcept nogil
+    int ft_num_threads(int asked) nogil
     void ft_set_num_threads(int n) nogil
+    int ft_usable_cpus() nogil
+    int ft_pool_size() nogil
     bint ft_has_openmp() nogil
     void ft_threads_init()
+
+cdef extern from "Python.h":
+    int PyContextVar_Get(object var, PyObject *default, PyObject **value) except -1
 
 cdef extern from "driver.h":
     int ft_run_group(const ft_step *step, ft_frame *frame) noexcept nogil
@@ -72,9 +81,15 @@ cdef const ft_entry *find(bytes name) noexcept:
     return &ft_levels[_level].parts[<int>where[0]][<int>where[1]]
 
 
-cdef void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil:
-    """``ft_parallel`` for other modules."""
-    ft_parallel(fn, ctx, n, chunk, cost)
+cdef int enter(ft_run *run) except -1:
+    """``ft_enter``, with the number of threads of the context that the caller is in."""
+    run.threads = asked()
+    ft_enter(run)
+    return 0
+
+
+cdef void leave(ft_run *run) noexcept:
+    ft_leave(run)
 
 
 cdef ft_step_fn group_step() noexcept:
@@ -180,20 +195,41 @@ def load_lapack():
 # ----- threads -----------------------------------------------------------------------------------
 
 
+# The number of threads that this context asks for; 0: the general one.
+context_threads = ContextVar("functrans_threads", default=0)
+
+
+cdef int asked() except -1:
+    cdef PyObject *value = NULL
+    cdef int n
+    PyContextVar_Get(context_threads, NULL, &value)
+    n = <object>value
+    Py_DECREF(<object>value)
+    return n
+
+
 def has_openmp():
-    """Whether the kernels were built with OpenMP."""
+    """Whether the kernels were built with OpenMP, and so keep its limits."""
     return bool(ft_has_openmp())
 
 
+def usable_cpus():
+    """The cores that this process may use: of its affinity mask, within the quota of its control group."""
+    return ft_usable_cpus()
+
+
+def pool_size():
+    """How many helper threads exist."""
+    return ft_pool_size()
+
+
 def get_num_threads():
-    """The number of threads a kernel may use."""
-    return ft_get_num_threads()
+    """The number of threads that a run may use here and now."""
+    return ft_num_threads(asked())
 
 
-def set_num_threads(n):
-    """Sets the number of threads that kernels may use."""
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"the number of threads must be a positive integer, got {n!r}")
+def set_num_threads(int n):
+    """Sets the number of threads where no context has its own; 0: the default."""
     ft_set_num_threads(n)
 
 

@@ -109,7 +109,7 @@ static K *FT_NAME(radix)(K *a, K *spare, int64_t n, K least, int low, int high, 
     }
     for (int left = passes; left; left--) {
         p.bits = (high - p.shift + left - 1) / left;
-        ft_parallel(FT_NAME(histogram), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
+        ft_parallel_all(FT_NAME(histogram), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
         uint32_t total = 0;
         int whole = 0;
         for (int64_t d = 0; d < (int64_t)1 << p.bits; d++)
@@ -120,7 +120,7 @@ static K *FT_NAME(radix)(K *a, K *spare, int64_t n, K least, int low, int high, 
                 whole |= k == n;
             }
         if (!whole) {                              /* else all have this digit */
-            ft_parallel(FT_NAME(deal), &p, chunks, 1, FT_SORT_NS(chunks, n, 1.5));
+            ft_parallel_all(FT_NAME(deal), &p, chunks, 1, FT_SORT_NS(chunks, n, 1.5));
             K *t = p.from;
             p.from = p.to;
             p.to = t;
@@ -130,7 +130,7 @@ static K *FT_NAME(radix)(K *a, K *spare, int64_t n, K least, int low, int high, 
     if (p.count != here)
         free(p.count);
     if (p.low > 0)
-        ft_parallel(FT_NAME(tidy), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
+        ft_parallel_all(FT_NAME(tidy), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
     return p.from;
 }
 

@@ -1,7 +1,7 @@
 """What a packed program looks like to C, and the steps that run programs inside programs."""
 from libc.stdint cimport int64_t
 
-from ..kernels.lib cimport FT_OK, ft_frame, ft_step, ft_step_fn
+from ..kernels.lib cimport FT_OK, ft_frame, ft_run, ft_step, ft_step_fn
 
 cdef extern from "abi.h":
     char *FT_PTR(const ft_step *step, ft_frame *frame, int i) nogil
@@ -18,9 +18,13 @@ cdef struct program:
     double cost
 
 cdef struct run_state:
+    ft_run run           # the executor's part; first, as it is told by address
     void *error          # a new reference to the exception that unwinds this run
     double budget        # estimated nanoseconds until the clock is read again
     double deadline      # when signals are looked at again
+
+cdef enum:
+    WATCHED = 1_000_000  # ns: programs of more work look for interrupts between their steps
 
 cdef inline void open_frame(const program *p, char *memory, ft_frame *frame, void *run) noexcept nogil:
     frame.base = <char **>memory
@@ -32,6 +36,8 @@ cdef inline int execute(const program *p, ft_frame *frame) noexcept nogil:
     cdef const ft_step *step = p.steps
     cdef const ft_step *end = p.steps + p.nsteps
     cdef int code
+    if p.cost > WATCHED:
+        return execute_watched(p, frame)
     while step < end:
         code = step.run(step, frame)
         if code != FT_OK:
@@ -49,4 +55,6 @@ cdef class Clock:
     cdef double began
     cdef readonly Clock first
 
+cdef int execute_watched(const program *p, ft_frame *frame) noexcept nogil
+cdef int look_for_interrupts(void *run) noexcept nogil
 cdef ft_step_fn control_step(str kind)

@@ -48,6 +48,28 @@ cdef int look(run_state *state) noexcept nogil:
     return FT_OK
 
 
+cdef int look_for_interrupts(void *run) noexcept nogil:
+    """``poll`` of the executor: called in the middle of long steps."""
+    return look(<run_state *>run)
+
+
+cdef int execute_watched(const program *p, ft_frame *frame) noexcept nogil:
+    cdef const ft_step *step = p.steps
+    cdef const ft_step *end = p.steps + p.nsteps
+    cdef run_state *state = <run_state *>frame.run
+    cdef int code
+    while step < end:
+        code = step.run(step, frame)
+        if code == FT_OK:
+            code = state.run.stopped       # a step that was left early gives no code of its own
+        if code == FT_OK:
+            code = turn(state, step.cost)
+        if code != FT_OK:
+            return code
+        step += 1
+    return FT_OK
+
+
 cdef inline int turn(run_state *state, double cost) noexcept nogil:
     state.budget -= cost
     return look(state) if state.budget < 0 else FT_OK

@@ -9,10 +9,10 @@ from libc.string cimport memcpy, memset
 import numpy as np
 cimport numpy as cnp
 
-from ..kernels.lib cimport (FT_EMEM, FT_OK, find, ft_entry, ft_frame, ft_operand, ft_step,
-                            group_step)
+from ..kernels.lib cimport (FT_EMEM, FT_OK, enter, find, ft_entry, ft_frame, ft_operand, ft_step,
+                            group_step, leave)
 from .arena cimport give_arena, take_arena
-from .control cimport Clock, control_step, execute, run_state
+from .control cimport Clock, control_step, execute, look_for_interrupts, run_state
 from .outputs cimport POOLED, new_output
 
 cnp.import_array()
@@ -34,6 +34,13 @@ cdef extern from "numpy/arrayscalars.h":
     }
     """
     object ft_float64(double value)
+
+cdef extern from "threads.h":
+    double FT_PARALLEL_NS
+
+cdef extern from "fpmode.h":
+    unsigned ft_fp_default() nogil
+    void ft_fp_restore(unsigned mode) nogil
 
 cdef enum:
     SMALL = 4096                   # frames up to here live on the C stack
@@ -274,6 +281,7 @@ cdef class Program:
         cdef cnp.ndarray array
         cdef list outs, kept = None
         cdef int code
+        cdef unsigned mode
         frame.base = base
         frame.run = &state
         base[0] = memory + self.p.arena
@@ -317,11 +325,19 @@ cdef class Program:
 
         state.error = NULL
         state.budget = state.deadline = 0
-        if self.p.cost > KEEP_GIL:
-            with nogil:
-                code = execute(&self.p, &frame)
-        else:
+        mode = ft_fp_default()
+        if self.p.cost < FT_PARALLEL_NS:
             code = execute(&self.p, &frame)
+        else:
+            state.run.poll = look_for_interrupts
+            enter(&state.run)
+            if self.p.cost > KEEP_GIL:
+                with nogil:
+                    code = execute(&self.p, &frame)
+            else:
+                code = execute(&self.p, &frame)
+            leave(&state.run)
+        ft_fp_restore(mode)
         if code != FT_OK:
             stop(code, &state)
 
