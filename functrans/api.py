@@ -29,12 +29,12 @@ from .transform.zeros import Zero, has_tangent, instantiate, zero_of
 FLOAT0 = np.dtype([("float0", np.void, 0)])
 
 
-def _check_differentiable(chosen: Chosen, avals, what, allow_int) -> None:
+def _check_differentiable(chosen: Chosen, avals, what, allow_int, holomorphic) -> None:
     for i, a in enumerate(avals):
-        if a.dtype.kind == "c":
-            raise errors.NotSupportedError(f"{what} with respect to the complex {a} of argument "
-                                           f"{leaf_name(chosen.treedef, chosen.name, i)}.",
-                                           "Complex derivatives are not supported yet.")
+        if holomorphic and a.dtype.kind != "c":
+            raise errors.NotComplexError(f"{what} with holomorphic=True with respect to the {a} of argument "
+                                         f"{leaf_name(chosen.treedef, chosen.name, i)}.",
+                                         "Pass complex arguments, e.g. x.astype(complex).")
         if not has_tangent(a) and not allow_int:
             raise errors.IntegerInputError(
                 f"{what} with respect to the {a} of argument "
@@ -63,11 +63,13 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] | None = None, *,
         is a tuple). Default 0, unless ``argnames`` is given.
       argnames: which keyword arguments to differentiate, by name.
       has_aux: ``fun`` returns a pair, of which the second is passed on: ``((value, aux), gradient)``.
-      holomorphic: promise that ``fun`` is holomorphic; for complex functions, which are not supported yet.
+      holomorphic: promise that ``fun`` is holomorphic; its arguments and result must be complex then,
+        and the gradient is its complex derivative.
       allow_int: integer inputs get zeros of dtype float0 instead of an error.
 
     The gradient has the structure, shapes and dtypes of the arguments. Other arguments reach ``fun``
-    untouched.
+    untouched. For a complex argument ``x + iy`` of a real function it is ``df/dx - i df/dy``, whose
+    conjugate is the direction of steepest ascent.
 
     Raises:
       NonScalarOutputError, IntegerInputError, and what tracing ``fun`` raises.
@@ -116,23 +118,18 @@ def _remake(name, fun, options):
 def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, with_value):
     if argnums is None and argnames is None:
         argnums = 0
-    if holomorphic:
-        raise errors.NotSupportedError("holomorphic=True: complex derivatives are not supported yet.",
-                                       "Write real and imaginary parts as two real arrays.",
-                                       location=False)
-
     selection = Selection(fun, argnums, argnames, what)
 
     def call(*args, **kwargs):
         chosen = Chosen(selection, args, kwargs)
         avals = chosen.avals()
         for a in avals:
-            if a.dtype.kind != "f":
-                _check_differentiable(chosen, avals, what, allow_int)
+            if a.dtype.kind != "f" or holomorphic:
+                _check_differentiable(chosen, avals, what, allow_int, holomorphic)
                 break
         traced = trace_call(chosen.call, chosen.leaves, avals, what, has_aux=has_aux)
         jaxpr, n = traced.jaxpr, len(avals)
-        _check_scalar(traced, what)
+        _check_scalar(traced, what, holomorphic)
         wrt = (True,) * n + (False,) * (len(jaxpr.invars) - n)
         drop = 0 if with_value else 1
 
@@ -146,7 +143,7 @@ def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, wit
         n_head = len(jaxpr.outs) - drop
         grads = outs[n_head:]
         for i, a in enumerate(avals):
-            if a.dtype.kind != "f":
+            if not has_tangent(a):
                 grads[i] = _float0(a)
         gradient = chosen.restore(grads)
         if not has_aux:
@@ -157,7 +154,7 @@ def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, wit
     return call
 
 
-def _check_scalar(traced, what) -> None:
+def _check_scalar(traced, what, holomorphic) -> None:
     if traced.n_out != 1 or traced.out_tree != tree.LEAF:
         got = f"a pytree of {traced.n_out} leaves" if traced.n_out != 1 else "a container"
         raise errors.NonScalarOutputError(
@@ -168,10 +165,23 @@ def _check_scalar(traced, what) -> None:
         raise errors.NonScalarOutputError(
             f"{what} needs a function with a scalar result; it returned {out}.",
             "Reduce it, e.g. with np.sum, or use jacrev / jacfwd for all its derivatives.")
-    if out.dtype.kind != "f":
+    if holomorphic:
+        check_complex_result(out, what)
+    elif out.dtype.kind == "c":
+        raise errors.NonScalarOutputError(
+            f"{what} needs a function with a real result; it returned {out}.",
+            "Return np.real(y) or np.abs(y), or pass holomorphic=True if the function is holomorphic.")
+    elif out.dtype.kind != "f":
         raise errors.NonScalarOutputError(
             f"{what} needs a function with a real floating-point result; it returned {out}.",
             "Convert the result with astype(float) if a zero gradient is meant.")
+
+
+def check_complex_result(aval, what) -> None:
+    """Raises unless the result of a function that was said to be holomorphic is complex."""
+    if aval.dtype.kind != "c":
+        raise errors.NotComplexError(f"{what} with holomorphic=True: the function's result is {aval.dtype}.",
+                                     "A holomorphic function has a complex result.")
 
 
 def _linearized(fun, primals, what, has_aux=False):

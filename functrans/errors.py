@@ -279,6 +279,10 @@ class IntegerInputError(FunctransError, TypeError):
     """
 
 
+class NotComplexError(FunctransError, TypeError):
+    """``holomorphic=True`` with real arguments or results, or a Jacobian of complex ones without it."""
+
+
 class ResultTypeError(FunctransError, TypeError):
     """A transformed function returns what is no array: a string, an object, a set."""
 

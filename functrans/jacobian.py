@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import errors, tree
-from .api import jvp, vjp
+from .api import check_complex_result, jvp, vjp
 from .arguments import Selection
 from .batching import map_basis, vmap
 from .boundary import Transformed
@@ -40,12 +40,22 @@ def _basis(leaves):
     return out
 
 
-def _float_leaves(values, what):
+def _float_leaves(values, what, holomorphic, kinds="f"):
+    """The leaves, whose dtypes must be of these kinds; complex for a holomorphic function."""
     leaves, treedef = tree.flatten(values)
     for x in leaves:
-        if aval_of(x).dtype.kind != "f":
-            raise errors.IntegerInputError(f"{what} with respect to {describe(x)}: only floats have "
-                                           "derivatives here.", "Convert it with astype(float).")
+        kind = aval_of(x).dtype.kind
+        if holomorphic and kind != "c":
+            raise errors.NotComplexError(f"{what} with holomorphic=True got {describe(x)}.",
+                                         "Arguments and results must be complex then.")
+        if not holomorphic and kind == "c" and kind not in kinds:
+            raise errors.NotComplexError(
+                f"{what} {describe(x)}: its derivative is no complex number in general.",
+                "Pass holomorphic=True if the function is holomorphic; else use grad of a real result, or "
+                "jvp and vjp, which take complex tangents and cotangents.")
+        if kind not in "fc":
+            raise errors.IntegerInputError(f"{what} {describe(x)}: only floats have derivatives here.",
+                                           "Convert it with astype(float).")
     return leaves, treedef
 
 
@@ -72,11 +82,13 @@ def as_result(block, cut):
 
 
 @api
-def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
+           holomorphic: bool = False) -> Callable:
     """The Jacobian by forward mode: one pass per input element, batched. Best for few inputs.
 
     The result is a pytree like ``fun``'s output whose leaves are pytrees like the argument (a tuple
-    of them for several ``argnums``), with arrays of shape ``out.shape + in.shape``.
+    of them for several ``argnums``), with arrays of shape ``out.shape + in.shape``. With ``holomorphic``
+    arguments and results are complex, and so are the derivatives.
 
     >>> import numpy as np
     >>> from functrans import jacfwd
@@ -90,7 +102,7 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     def call(*args, **kwargs):
         nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
-        leaves, treedef = _float_leaves(chosen, "jacfwd")
+        leaves, treedef = _float_leaves(chosen, "jacfwd with respect to", holomorphic)
         partial = _with_arguments(fun, args, kwargs, nums)
 
         aux: list = []
@@ -112,6 +124,10 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
 
             tangents, moved = map_basis(push, avals, dims)
 
+        if holomorphic:
+            for x in tree.leaves(tangents):
+                check_complex_result(aval_of(x), "jacfwd")
+
         def unpack(stacked):
             blocks = treedef.unflatten(_blocks(stacked, leaves, aval_of(stacked).ndim - 1))
             return blocks[0] if selection.single else blocks
@@ -122,11 +138,12 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         traced = iter(moved)
         return jacobian, aux[1].unflatten([next(traced) if type(x) is Tracer else x for x in aux[0]])
 
-    return Transformed(call, fun, "jacfwd", (jacfwd, (fun, argnums, has_aux)))
+    return Transformed(call, fun, "jacfwd", (jacfwd, (fun, argnums, has_aux, holomorphic)))
 
 
 @api
-def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
+           holomorphic: bool = False) -> Callable:
     """The Jacobian by reverse mode: one pass per output element, batched. Best for few outputs.
 
     Structure and shapes are those of ``jacfwd``.
@@ -143,10 +160,10 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     def call(*args, **kwargs):
         nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
-        _float_leaves(chosen, "jacrev")
+        _float_leaves(chosen, "jacrev with respect to", holomorphic, "fc")
         partial = _with_arguments(fun, args, kwargs, nums)
         out, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
-        leaves, treedef = _float_leaves(out, "jacrev of a function that returns")
+        leaves, treedef = _float_leaves(out, "jacrev of a function that returns", holomorphic)
         avals = [aval_of(x).strong for x in leaves]
         if sum(a.size for a in avals) < FEW:
             cts = vmap(lambda *directions: pull(treedef.unflatten(directions)))(*_basis(leaves))
@@ -163,11 +180,12 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         jacobian = treedef.unflatten(rows)
         return (jacobian, aux[0]) if has_aux else jacobian
 
-    return Transformed(call, fun, "jacrev", (jacrev, (fun, argnums, has_aux)))
+    return Transformed(call, fun, "jacrev", (jacrev, (fun, argnums, has_aux, holomorphic)))
 
 
 @api
-def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
+            holomorphic: bool = False) -> Callable:
     """The Hessian, by forward over reverse mode: ``jacfwd(jacrev(fun))``.
 
     For an array argument of shape ``s`` and a scalar function the result has shape ``s + s``.
@@ -179,5 +197,5 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
            [2., 0.]])
     """
     check_callable(fun, "hessian")
-    return Transformed(jacfwd(jacrev(fun, argnums, has_aux), argnums, has_aux), fun, "hessian",
-                       (hessian, (fun, argnums, has_aux)))
+    return Transformed(jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic), fun,
+                       "hessian", (hessian, (fun, argnums, has_aux, holomorphic)))

@@ -12,7 +12,7 @@ import numpy as np
 from functrans.ir.op import DTYPE
 from functrans.kernels import codegen, lib, pairs
 
-CODES = codegen.CODES
+CODES = codegen.REALS          # complex numbers: where they are named
 ROWS = codegen.table()
 BY_NAME = {op.name: op for op in codegen.records()}
 ULPS = 4          # NumPy's own f32 functions are up to 4 ulps off
@@ -31,6 +31,8 @@ def numbers(code, shape, rng, low=-9.0, high=9.0):
     n = int(np.prod(shape))
     if code == "b1":
         return rng.integers(0, 2, n).astype(bool).reshape(shape)
+    if code in codegen.COMPLEX:          # special ones: test_ops
+        return (rng.uniform(low, high, shape) + 1j * rng.uniform(-3, 3, shape)).astype(dt)
     if code in codegen.INTS:
         info = np.iinfo(dt)
         x = rng.integers(max(info.min, -100), min(info.max, 100), n, endpoint=True).astype(dt)
@@ -47,6 +49,8 @@ def numbers(code, shape, rng, low=-9.0, high=9.0):
 
 def tame(code, shape, rng):
     """Values whose sums and products stay finite."""
+    if code in codegen.COMPLEX:
+        return np.exp(rng.uniform(-0.1, 0.1, shape) + 1j * rng.uniform(-1, 1, shape)).astype(DTYPE[code])
     if code in codegen.FLOATS:
         return rng.uniform(0.5, 1.5, shape).astype(DTYPE[code])
     return numbers(code, shape, rng)
@@ -55,6 +59,9 @@ def tame(code, shape, rng):
 def same(got, want, ulps=0):
     """Equal values, within some ulps for floats; nan is nan. With 0 ulps zeros have a sign."""
     assert got.shape == want.shape and got.dtype == want.dtype, (got.dtype, want.dtype)
+    if got.dtype.kind == "c":
+        np.testing.assert_allclose(got, want, rtol=8 * np.finfo(got.dtype).eps, atol=1e-30)
+        return
     if got.dtype.kind != "f":
         np.testing.assert_array_equal(got, want)
         return
@@ -82,6 +89,7 @@ def unsigned_zero(x):
 def bits(x):
     """The bytes of an array, all nans being one (which of two nans wins is nobody's business)."""
     x = np.ascontiguousarray(x).copy()
+    x = x.view(x.real.dtype) if x.dtype.kind == "c" and x.ndim else x
     if x.dtype.kind == "f":
         x[np.isnan(x)] = np.nan
     return x.tobytes()
@@ -181,12 +189,12 @@ def generic(name, size, rng):
             return [out], [np.sort(x), x], x.shape, (1, size // 2), dense
         out = np.empty_like(x) if kind == "sort" else out
         return [out], [np.empty_like(out), x], x.shape, (0,), dense
-    x = rng.integers(0, 200, (size // 16, 16)).astype(f"u{code}")
+    x = rng.integers(0, 200, (size // 16, 16)).astype(f"u{code}" if code != "16" else "c16")
     if kind in ("copy", "stream"):
         return [np.empty_like(x.T)], [x.T], x.T.shape, (), None
     if kind == "gather":
         index = rng.integers(-3, 20, size)
-        ints = (1, 1, size // 16, x.nbytes // len(x), 7)
+        ints = (1, 1, size // 16, x.nbytes // len(x), 7, 0)
         return [np.empty((size, 16), x.dtype)], [x, index], (size,), ints, [()] * 3
     scalars = [np.array(1, np.int64), np.array(2, np.int64)]
     part = np.zeros((size // 32, 8), x.dtype)

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from util import TYPES, parse, recode, rng_of, sample, show
+from util import INTEGERS, TYPES, parse, recode, rng_of, sample, show
 
 import functrans.api  # noqa: F401  (fills the table)
 from functrans.ir.op import CODE, OPS, ErrorSample
@@ -55,7 +55,7 @@ class Case:
     def diff(self):
         """Which operands are differentiated."""
         found = [i for i, o in enumerate(self.operands)
-                 if isinstance(o, str) and parse(o)[1].kind == "f"]
+                 if isinstance(o, str) and parse(o)[1].kind in "fc"]
         return found if self.wanted is None else [i for i in found if i in self.wanted]
 
     def examples(self, size):
@@ -65,8 +65,12 @@ class Case:
                  else np.roll(o, j) if np.ndim(o) else np.asarray(o + j)
                  for o, d in zip(self.operands, self.domains, strict=True)] for j in range(size)]
         if self.predicate:               # equal, infinite and nan operands must be met
-            rows = [[rng.choice([-2.0, 0.0, 1.0, np.inf, np.nan], x.shape, p=[.2, .2, .2, .2, .2])
-                     .astype(x.dtype) if x.dtype.kind == "f" else x for x in row] for row in rows]
+            def special(shape):
+                return rng.choice([-2.0, 0.0, 1.0, np.inf, np.nan], shape, p=[.2, .2, .2, .2, .2])
+            for x in [x for row in rows for x in row if x.dtype.kind in "fc"]:
+                x.real[...] = special(x.shape)
+                if x.dtype.kind == "c":
+                    x.imag[...] = special(x.shape)
         return rows
 
     def values(self):
@@ -80,11 +84,13 @@ class Case:
             return self.op.reference(*[np.asarray(x) for x in xs], **self.params)
 
     def wide(self):
-        """The same with float64 in place of float32: what differences are taken of."""
+        """The same with double precision: what differences are taken of."""
+        wide = {"f": "f64", "c": "c128"}
+
         def up(x):
-            return TYPES["f64"] if isinstance(x, np.dtype) and x.kind == "f" else x
-        return Case(self.op, [recode(o, "f64") if isinstance(o, str) and parse(o)[1].kind == "f" else o
-                              for o in self.operands],
+            return TYPES[wide[x.kind]] if isinstance(x, np.dtype) and x.kind in wide else x
+        return Case(self.op, [recode(o, wide[parse(o)[1].kind]) if isinstance(o, str)
+                              and parse(o)[1].kind in wide else o for o in self.operands],
                     {k: up(v) for k, v in self.params.items()}, self.domains, self.wanted)
 
     def at(self, which, fixed, call=None):
@@ -101,7 +107,7 @@ class Case:
 
 def _params(op, code):
     if op.name == "integer_pow":
-        return [{"y": y} for y in (-2, 0, 1, 2, 3, 5) if y >= 0 or code in ("f32", "f64")]
+        return [{"y": y} for y in (-2, 0, 1, 2, 3, 5) if y >= 0 or code not in INTEGERS]
     if op.name == "convert":
         return [{"dtype": TYPES[to]} for to in op.dtypes]
     return [{}]
@@ -138,7 +144,7 @@ CASES = [c for op in RECORDS for c in cases_of(op)]
 
 def own_dtype(op):
     """One dtype for what does not depend on it: f64 if the op takes it."""
-    return "f64" if "f64" in op.dtypes else "i64" if "i64" in op.dtypes else op.dtypes[-1]
+    return next((c for c in ("f64", "i64") if c in op.dtypes), op.dtypes[-1])
 
 
 def _is_main(case):
@@ -149,8 +155,11 @@ def _is_main(case):
 
 MAIN = [c for c in CASES if _is_main(c)]                  # each sample once, in the op's own dtype
 DIFFERENTIABLE = [c for c in CASES if c.diff()]
-SMOOTH = [c for c in MAIN if c.diff() and c.op.name not in FLAT
-          and np.asarray(c.reference(*c.values())).dtype.kind == "f"]
+COMPLEX = [c for c in CASES if c.code() == "c128" and c not in MAIN
+           and ((c.op.family == "elementwise" and c.params.get("dtype") in (None, TYPES["f64"]))
+                or c.op.name in ("dot_general", "reduce_prod", "cumsum", "scatter_mul"))]
+SMOOTH = [c for c in MAIN + COMPLEX if c.diff() and c.op.name not in FLAT
+          and np.asarray(c.reference(*c.values())).dtype.kind in "fc"]
 
 
 def combinations(case, limit=48):

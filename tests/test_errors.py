@@ -155,11 +155,33 @@ def aux_missing():
     grad(lambda x: x, has_aux=True)(1.0)  # BAD
 
 
-@case(E.NotSupportedError, "complex", "c128[]", "argument z")
-def complex_input():
+@case(E.NonScalarOutputError, "real result", "c128[]", "holomorphic=True")
+def complex_result():
     def f(z):
         return z
     grad(f)(1j)  # BAD
+
+
+@case(E.NotComplexError, "holomorphic=True", "f64[]", "argument z", "astype(complex)")
+def holomorphic_in_a_real_argument():
+    def f(z):
+        return z
+    grad(f, holomorphic=True)(1.0)  # BAD
+
+
+@case(E.NotComplexError, "holomorphic=True", "float64")
+def holomorphic_with_a_real_result():
+    grad(lambda z: z.real, holomorphic=True)(1j)  # BAD
+
+
+@case(E.NotComplexError, "jacfwd", "c128[]", "holomorphic=True", "jvp")
+def forward_jacobian_of_complex_numbers():
+    jacfwd(abs)(1j)  # BAD
+
+
+@case(E.DtypeError, "remainder", "c128[]")
+def remainder_of_complex_numbers():
+    jit(lambda x: x % 2)(1j)  # BAD
 
 
 @case(E.DtypeError, "argument name", "'str'", "ndarray")

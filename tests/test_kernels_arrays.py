@@ -32,18 +32,19 @@ def reduce(op, code, x, axes, out=None, cost=0.0):
 def test_reduce(op, code, shape, axes):
     rng = rng_of(f"{op}{code}{shape}")
     x = numbers(code, shape, rng) if op in ("max", "min", "and", "or") else tame(code, shape, rng)
-    if op == "prod" and code in codegen.FLOATS:
+    if op == "prod" and code in (*codegen.FLOATS, *codegen.COMPLEX):
         x = x ** 0.01
     ufunc = NUMPY_REDUCE[op]
-    exact = ufunc.reduce(x.astype(np.longdouble), axis=axes) if code in codegen.FLOATS \
-        else ufunc.reduce(x, axis=axes, dtype=x.dtype)
+    wide = np.clongdouble if code in codegen.COMPLEX else np.longdouble
+    inexact = code in (*codegen.FLOATS, *codegen.COMPLEX)
+    exact = ufunc.reduce(x.astype(wide), axis=axes) if inexact else ufunc.reduce(x, axis=axes, dtype=x.dtype)
     got = reduce(op, code, x, axes)
-    if op in ("sum", "prod") and code in codegen.FLOATS:
+    if op in ("sum", "prod") and inexact:
         eps = np.finfo(x.dtype).eps
         n = int(np.prod([shape[d] for d in axes], dtype=int))
         # lanes and pairs: far better than n * eps; a product has a rounding a factor all the same
         bound = eps * (n if op == "prod" else 80)
-        np.testing.assert_allclose(got.astype(np.longdouble), exact, rtol=float(bound))
+        np.testing.assert_allclose(got.astype(wide), exact, rtol=float(bound))
     else:
         exact = np.asarray(exact, x.dtype)
         same(unsigned_zero(got), unsigned_zero(exact))

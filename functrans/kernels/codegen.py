@@ -19,24 +19,27 @@ from . import pairs
 
 C_TYPE = {"b1": "uint8_t", "i8": "int8_t", "i16": "int16_t", "i32": "int32_t", "i64": "int64_t",
           "u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t",
-          "f32": "float", "f64": "double"}
+          "f32": "float", "f64": "double", "c64": "float _Complex", "c128": "double _Complex"}
 SIZE = {"b1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "i32": 4, "u32": 4, "f32": 4,
-        "i64": 8, "u64": 8, "f64": 8}
-BITS_TYPE = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t"}
+        "i64": 8, "u64": 8, "f64": 8, "c64": 8, "c128": 16, "f16": 2}
+BITS_TYPE = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "double _Complex"}
+COMPLEX = ("c64", "c128")
 CODES = tuple(C_TYPE)
+REALS = tuple(c for c in CODES if c not in COMPLEX)
 FLOATS = ("f32", "f64")
 INTS = tuple(c for c in CODES if c[0] in "iu")
 OPERANDS = "xyz"
 HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
            "move.h", "index.h", "matmul.h", "conv.h", "window.h", "space.h", "lapack.h",
-           "lapack_body.h", "reduce_body.h", "arg_body.h", "cumulative_body.h", "logsumexp_body.h",
+           "complexmath.h", "half.h", "lapack_body.h", "reduce_body.h", "arg_body.h",
+           "cumulative_body.h", "logsumexp_body.h",
            "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
                   "conv.c", "window.c", "space.c", "group.c", "sort.c", "lapack.c", "random.c")
-PARTS = ("float", "int", "convert", "reduce", "other", "scalar", "product", "sort", "random")
+PARTS = ("float", "int", "complex", "convert", "reduce", "other", "scalar", "product", "sort", "random")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
@@ -45,6 +48,9 @@ FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
 NS_PLAIN, NS_DIVISION, NS_ROOT, NS_FUNCTION = 0.11, 1.8, 0.4, 1.5
 NS_SCALAR = {"pow": 4.0, "hypot": 6.0, "fmod": 4.5, "mod": 5.0, "floordiv": 5.5, "nextafter": 3.4,
              "logaddexp": 4.0, "lgamma": 20.0, "integer_pow": 2.0}
+NS_COMPLEX = 25.0
+PLAIN_COMPLEX = ("ft_cmul", "ft_real", "ft_imag", "ft_conj", "ft_complex", "ft_corder", "ft_cisinf",
+                 "ft_cisfinite", "ft_crint")         # what is worth vector code
 # Which operands may be scalars in the loops over adjacent elements, by number of operands.
 STILL: dict[int, list[tuple[int, ...]]] = {1: [], 2: [(1,), (0,)], 3: [(2,), (1,), (1, 2)]}
 CHEAP_CALLS = ("ft_wrap", "ft_abs", "ft_floor", "ft_ceil", "ft_trunc", "ft_rint", "ft_copysign",
@@ -66,7 +72,8 @@ def expression(op: Any, code: str) -> str:
     """The C expression of an op for one operand dtype."""
     if isinstance(op.c, str):
         return op.c
-    kind = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}[code[0]]
+    kind = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float",
+            "c": "complex"}[code[0]]
     for key in (code, kind, "int" if code in INTS else None):
         if key in op.c:
             return op.c[key]
@@ -126,10 +133,17 @@ def check_table() -> None:
 # ----- elementwise loops --------------------------------------------------------------------------
 
 
+def cost_of_complex(text: str) -> float:
+    plain = "ft_" not in text or any(name in text for name in PLAIN_COMPLEX)
+    return NS_PLAIN if plain else NS_ROOT if "ft_cdiv" in text else NS_COMPLEX
+
+
 def cost(op: Any, code: str, text: str) -> float:
     """Rough nanoseconds an element."""
     if op.ns is not None:
         return float(op.ns)
+    if code in COMPLEX:
+        return cost_of_complex(text) * SIZE[code] / 8
     for name in CHEAP_CALLS:
         text = text.replace(name, "")
     if "ft_" in text and (op.name in NS_SCALAR or code in INTS):      # does not vectorise
@@ -170,7 +184,10 @@ def loop_function(name: str, text: str, operand: str, types: list[str], out: str
              f"    typedef {operand} T; typedef {out} U; typedef {unsigned} ft_unsigned;\n"]
     if power:
         lines.append(f"    const int64_t k = *(const int64_t *)p[{n + 1}];\n")
-    for scalars in ((), *(STILL[n] if still is None else still)):
+    cases = [(), *(STILL[n] if still is None else still)]
+    if "_Complex" in operand and cost_of_complex(text) > NS_PLAIN:
+        cases = []                     # calls dominate
+    for scalars in cases:
         tests = ["st[0] == sizeof(U)"]
         tests += [f"st[{i + 1}] == 0" if i in scalars else f"st[{i + 1}] == sizeof({t})"
                   for i, t in enumerate(types)]
@@ -212,9 +229,9 @@ class Part:
         rows = "".join(f'    {{"{n}", {d}, (const void *){k}, {ns}}},\n'
                        for n, d, k, ns in self.entries)
         includes = "".join(f'#include "{h}"\n' for h in
-                           ("vmath.h", "scalar.h", "driver.h", "reduce.h", "move.h", "index.h",
-                            "matmul.h", "conv.h", "window.h", "scalar_vm.h", "stream.h", "sort.h",
-                            "lapack.h", "random.h", "specfun.h"))
+                           ("vmath.h", "complexmath.h", "half.h", "scalar.h", "driver.h", "reduce.h",
+                            "move.h", "index.h", "matmul.h", "conv.h", "window.h", "scalar_vm.h",
+                            "stream.h", "sort.h", "lapack.h", "random.h", "specfun.h"))
         return ("/* Generated by functrans/kernels/codegen.py. */\n" + includes + "\n"
                 "#define GLUE_(a, b) a##b\n#define GLUE(a, b) GLUE_(a, b)\n\n"
                 + "\n".join(self.text)
@@ -223,7 +240,7 @@ class Part:
 
 
 def elementwise_parts() -> Iterator[Part]:
-    floats, ints = Part("float"), Part("int")
+    floats, ints, pairs = Part("float"), Part("int"), Part("complex")
     by_name = {op.name: op for op in records()}
     made: dict[tuple, str] = {}
     for name, code, out, text in table():
@@ -234,7 +251,7 @@ def elementwise_parts() -> Iterator[Part]:
         if name == "select":
             types[0] = C_TYPE["b1"]
         result = operand if moved else C_TYPE[out]
-        part = floats if code in FLOATS and not moved else ints
+        part = ints if moved else floats if code in FLOATS else pairs if code in COMPLEX else ints
         key = (name, text, operand, result, part.name)
         if key not in made:
             made[key] = f"ew_{name}_{code}"
@@ -251,6 +268,7 @@ def elementwise_parts() -> Iterator[Part]:
         floats.entry(f"ew:{name}:{code}", f"ft_run_ew{n + 1}", loop, round(0.7 * ns, 4))
     yield floats
     yield ints
+    yield pairs
 
 
 def convert_text(source: str, target: str) -> str:
@@ -277,20 +295,30 @@ def scalar_names() -> list[str]:
 
 def convert_part() -> Part:
     part = Part("convert")
-    for source in CODES:
-        for target in CODES:
-            size = SIZE[source]
-            s, t = C_TYPE[source], C_TYPE[target]
-            name = f"convert_{source}_{target}"
-            if source == target or (source in INTS and target in INTS and size == SIZE[target]):
-                # the bits stay: one loop per item size
-                name = f"convert_bits_{size}"
-                s = t = BITS_TYPE[size]
-            text = convert_text(source, target)
-            code = f"static void {name}("
-            if not any(t_.startswith(code) for t_ in part.text):
-                part.add(loop_function(name, text, s, [s], t, "uint64_t", False))
-            part.entry(f"ew:convert:{source}:{target}", "ft_run_ew2", name, 2 * NS_PLAIN)
+    pairs = [(source, target) for source in REALS for target in REALS]
+    # other ways of complex numbers are compositions, see plan/dtypes.py
+    pairs += [("f32", "c64"), ("c64", "f32"), ("f64", "c128"), ("c128", "f64"), ("c64", "c128"),
+              ("c128", "c64")]
+    for source, target in pairs:
+        size = SIZE[source]
+        s, t = C_TYPE[source], C_TYPE[target]
+        name = f"convert_{source}_{target}"
+        if source == target or (source in INTS and target in INTS and size == SIZE[target]):
+            # the bits stay: one loop per item size
+            name = f"convert_bits_{size}"
+            s = t = BITS_TYPE[size]
+        text = convert_text(source, target)
+        code = f"static void {name}("
+        if not any(t_.startswith(code) for t_ in part.text):
+            part.add(loop_function(name, text, s, [s], t, "uint64_t", False))
+        part.entry(f"ew:convert:{source}:{target}", "ft_run_ew2", name, 2 * NS_PLAIN)
+    for target in FLOATS:
+        for way, fields in (("from", ("f16", target)), ("to", (target, "f16"))):
+            name = f"convert_{way}_f16_{target}"
+            types = [{"f16": "uint16_t"}.get(c) or C_TYPE[c] for c in fields]
+            part.add(loop_function(name, f"ft_half_{way}_{target}(x)", types[0], types[:1], types[1],
+                                   "uint64_t", False))
+            part.entry(f"ew:convert:{fields[0]}:{fields[1]}", "ft_run_ew2", name, 2 * NS_PLAIN)
     return part
 
 
@@ -326,6 +354,8 @@ def reduction(op: str, code: str) -> tuple[str, str, str]:
         return pick, f"FT_V{op.upper()}(a, b)", _extreme(code, op == "max")
     if code == "b1":                       # NumPy's sum and product of bools are or and and
         op = {"sum": "or", "prod": "and"}.get(op, op)
+    if code in COMPLEX and op == "prod":
+        return "ft_cmul(a, b)", "", "1"
     sign = {"sum": "+", "prod": "*", "or": "|", "and": "&"}[op]
     ones = "1" if op == "prod" or code == "b1" else f"({C_TYPE[code]})-1"
     return f"((T)((a) {sign} (b)))", f"((a) {sign} (b))", "0" if op in ("sum", "or") else ones
@@ -335,14 +365,15 @@ def reduce_part() -> Part:
     part = Part("reduce")
     for op in ("sum", "prod", "max", "min", "and", "or"):
         for code in CODES:
-            if op in ("and", "or") and code in FLOATS:
+            if (op in ("and", "or") and code in FLOATS) or (op not in ("sum", "prod") and code in COMPLEX):
                 continue
             scalar, vector, identity = reduction(op, code)
+            more = {"FT_PAIRS": ""} if code in COMPLEX else {}
             part.add(include("reduce_body.h", T=C_TYPE[code], FT_NAME=f"{op}_{code}_##part",
-                             FT_COMB=scalar, FT_VCOMB=vector, FT_IDENTITY=identity))
+                             FT_COMB=scalar, FT_VCOMB=vector, FT_IDENTITY=identity, **more))
             part.entry(f"reduce:{op}:{code}", "ft_run_reduce", f"&{op}_{code}_kernel", NS_PLAIN)
     for op, beats in (("max", "((a) > (b) || (a) != (a))"), ("min", "((a) < (b) || (a) != (a))")):
-        for code in CODES:
+        for code in REALS:
             part.add(include("arg_body.h", T=C_TYPE[code], FT_NAME=f"arg{op}_{code}_##part",
                              FT_BLOCK=f"{op}_{code}_block", FT_BEATS=beats))
             part.entry(f"argreduce:{op}:{code}", "ft_run_lines", f"arg{op}_{code}_line", NS_PLAIN)
@@ -352,7 +383,7 @@ def reduce_part() -> Part:
 def other_part() -> Part:
     part = Part("other")
     for op in ("sum", "prod", "max", "min"):
-        for code in CODES:
+        for code in CODES if op in ("sum", "prod") else REALS:
             part.add(include("cumulative_body.h", T=C_TYPE[code], FT_NAME=f"cum{op}_{code}_##part",
                              FT_COMB=reduction(op, code)[0]))
             part.entry(f"cumulative:{op}:{code}", "ft_run_lines", f"cum{op}_{code}_line", 1.0)
@@ -363,7 +394,8 @@ def other_part() -> Part:
                    2 * NS_FUNCTION)
 
     for size, t in BITS_TYPE.items():
-        part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part"))
+        more = {"FT_PAIRS": ""} if size == 16 else {}
+        part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part", **more))
         part.entry(f"copy:{size}", "ft_run_copy", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"join:{size}", "ft_run_join", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
@@ -375,15 +407,16 @@ def other_part() -> Part:
         part.entry(f"iota:{code}", "ft_run_iota", f"{code}_iota", NS_PLAIN)
 
     for code in CODES:
-        forms = {"set": "(b)", "add": reduction("sum", code)[0], "mul": reduction("prod", code)[0],
-                 "max": reduction("max", code)[0], "min": reduction("min", code)[0]}
+        forms = {"set": "(b)", "add": reduction("sum", code)[0], "mul": reduction("prod", code)[0]}
+        if code in REALS:
+            forms |= {op: reduction(op, code)[0] for op in ("max", "min")}
         for op, text in forms.items():
             name = f"scatter_{op}_{code}_"
             part.add(include("scatter_body.h", T=C_TYPE[code], FT_NAME=f"{name}##part",
                              FT_COMB=text, FT_SUMS=str(int(op == "add"))))
             part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&{name}kernel", 1.0)
 
-    for code in CODES:
+    for code in REALS:
         for op in ("sum", "max", "min"):
             name = f"window_{op}_{code}"
             if code == "b1":
@@ -407,7 +440,7 @@ def other_part() -> Part:
 def product_part() -> Part:
     part = Part("product")
     convolutions = []
-    for code in CODES:
+    for code in REALS:
         scalar, vector = "((T)((c) + (a) * (b)))", "((c) + (a) * (b))"
         if code == "b1":
             scalar, vector = "((T)((c) | ((a) & (b))))", "((c) | ((a) & (b)))"

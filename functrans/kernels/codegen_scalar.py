@@ -65,7 +65,7 @@ class Writer:
 def _table(w: Writer, codegen: Any) -> None:
     by_name = {op.name: op for op in codegen.records()}
     for name, code, out, text in codegen.table():
-        if name == "stop_gradient":
+        if name == "stop_gradient" or code not in codegen.REALS or out not in codegen.REALS:
             continue
         op = by_name[name]
         codes = [code] * op.arity
@@ -76,15 +76,15 @@ def _table(w: Writer, codegen: Any) -> None:
             rest = rest.replace(cheap, "")
         w.operation(f"{name}:{code}", codes, out, text, code, "ft_" in rest,
                     bool(op.param_names), codegen._unsigned(code))
-    for source in codegen.CODES:
-        for target in codegen.CODES:
+    for source in codegen.REALS:
+        for target in codegen.REALS:
             if source != target:
                 text = codegen.convert_text(source, target)
                 w.operation(f"convert:{source}:{target}", [source], target, text, source, False)
 
 
 def _own(w: Writer, codegen: Any) -> None:
-    for code in codegen.CODES:
+    for code in codegen.REALS:
         t = w.c_type[code]
         mad = "c | (a & b)" if code == "b1" else "c + a * b"
         mad = f"FT_MAD_{code}(x, y, z)" if code in codegen.FLOATS \

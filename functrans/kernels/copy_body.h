@@ -19,6 +19,14 @@ static void FT_NAME(row)(char *out, const char *in, int64_t m, int64_t so, int64
 }
 
 #define QUAD FT_NAME(quad)
+#ifdef FT_PAIRS                /* complex numbers are no elements of vectors, and large enough */
+FT_INLINE void FT_NAME(four)(char *out, int64_t so, const char *in, int64_t si)
+{
+    for (int r = 0; r < 4; r++)
+        for (int c = 0; c < 4; c++)
+            ((T *)(out + r * so))[c] = ((const T *)(in + c * si))[r];
+}
+#else
 typedef T QUAD __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
 /* Four lines of four, transposed. */
@@ -35,6 +43,7 @@ FT_INLINE void FT_NAME(four)(char *out, int64_t so, const char *in, int64_t si)
     *(QUAD *)(out + 2 * so) = __builtin_shufflevector(y2, y3, 0, 1, 4, 5);
     *(QUAD *)(out + 3 * so) = __builtin_shufflevector(y2, y3, 2, 3, 6, 7);
 }
+#endif
 
 /* A transpose, where out's items and in's rows are adjacent: tiles, whose lines stay in cache on both
  * sides. */

@@ -1,11 +1,14 @@
 /* Template: included once per (operation, dtype), with
- *   T, FT_NAME(part), FT_COMB(a, b) on scalars, FT_VCOMB(a, b) on vectors, FT_IDENTITY. */
+ *   T, FT_NAME(part), FT_COMB(a, b) on scalars, FT_VCOMB(a, b) on vectors, FT_IDENTITY; FT_PAIRS is
+ *   defined for complex numbers, which are no elements of C's vectors. */
 #define VEC FT_NAME(vec)
 #define LANES ((int)(FT_LANE_BYTES / sizeof(T)))
 #define PER ((int)(FT_VBYTES / sizeof(T)))
 #define NVEC (FT_LANE_BYTES / FT_VBYTES)
 
+#ifndef FT_PAIRS
 typedef T VEC __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
+#endif
 
 static T FT_NAME(block)(const T *x, int64_t n)
 {
@@ -15,17 +18,24 @@ static T FT_NAME(block)(const T *x, int64_t n)
             r = FT_COMB(r, x[i]);
         return r;
     }
+    T lane[FT_LANE_BYTES / sizeof(T)];
+    int64_t i = LANES;
+#ifdef FT_PAIRS
+    memcpy(lane, x, sizeof lane);
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lane[j] = FT_COMB(lane[j], x[i + j]);
+#else
     VEC acc[NVEC];
     for (int v = 0; v < NVEC; v++)
         acc[v] = *(const VEC *)(x + v * PER);
-    int64_t i = LANES;
     for (; i + LANES <= n; i += LANES)
         for (int v = 0; v < NVEC; v++) {
             VEC b = *(const VEC *)(x + i + v * PER);
             acc[v] = FT_VCOMB(acc[v], b);
         }
-    T lane[FT_LANE_BYTES / sizeof(T)];
     memcpy(lane, acc, sizeof lane);
+#endif
     for (int j = 0; j < n - i; j++)
         lane[j] = FT_COMB(lane[j], x[i + j]);
     for (int h = LANES / 2; h; h /= 2)

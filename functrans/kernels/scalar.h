@@ -57,6 +57,31 @@ FT_INLINE int64_t ft_negative_power(int64_t x, int odd)
     (FT_SIGNED(T) && (y) < 0 ? (T)ft_negative_power((int64_t)(x), (int)((y) & 1)) \
                              : (T)ft_upow((uint64_t)(x), (uint64_t)(y)))
 
+/* The bits of x, in 64; its magnitude, of MIN too. */
+#define ft_bits(x) ((uint64_t)(x) & (~UINT64_C(0) >> (64 - FT_BITS(T))))
+#define ft_size(x) (FT_SIGNED(T) && (x) < 0 ? -(uint64_t)(x) : (uint64_t)(x))
+
+FT_INLINE uint64_t ft_ugcd(uint64_t x, uint64_t y)
+{
+    while (y) {
+        uint64_t rest = x % y;
+        x = y;
+        y = rest;
+    }
+    return x;
+}
+
+FT_INLINE uint64_t ft_ulcm(uint64_t x, uint64_t y)
+{
+    uint64_t g = ft_ugcd(x, y);
+    return g ? x / g * y : 0;
+}
+
+#define ft_igcd(x, y) ((T)ft_ugcd(ft_size(x), ft_size(y)))
+#define ft_ilcm(x, y) ((T)ft_ulcm(ft_size(x), ft_size(y)))
+#define ft_ones(x) ((T)__builtin_popcountll(ft_bits(x)))
+#define ft_leading(x) ((T)(ft_bits(x) ? __builtin_clzll(ft_bits(x)) - (64 - FT_BITS(T)) : FT_BITS(T)))
+
 /* Float to integer: toward zero, saturating, nan to 0. `low` and `end` are exact in every float
  * type: MIN, and the first value too large. */
 #define FT_SATURATE(from, to, x) __extension__({                                             \

@@ -138,7 +138,7 @@ def carry_fixpoint(run, leaves, avals, treedef, name, carry_of):
 
 def _weaker(a, b):
     """Whether numbers of the weak type a become values of type b without loss of kind."""
-    return a.shape == b.shape and "biuf".index(a.dtype.kind) <= "biuf".index(b.dtype.kind)
+    return a.shape == b.shape and "biufc".index(a.dtype.kind) <= "biufc".index(b.dtype.kind)
 
 
 def _in_type(x, a):

@@ -312,7 +312,7 @@ def _common_types(bodies, names, name):
         strong = [a for a in group if not a.weak]
         dtype = np.result_type(*[a.dtype for a in group]) if not strong else strong[0].dtype
         fits = all(a.shape == group[0].shape and (
-            a.dtype == dtype or (a.weak and "biuf".index(a.dtype.kind) <= "biuf".index(dtype.kind)))
+            a.dtype == dtype or (a.weak and "biufc".index(a.dtype.kind) <= "biufc".index(dtype.kind)))
             for a in group)
         if not fits:
             path = first.out_tree.paths()[i]

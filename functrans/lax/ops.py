@@ -51,7 +51,7 @@ def _together(name, xs):
                                 "lax does not promote; use functrans.numpy, or convert one.")
     dtype = strong[0] if strong else np.result_type(*[aval_of(x).dtype for x in xs])
     for x in xs:
-        if _is_weak(x) and "biuf".index(aval_of(x).dtype.kind) > "biuf".index(dtype.kind):
+        if _is_weak(x) and "biufc".index(aval_of(x).dtype.kind) > "biufc".index(dtype.kind):
             raise errors.DtypeError(f"lax.{name}: the number {x} does not fit the dtype {dtype} of the "
                                     "other operands.", "Convert the array, or use functrans.numpy.")
     return _one_shape(name, [convert(x, dtype) if _is_weak(x) else x for x in xs])
@@ -92,15 +92,30 @@ _UNARY = {"neg": "neg", "sign": "sign", "floor": "floor", "ceil": "ceil", "exp":
           "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh", "cosh": "cosh",
           "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "sqrt": "sqrt",
           "cbrt": "cbrt", "erf": "erf", "erfc": "erfc", "logistic": "logistic",
-          "is_finite": "isfinite", "bitwise_not": "not", "abs": "abs"}
+          "is_finite": "isfinite", "bitwise_not": "not", "abs": "abs", "real": "real", "imag": "imag",
+          "conj": "conj", "population_count": "population_count", "clz": "clz"}
 _BINARY = {"add": "add", "sub": "sub", "mul": "mul", "rem": "fmod", "max": "max", "min": "min",
            "atan2": "atan2", "nextafter": "nextafter", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le",
            "gt": "gt", "ge": "ge", "bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor",
-           "shift_left": "shl", "shift_right_arithmetic": "shr"}
+           "shift_left": "shl", "shift_right_arithmetic": "shr", "complex": "complex"}
 for _name, _op in _UNARY.items():
     globals()[_name] = _elementwise(_name, OPS[_op], 1, f"Elementwise {_name} of x.")
 for _name, _op in _BINARY.items():
     globals()[_name] = _elementwise(_name, OPS[_op], 2, f"Elementwise {_name} of x and y.")
+
+
+def bitcast_convert_type(operand, new_dtype):
+    """The bits of operand read as ``new_dtype``.
+
+    A narrower dtype adds a last axis, a wider one takes it away. There is no derivative.
+
+    >>> import numpy as np
+    >>> from functrans import lax
+    >>> int(lax.bitcast_convert_type(np.float32(1.0), np.int32)) == 0x3f800000
+    True
+    """
+    return _run("bitcast", _operand(operand), dtype=np.dtype(new_dtype))
+
 
 # ----- arithmetic that is more than one op --------------------------------------------------------
 
@@ -108,17 +123,17 @@ for _name, _op in _BINARY.items():
 def div(x, y):
     """Elementwise x / y; integers are divided towards zero."""
     x, y = _together("div", (x, y))
-    if aval_of(x).dtype.kind == "f":
+    if aval_of(x).dtype.kind in "fc":
         return _run("div", x, y)
     return _run("floordiv", _run("sub", x, _run("fmod", x, y)), y)
 
 
 def pow(x, y):
     """Elementwise x ** y; y may be an integer."""
-    if type(y) is int or (isinstance(y, np.integer) and aval_of(x).dtype.kind == "f"):
+    if type(y) is int or (isinstance(y, np.integer) and aval_of(x).dtype.kind in "fc"):
         return integer_pow(x, int(y))
     x, y = _operand(x), asvalue(y)
-    if aval_of(x).dtype.kind == "f" and aval_of(y).dtype.kind in "iu":
+    if aval_of(x).dtype.kind in "fc" and aval_of(y).dtype.kind in "iu":
         y = convert(y, aval_of(x).dtype)
     return _run("pow", *_together("pow", (x, y)))
 
@@ -473,10 +488,10 @@ for _name in _CUMULATIVE:
     globals()[_name] = _cumulative(_name)
 
 __all__ = [
-    *_UNARY, *_BINARY, "div", "pow", "integer_pow", "square", "reciprocal", "rsqrt", "RoundingMethod",
-    "round", "select", "select_n", "clamp", "convert_element_type", "stop_gradient", "reshape", "broadcast",
-    "broadcast_in_dim", "transpose", "rev", "squeeze", "expand_dims", "concatenate", "pad",
-    "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim",
+    *_UNARY, *_BINARY, "bitcast_convert_type", "div", "pow", "integer_pow", "square", "reciprocal", "rsqrt",
+    "RoundingMethod", "round", "select", "select_n", "clamp", "convert_element_type", "stop_gradient",
+    "reshape", "broadcast", "broadcast_in_dim", "transpose", "rev", "squeeze", "expand_dims", "concatenate",
+    "pad", "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim",
     "dynamic_slice", "dynamic_slice_in_dim", "dynamic_index_in_dim", "dynamic_update_slice",
     "dynamic_update_slice_in_dim", "dynamic_update_index_in_dim", "dot", "dot_general", *_REDUCTIONS,
     *_POSITIONS, *_CUMULATIVE]

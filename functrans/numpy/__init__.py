@@ -8,6 +8,8 @@ and broadcasting; functions without a traced argument are NumPy's own; ``numpy.f
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import Any
 
 import numpy as _np
@@ -31,8 +33,9 @@ _HOME = {
         "tril triu vander",
     "values":
         "allclose argwhere around array_equal array_equiv clip copyto fill_diagonal fix flatnonzero "
-        "imag isclose iscomplexobj isrealobj nan_to_num nonzero place put put_along_axis putmask real "
-        "round select where",
+        "isclose nan_to_num nonzero place put put_along_axis putmask round select where",
+    "complexes":
+        "angle imag iscomplex iscomplexobj isreal isrealobj real",
     "differences":
         "diff ediff1d gradient trapezoid",
     "creation":
@@ -63,6 +66,17 @@ _CONSTANTS = ["pi", "e", "euler_gamma", "inf", "nan", "newaxis", "bool_", "int8"
               "complex128", "dtype", "finfo", "iinfo", "ndarray", "integer", "floating", "inexact",
               "number", "issubdtype", "isdtype", "promote_types", "result_type", "can_cast", "s_"]
 __all__ = sorted({*_NAMES, *_UFUNCS, *_CONSTANTS, "linalg"})
+
+
+class _Namespace(types.ModuleType):
+    """Importing the module ``shape`` must not hide the function ``shape``."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, types.ModuleType) and name in _NAMES):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Namespace
 
 
 def __getattr__(name: str) -> Any:

@@ -137,7 +137,7 @@ def gradient(f, *varargs, axis=None, edge_order=1):
         steps = [_spacing(d, shape_of(x)[i]) for d, i in zip(varargs, axes, strict=True)]
     else:
         raise TypeError(f"gradient: {len(varargs)} spacings for {len(axes)} axes")
-    dtype = dtype_of(x) if dtype_of(x).kind == "f" else np.dtype(np.float64)
+    dtype = dtype_of(x) if dtype_of(x).kind in "fc" else np.dtype(np.float64)
     x = convert(x, dtype) if dtype_of(x).kind in "iu" else x
     out = [convert(_gradient_along(x, i, h, edge_order), dtype)
            for i, h in zip(axes, steps, strict=True)]

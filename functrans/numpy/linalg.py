@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import errors
-from ..ir.op import OPS
 from . import products
+from .complexes import squared
 from .core import asvalue, aval_of, axes_of, axis_of, convert, implements, promote, refuse_out, shape_of
 from .decompositions import (
     EighResult,
@@ -42,9 +42,6 @@ from .decompositions import (
 # ----- norms --------------------------------------------------------------------------------------
 
 
-def _square(x):
-    """x**2 as one op, whose derivative is a strong zero at 0; x * x would give inf * 0 below a sqrt."""
-    return OPS["integer_pow"](x, y=2)
 
 
 def _sum(x, axes, keepdims):
@@ -61,7 +58,7 @@ def _min(x, axes, keepdims):
 
 def _vector_norm(x, ord, axes, keepdims):
     if ord is None or ord == 2:
-        return np.sqrt(_sum(_square(x), axes, keepdims))
+        return np.sqrt(_sum(squared(x), axes, keepdims))
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order {ord!r} for vectors")
     if ord == np.inf:
@@ -69,7 +66,7 @@ def _vector_norm(x, ord, axes, keepdims):
     if ord == -np.inf:
         return _min(np.abs(x), axes, keepdims)
     if ord == 0:
-        return _sum(convert(np.not_equal(x, 0), aval_of(x).dtype), axes, keepdims)
+        return _sum(convert(np.not_equal(x, 0), np.abs(x).dtype), axes, keepdims)
     if ord == 1:
         return _sum(np.abs(x), axes, keepdims)
     ord = float(ord)
@@ -80,7 +77,7 @@ def _matrix_norm(x, ord, rows, cols, keepdims):
     if rows == cols:
         raise ValueError("Duplicate axes given.")
     if ord is None or ord in ("fro", "f"):
-        return np.sqrt(_sum(_square(x), (rows, cols), keepdims))
+        return np.sqrt(_sum(squared(x), (rows, cols), keepdims))
     if ord in (2, -2, "nuc"):
         s = svdvals.traced(products.transposed(x, (*[i for i in range(len(shape_of(x))) if i not in (
             rows, cols)], rows, cols)))

@@ -7,6 +7,7 @@ import numpy as np
 from .. import errors
 from ..ir.op import OPS
 from ..trace.core import aval_of
+from .complexes import squared
 from .core import axes_of, implements, refuse_out
 from .reductions import (
     _EXTREMA,
@@ -19,7 +20,6 @@ from .reductions import (
     _plain,
     _reduced,
     _root,
-    _square,
     cumprod,
     cumsum,
     mean,
@@ -35,7 +35,7 @@ _mean, _sum = mean.traced, sum.traced
 def _without_nan(a, other):
     """The operand with nan replaced by the number ``other``, and where; None for integers."""
     x = as_array(a)
-    if dtype_of(x).kind != "f":
+    if dtype_of(x).kind not in "fc":
         return x, None
     hole = OPS["isnan"](x)
     return OPS["select"](hole, splat(other(dtype_of(x)) if callable(other) else other, x), x), hole
@@ -82,7 +82,7 @@ def _valid(hole, where):
 
 
 def _nan_dtype(x, dtype):
-    if dtype is not None and dtype_of(x).kind == "f" and np.dtype(dtype).kind not in "fc":
+    if dtype is not None and dtype_of(x).kind in "fc" and np.dtype(dtype).kind not in "fc":
         raise errors.DtypeError(f"dtype {dtype} has no nan, which {aval_of(x)} may hold.",
                                 "Give a float dtype, or replace nan first.")
     return supported(dtype_of(x) if dtype is None else dtype)
@@ -121,7 +121,8 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
         center = as_array(mean)
     off = np.subtract(x, center)
     off = OPS["select"](valid, off, splat(0, off))
-    total = _sum(_square(off), axes, dtype, None, keepdims)
+    dtype = np.empty(0, dtype).real.dtype
+    total = _sum(squared(off), axes, dtype, None, keepdims)
     degrees = np.subtract(_sum(valid, axes, np.int64, None, keepdims), ddof)
     found = _over(total, degrees, dtype)
     return OPS["select"](np.less_equal(degrees, 0), splat(np.nan, found), found)

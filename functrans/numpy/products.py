@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
+from .complexes import conjugate
 from .core import (
     asvalue,
     aval_of,
@@ -150,7 +151,7 @@ def _matmul(a, b):
 
 
 def _vecdot(a, b):
-    return _labelled("vecdot", asvalue(a), ["k"], asvalue(b), ["k"], [])
+    return _labelled("vecdot", conjugate(asvalue(a)), ["k"], asvalue(b), ["k"], [])
 
 
 def _matvec(a, b):
@@ -158,7 +159,7 @@ def _matvec(a, b):
 
 
 def _vecmat(a, b):
-    return _labelled("vecmat", asvalue(a), ["k"], asvalue(b), ["k", "n"], ["n"])
+    return _labelled("vecmat", conjugate(asvalue(a)), ["k"], asvalue(b), ["k", "n"], ["n"])
 
 
 for _name, _function in (("matmul", _matmul), ("vecdot", _vecdot), ("matvec", _matvec),
@@ -238,7 +239,7 @@ def _flat(x):
 def vdot(a, b, /):
     """Dot product of two arrays read as vectors."""
     a, b = promote(a, b)
-    return dot.traced(_flat(a), _flat(b))
+    return dot.traced(conjugate(_flat(a)), _flat(b))
 
 
 @implements(np.inner)

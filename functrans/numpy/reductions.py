@@ -13,6 +13,7 @@ from ..ir.op import OPS
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from . import core
+from .complexes import extremum, position, squared
 from .core import asvalue, axes_of, axis_of, convert, implements, is_number, refuse_out
 from .shape import NO, as_array, dtype_of, ndim_of, ravel, reshaped, shape_of, splat, supported
 
@@ -119,11 +120,11 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=NO, where=T
 
 
 def _least(dtype):
-    return -np.inf if dtype.kind == "f" else False if dtype.kind == "b" else np.iinfo(dtype).min
+    return -np.inf if dtype.kind in "fc" else False if dtype.kind == "b" else np.iinfo(dtype).min
 
 
 def _greatest(dtype):
-    return np.inf if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
+    return np.inf if dtype.kind in "fc" else True if dtype.kind == "b" else np.iinfo(dtype).max
 
 
 _EXTREMA = {"max": (np.maximum, "reduce_max", _least), "min": (np.minimum, "reduce_min", _greatest)}
@@ -142,7 +143,12 @@ def _extremum(kind, a, axis, out, keepdims, initial, where):
             raise errors.ShapeError(f"numpy.{kind} of {aval_of(x)} over empty axes has no value.",
                                     "Give initial=.")
         return core.broadcast_to(_initial(initial, dtype), _result_shape(shape, axes, keepdims))
-    out = _reduced(op, _masked(x, where, bound(dtype)), axis, keepdims)
+    x = _masked(x, where, bound(dtype))
+    if dtype.kind == "c":
+        out = extremum(kind, x, axes) if axes else x
+        out = _kept(out, shape, axes) if keepdims is not NO and keepdims else out
+    else:
+        out = _reduced(op, x, axis, keepdims)
     return out if initial is NO else ufunc(out, _initial(initial, dtype))
 
 
@@ -204,7 +210,7 @@ def _position(kind, a, axis, out, keepdims):
         axes, flat = (axis,), x
     if shape_of(flat)[axis] == 0:
         raise errors.ShapeError(f"numpy.{kind} of {aval_of(x)} along an empty axis has no value.")
-    found = OPS[kind](flat, axis=axis)
+    found = position(kind, flat, axis) if dtype_of(x).kind == "c" else OPS[kind](flat, axis=axis)
     return _kept(found, shape, axes) if keepdims is not NO and keepdims else found
 
 
@@ -288,7 +294,8 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     else:
         center = as_array(mean)
     off = np.subtract(x, center)
-    total = _sum(_square(off), axes, dtype, None, keepdims, NO, where)
+    dtype = np.empty(0, dtype).real.dtype
+    total = _sum(squared(off), axes, dtype, None, keepdims, NO, where)
     return _over(total, _degrees(_count(shape_of(x), axes, where, keepdims), ddof), dtype)
 
 
@@ -299,10 +306,6 @@ def _along(x, shape, axes):
     """A result of reducing ``shape`` over ``axes``, repeated along them."""
     return OPS["broadcast_in_dim"](
         x, shape=shape, dims=tuple([i for i in range(len(shape)) if i not in axes]))
-
-
-def _square(x):
-    return OPS["integer_pow"](x, y=2)
 
 
 @implements(np.std, method="std")

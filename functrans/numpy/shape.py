@@ -49,7 +49,7 @@ def supported(dtype) -> np.dtype:
     dtype = np.dtype(dtype)
     if CODE.get(dtype) not in ANY:
         raise errors.DtypeError(f"dtype {dtype} is not supported for traced arrays.",
-                                "Use bool, an integer type, float32 or float64.")
+                                "Use bool, or an integer, float or complex type.")
     return dtype
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 
 import numpy as np
 
@@ -30,9 +31,10 @@ DIRECT = {
     np.less_equal: "le", np.greater: "gt", np.greater_equal: "ge", np.isnan: "isnan",
     np.isinf: "isinf", np.isfinite: "isfinite", np.signbit: "signbit", np.invert: "not",
     np.bitwise_and: "and", np.bitwise_or: "or", np.bitwise_xor: "xor", np.left_shift: "shl",
-    np.right_shift: "shr", np.power: "pow",
+    np.right_shift: "shr", np.power: "pow", np.gcd: "gcd", np.lcm: "lcm",
 }
 _IDENTITY_ON_INTEGERS = {np.floor, np.ceil, np.trunc}
+_COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
 _FALSE_ON_INTEGERS = {np.isnan: False, np.isinf: False, np.isfinite: True, np.signbit: False}
 
 # ufunc -> composition; filled by the modules that define them (matmul and the like)
@@ -52,11 +54,14 @@ def composite(*ufuncs):
 def make_recipe(ufunc, operands, operator, key) -> Recipe:
     """The recipe of a ufunc for operands of these types (``key``: an aval or a Python type each)."""
     if ufunc not in COMPOSITE and ufunc not in DIRECT:
-        importlib.import_module(".products", __package__)      # matmul and its relatives register there
+        for module in (".products", ".complexes"):          # matmul, conjugate and the like register there
+            importlib.import_module(module, __package__)
     if ufunc in COMPOSITE:
         return Recipe(composite=COMPOSITE[ufunc])
     if ufunc not in DIRECT:
         return _special(ufunc)
+    if ufunc in _COMPARISONS and any(k is int for k in key):
+        return Recipe(composite=_comparison(ufunc))
     avals = [k if not isinstance(k, type) else None for k in key[:len(operands)]]
     shape = _shape(ufunc, avals)
     weak = operator and all(a is None or a.weak for a in avals)
@@ -68,21 +73,21 @@ def make_recipe(ufunc, operands, operator, key) -> Recipe:
     loop = _loop(ufunc, types, operands)
     name = DIRECT[ufunc]
     kind = loop[0].kind
-    if kind in "iu" and ufunc in _IDENTITY_ON_INTEGERS:
+    if kind in "iub" and ufunc in _IDENTITY_ON_INTEGERS:
         return Recipe(composite=lambda x: x)
     if kind in "iub" and ufunc in _FALSE_ON_INTEGERS and not (ufunc is np.signbit and kind == "i"):
         value = _FALSE_ON_INTEGERS[ufunc]
         return Recipe(composite=lambda x: np.full(aval_of(x).shape, value))
     if len(set(loop[:len(operands)])) > 1:          # int64 with uint64 comparisons
         loop = [np.result_type(*loop[:len(operands)])] * len(operands) + loop[len(operands):]
+    if name in ("fmax", "fmin") and kind in "biu":       # no nan to pass over
+        name = name[1:]
     if name in ("abs", "sign") and kind == "b":
         return Recipe(composite=lambda x: x)
     op = OPS[name]
-    for d in loop:
-        if d.kind == "e" or (d.itemsize == 2 and d.kind == "f"):
-            raise errors.DtypeError(
-                f"numpy.{ufunc.__name__} of {', '.join(map(str, types))} runs in float16, which "
-                "functrans does not compute in yet.", "Convert first, e.g. x.astype(np.float32).")
+    if kind == "c" and name in ("max", "min", "fmax", "fmin"):
+        from .complexes import EXTREMA
+        return Recipe(composite=EXTREMA[ufunc])
     weak = weak and loop[-1].kind != "b"
     literal = None
     dtypes = tuple(loop[:len(operands)])
@@ -162,33 +167,87 @@ def _truth(x):
     return x if aval_of(x).dtype == np.bool_ else np.not_equal(x, 0)
 
 
-composite(np.square)(lambda x: x * x)
-composite(np.positive)(lambda x: x)
-composite(np.conjugate)(lambda x: x)
+@composite(np.square)
+def _square(x):
+    (x,) = in_loop(np.square, x)
+    return x * x
+
+
+composite(np.positive)(lambda x: in_loop(np.positive, x)[0])
 composite(np.logical_and)(lambda x, y: np.bitwise_and(_truth(x), _truth(y)))
 composite(np.logical_or)(lambda x, y: np.bitwise_or(_truth(x), _truth(y)))
 composite(np.logical_xor)(lambda x, y: np.bitwise_xor(_truth(x), _truth(y)))
 composite(np.logical_not)(lambda x: np.invert(_truth(x)))
-composite(np.deg2rad, np.radians)(lambda x: _float(x) * (np.pi / 180))
-composite(np.rad2deg, np.degrees)(lambda x: _float(x) * (180 / np.pi))
+composite(np.deg2rad, np.radians)(lambda x: in_loop(np.deg2rad, x)[0] * (np.pi / 180))
+composite(np.rad2deg, np.degrees)(lambda x: in_loop(np.rad2deg, x)[0] * (180 / np.pi))
 composite(np.divmod)(lambda x, y: (np.floor_divide(x, y), np.remainder(x, y)))
 composite(np.modf)(lambda x: (np.fmod(_float(x), 1.0), np.trunc(_float(x))))
-composite(np.ldexp)(lambda x, n: x * np.exp2(convert(n, aval_of(x).dtype)))
-composite(np.float_power)(lambda x, y: np.power(convert(x, np.float64), _wide(y)))
-composite(np.logaddexp2)(lambda x, y: np.logaddexp(x * np.log(2.0), y * np.log(2.0)) / np.log(2.0))
+composite(np.float_power)(lambda x, y: np.power(*in_loop(np.float_power, x, y)))
+
+
+@composite(np.logaddexp2)
+def _logaddexp2(x, y):
+    x, y = in_loop(np.logaddexp2, x, y)
+    return np.logaddexp(x * math.log(2.0), y * math.log(2.0)) / math.log(2.0)
+
+
+@composite(np.bitwise_count)
+def _bitwise_count(x):
+    (x,) = in_loop(np.bitwise_count, x)
+    if aval_of(x).dtype.kind == "b":
+        return convert(x, np.uint8)
+    return convert(OPS["population_count"](OPS["abs"](x)), np.uint8)
+
+
+@composite(np.ldexp)
+def _ldexp(x, n):
+    """x 2**n, the power in three factors that are all finite."""
+    x, n = in_loop(np.ldexp, x, n)
+    dtype = aval_of(x).dtype
+    x, n = convert(x, np.float64), np.clip(convert(n, np.float64), -2200.0, 2200.0)
+    first = np.rint(n / 3.0)
+    second = np.rint((n - first) / 2.0)
+    return convert(x * np.exp2(first) * np.exp2(second) * np.exp2(n - first - second), dtype)
+
+
+def in_loop(ufunc, *xs):
+    """The operands in the dtypes of NumPy's loop for them."""
+    xs = [asvalue(x) for x in xs]
+    types = [_resolvable(type(x) if type(x) in (bool, int, float, complex) else aval_of(x)) for x in xs]
+    return [convert(x, d) for x, d in zip(xs, _loop(ufunc, types, xs), strict=False)]
+
+
+def _comparison(ufunc):
+    """With a Python integer, which may lie outside of the other operand's dtype: it is compared as it is."""
+    def compare(*operands):
+        from .shape import fill
+        i = 0 if type(operands[0]) is int else 1
+        x, n = asvalue(operands[1 - i]), operands[i]
+        a = aval_of(x)
+        dtype = a.dtype
+        if dtype.kind == "b" or a.weak:
+            dtype = np.dtype(np.int64)
+        info = np.iinfo(dtype) if dtype.kind in "iu" else None
+        if a.dtype.kind == "b":
+            np.int64(n)                     # NumPy's error
+        if info is not None and not info.min <= n <= info.max:
+            zero = np.int8(0)               # on the same side of n as any number of the dtype
+            return np.full(a.shape, ufunc(n, zero) if i == 0 else ufunc(zero, n))[()]
+        if info is None:
+            dtype = np.result_type(dtype, n)
+        pair = [convert(x, dtype), fill(n, dtype, a.shape)]
+        return OPS[DIRECT[ufunc]](*(pair[::-1] if i == 0 else pair))
+    return compare
 
 
 @composite(np.reciprocal)
 def _reciprocal(x):
-    return np.floor_divide(1, x) if aval_of(x).dtype.kind in "iu" else 1 / x
+    (x,) = in_loop(np.reciprocal, x)
+    return np.where(np.abs(x) == 1, x, 0) if aval_of(x).dtype.kind in "iu" else 1 / x
 
 
 def _float(x):
-    return x if aval_of(x).dtype.kind == "f" else convert(x, np.float64)
-
-
-def _wide(y):
-    return float(y) if is_number(y) else convert(y, np.float64)
+    return x if aval_of(x).dtype.kind in "fc" else convert(x, np.float64)
 
 
 # ----- the full protocol: methods and keywords ------------------------------------------------------------

@@ -12,6 +12,7 @@ from ..ir.op import OPS
 from ..trace.core import aval_of, is_known
 from ..trace.tracer import Tracer
 from . import core
+from .complexes import on_parts, viewed
 from .core import FUNCTIONS, METHODS, asvalue, convert, implements, is_number, refuse_out
 from .reductions import truth
 from .shape import (
@@ -173,8 +174,7 @@ def round(a, decimals=0, out=None):
     x = as_array(a)
     decimals, dtype = index(decimals), dtype_of(x)
     if dtype.kind == "b":
-        raise errors.DtypeError("NumPy rounds bool to float16, which functrans does not have.",
-                                "Convert with astype first.")
+        return np.rint(x)
     if dtype.kind in "iu":
         if decimals >= 0:
             return x
@@ -184,6 +184,8 @@ def round(a, decimals=0, out=None):
         return convert(convert(x, wide), dtype)
     if decimals == 0:
         return OPS["rint"](x)
+    if dtype.kind == "c":
+        return on_parts(lambda part: round(part, decimals), x)
     scale = splat(10.0 ** abs(decimals), x)
     if decimals > 0:
         return OPS["div"](OPS["rint"](OPS["mul"](x, scale)), scale)
@@ -205,6 +207,8 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     """x with numbers for nan and infinities; their derivative is 0."""
     x = as_array(x)
     a = aval_of(x)
+    if a.dtype.kind == "c":
+        return on_parts(lambda part: nan_to_num(part, copy, nan, posinf, neginf), x)
     if a.dtype.kind != "f":
         return x
     most = np.finfo(a.dtype).max
@@ -214,31 +218,6 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
         value = np.float64(value).astype(a.dtype) if is_number(value) else value
         x = OPS["select"](hit, fit(value, a.dtype, a.shape), x)
     return x
-
-
-@implements(np.real)
-def real(val):
-    """The real part: val itself."""
-    return as_array(val)
-
-
-@implements(np.imag)
-def imag(val):
-    """The imaginary part of real values: zeros."""
-    x = as_array(val)
-    return np.zeros(shape_of(x), dtype_of(x))[()]
-
-
-@implements(np.iscomplexobj)
-def iscomplexobj(x):
-    """Whether the dtype is complex."""
-    return dtype_of(as_array(x)).kind == "c"
-
-
-@implements(np.isrealobj)
-def isrealobj(x):
-    """Whether the dtype is not complex."""
-    return dtype_of(as_array(x)).kind != "c"
 
 
 # ----- comparing -----------------------------------------------------------------------------
@@ -322,10 +301,11 @@ def _raises(error, got, instead):
 
 
 def _view(x, dtype=None, type=None):
-    if type is None and (dtype is None or np.dtype(dtype) == dtype_of(x)):
+    if type is not None:
+        raise errors.NotSupportedError(f"view of a traced {x.aval} as {type}.", "Give dtype=.")
+    if dtype is None or np.dtype(dtype) == dtype_of(x):
         return x
-    raise errors.NotSupportedError(f"view of a traced {x.aval} as {dtype or type}.",
-                                   "Use x.astype(dtype) to convert values.")
+    return viewed(x, supported(dtype))
 
 
 def _flat(x):
@@ -342,11 +322,9 @@ for _name, _instead in (
                              _instead)
 METHODS["clip"] = partial(partial, _clip_method)
 METHODS["view"] = partial(partial, _view)
-METHODS["conj"] = METHODS["conjugate"] = partial(partial, as_array)
-PROPERTIES.update({"real": real, "imag": imag, "flat": _flat})
+PROPERTIES.update({"flat": _flat})
 METHODS.update(PROPERTIES)
 
 __all__ = ["allclose", "argwhere", "around", "array_equal", "array_equiv", "clip", "copyto",
-           "fill_diagonal", "fix", "flatnonzero", "imag", "iscomplexobj", "isclose", "isrealobj",
-           "nan_to_num", "nonzero", "place", "put", "put_along_axis", "putmask", "real", "round",
-           "select", "where"]
+           "fill_diagonal", "fix", "flatnonzero", "isclose", "nan_to_num", "nonzero", "place", "put",
+           "put_along_axis", "putmask", "round", "select", "where"]

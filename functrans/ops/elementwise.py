@@ -16,10 +16,15 @@ from ..ir.op import (
     ANY,
     BITS,
     CODE,
-    FLOAT,
+    COMPLEX,
+    INEXACT,
     INT,
+    NUMBER,
     OPS,
+    ORDERED,
+    PART,
     REAL,
+    WHOLE,
     Hooks,
     Linear,
     _elementwise_batch,
@@ -42,7 +47,8 @@ def _is(x, value):
 def _is_zero(x, negative):
     """Whether x is the literal zero of this sign; integers have one zero."""
     value = getattr(x, "value", None)
-    return value is not None and value == 0 and (x.aval.dtype.kind != "f" or np.signbit(value) == negative)
+    return value is not None and value == 0 and (
+        x.aval.dtype.kind in "biu" or (x.aval.dtype.kind == "f" and np.signbit(value) == negative))
 
 
 def _inner(x, program, name="neg"):
@@ -117,7 +123,7 @@ def _strong_times(inputs, params, program):
 
 def _divided(inputs, params, program):
     x, y = inputs
-    if not hasattr(y, "value") or y.value == 0 or not np.isfinite(y.value):
+    if not hasattr(y, "value") or y.aval.dtype.kind == "c" or y.value == 0 or not np.isfinite(y.value):
         return None
     if y.value == 1:
         return x
@@ -137,7 +143,7 @@ def _power(inputs, params, program):
         return x
     # products have other strong zeros than a power, so only where nobody differentiates any more;
     # higher powers of f32 are rounded once
-    if not program.final or y not in (2, 3, 4) or (y > 2 and x.aval.dtype == np.float32):
+    if not program.final or y not in (2, 3, 4) or (y > 2 and x.aval.dtype.itemsize < 8):
         return None
     square = (mul, (x, x), {})
     return square if y == 2 else (mul, (x, square), {}) if y == 3 else (mul, (square, square), {})
@@ -169,7 +175,7 @@ def _absolute(inputs, params, program):
 
 def _holds(wide, narrow):
     """Whether every value of dtype ``narrow`` has its own in ``wide``."""
-    if wide.kind == "f" and narrow.kind in "iu":
+    if wide.kind in "fc" and narrow.kind in "iu":
         return np.finfo(wide).nmant >= 8 * narrow.itemsize
     return wide == narrow or (wide.kind != "b" and np.can_cast(narrow, wide, "safe"))
 
@@ -184,30 +190,50 @@ def _converted(inputs, params, program):
     return None
 
 
+def _both(text):
+    """The expression of floats, and that of complex numbers: their functions have a c in the name."""
+    return {"float": text, "complex": text.replace("ft_", "ft_c")}
+
+
+def _analytic(name, **rest):
+    """A function of one operand that complex numbers have too, with the same derivative."""
+    return elementwise(name, c=_both(f"ft_{name}(x)"), dtypes=INEXACT, **rest)
+
+
+def _order(sign):
+    """A comparison; of complex numbers by real part, then by imaginary part, as NumPy has it."""
+    return {**dict.fromkeys(("float", "int", "bool"), f"x {sign} y"),
+            "complex": f"ft_corder(x, y, {sign})"}
+
+
 # ----- arithmetic ---------------------------------------------------------------------------------
 
-neg = elementwise("neg", c={"float": "-x", "signed": "ft_wrap(-(ft_unsigned)x)",
-                            "unsigned": "ft_wrap(-(ft_unsigned)x)"},
-                  dtypes=REAL, through=[lambda t, x: neg(t)], joint=True, simplify=_negated,
+neg = elementwise("neg", c={"float": "-x", "complex": "-x", "int": "ft_wrap(-(ft_unsigned)x)"},
+                  dtypes=NUMBER, through=[lambda t, x: neg(t)], joint=True, simplify=_negated,
                   reference=np.negative)
-add = elementwise("add", c={"float": "x + y", "int": "ft_wrap((ft_unsigned)x + (ft_unsigned)y)",
+add = elementwise("add", c={"float": "x + y", "complex": "x + y",
+                            "int": "ft_wrap((ft_unsigned)x + (ft_unsigned)y)",
                             "bool": "x | y"},
                   arity=2, dtypes=ANY, joint=True, reference=np.add, simplify=_plus, commutes=True,
                   through=[lambda t, x, y: t, lambda t, x, y: t])
-sub = elementwise("sub", c={"float": "x - y", "int": "ft_wrap((ft_unsigned)x - (ft_unsigned)y)"},
-                  arity=2, dtypes=REAL, joint=True, reference=np.subtract, simplify=_minus,
+sub = elementwise("sub", c={"float": "x - y", "complex": "x - y",
+                            "int": "ft_wrap((ft_unsigned)x - (ft_unsigned)y)"},
+                  arity=2, dtypes=NUMBER, joint=True, reference=np.subtract, simplify=_minus,
                   through=[lambda t, x, y: t, lambda t, x, y: neg(t)])
-mul = elementwise("mul", c={"float": "x * y", "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
+mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
+                            "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
                   arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True,
                   through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
-zmul = elementwise("zmul", c="(x == 0 || y == 0) ? (T)0 : x * y", arity=2, dtypes=FLOAT,
+zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
+                              "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
+                   arity=2, dtypes=INEXACT,
                    simplify=_strong_times, commutes=True,
                    reference=lambda x, y: np.where((x == 0) | (y == 0), 0, x * y).astype(x.dtype),
                    through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)])
-div = elementwise("div", c="x / y", arity=2, dtypes=FLOAT, reference=np.divide, simplify=_divided,
-                  domain=((-3.0, 3.0), (0.5, 3.0)),
+div = elementwise("div", c={"float": "x / y", "complex": "ft_cdiv(x, y)"}, arity=2, dtypes=INEXACT,
+                  reference=np.divide, simplify=_divided, domain=((-3.0, 3.0), (0.5, 3.0)),
                   jvp=lambda primals, tangents: _div_jvp(primals, tangents),
                   transpose=lambda cts, operands: [
                       div(cts[0], operands[1]) if isinstance(operands[0], Linear) else None, None])
@@ -238,40 +264,63 @@ fmod = elementwise("fmod", c={"float": "ft_fmod(x, y)", "int": "ft_ifmod(x, y)"}
                    dtypes=REAL, reference=np.fmod, domain=((-9.0, 9.0), (0.7, 3.0)),
                    partials=[1, lambda out, x, y: neg(trunc(div(x, y)))])
 abs = elementwise("abs", c={"float": "ft_abs(x)", "signed": "x < 0 ? ft_wrap(-(ft_unsigned)x) : x",
-                            "unsigned": "x"},
-                  dtypes=REAL, reference=np.abs, simplify=_absolute, partials=[lambda out, x: sign(x)])
+                            "unsigned": "x", "complex": "ft_cabs(x)"},
+                  dtypes=NUMBER, out=PART, reference=np.abs, simplify=_absolute,
+                  jvp=lambda primals, tangents: _abs_jvp(*primals, *tangents))
 sign = elementwise("sign", c={"float": "x != x ? x : (T)((x > 0) - (x < 0))",
-                              "int": "(T)((x > 0) - (x < 0))"},
-                   dtypes=REAL, reference=np.sign)
+                              "int": "(T)((x > 0) - (x < 0))", "complex": "ft_csign(x)"},
+                   dtypes=NUMBER, reference=np.sign,
+                   jvp=lambda primals, tangents: _sign_jvp(*primals, *tangents))
+
+
+def _abs_jvp(x, t):
+    out = abs(x)
+    if isinstance(t, Hooks.zero):
+        return [out], [Hooks.zero(aval_of(out))]
+    if aval_of(x).dtype.kind == "c":
+        return [out], [real(zmul(t, conj(sign(x))))]
+    return [out], [zmul(t, sign(x))]
+
+
+def _sign_jvp(x, t):
+    """Flat where x is real. Of x / |x| only what turns x changes it: i s Im(conj(s) t) / |x|."""
+    s = sign(x)
+    if isinstance(t, Hooks.zero) or aval_of(x).dtype.kind != "c":
+        return [s], [Hooks.zero(aval_of(s))]
+    turn = imag(zmul(t, conj(s)))
+    return [s], [zmul(complex_(0.0, zmul(turn, _safe_div(1.0, abs(x)))), s)]
+
+
 floor = elementwise("floor", c="ft_floor(x)", reference=np.floor)
 ceil = elementwise("ceil", c="ft_ceil(x)", reference=np.ceil)
 trunc = elementwise("trunc", c="ft_trunc(x)", reference=np.trunc)
-rint = elementwise("rint", c="ft_rint(x)", reference=np.rint)
+rint = _analytic("rint", reference=np.rint, partials=None)
 copysign = elementwise("copysign", c="ft_copysign(x, y)", arity=2, reference=np.copysign,
                        partials=[lambda out, x, y: mul(sign(x), copysign(1.0, y)), None])
-nextafter = elementwise("nextafter", c="ft_nextafter(x, y)", arity=2, reference=np.nextafter)
+nextafter = elementwise("nextafter", c="ft_nextafter(x, y)", dtypes=("f32", "f64"), arity=2,
+                        reference=np.nextafter)
 heaviside = elementwise("heaviside", c="x != x ? x : x == 0 ? y : (T)(x > 0)", arity=2,
                         reference=np.heaviside,
                         partials=[None, lambda out, x, y: convert(eq(x, 0.0), dtype=aval_of(x).dtype)])
 
 # ----- powers, exponentials, logarithms ---------------------------------------------------------------
 
-sqrt = elementwise("sqrt", c="ft_sqrt(x)", reference=np.sqrt, domain=(0.1, 4.0),
+sqrt = _analytic("sqrt", reference=np.sqrt, domain=(0.1, 4.0),
                    partials=[lambda out, x: div(0.5, out)])
 cbrt = elementwise("cbrt", c="ft_cbrt(x)", reference=np.cbrt, domain=(0.2, 4.0),
                    partials=[lambda out, x: div(1.0 / 3.0, mul(out, out))])
-exp = elementwise("exp", c="ft_exp(x)", reference=np.exp, partials=[lambda out, x: out])
-exp2 = elementwise("exp2", c="ft_exp2(x)", reference=np.exp2,
+exp = _analytic("exp", reference=np.exp, partials=[lambda out, x: out])
+exp2 = _analytic("exp2", reference=np.exp2,
                    partials=[lambda out, x: mul(out, math.log(2.0))])
-expm1 = elementwise("expm1", c="ft_expm1(x)", reference=np.expm1,
+expm1 = _analytic("expm1", reference=np.expm1,
                     partials=[lambda out, x: add(out, 1.0)])
-log = elementwise("log", c="ft_log(x)", reference=np.log, domain=(0.1, 4.0),
+log = _analytic("log", reference=np.log, domain=(0.1, 4.0),
                   partials=[lambda out, x: div(1.0, x)])
-log2 = elementwise("log2", c="ft_log2(x)", reference=np.log2, domain=(0.1, 4.0),
+log2 = _analytic("log2", reference=np.log2, domain=(0.1, 4.0),
                    partials=[lambda out, x: div(1.0 / math.log(2.0), x)])
-log10 = elementwise("log10", c="ft_log10(x)", reference=np.log10, domain=(0.1, 4.0),
+log10 = _analytic("log10", reference=np.log10, domain=(0.1, 4.0),
                     partials=[lambda out, x: div(1.0 / math.log(10.0), x)])
-log1p = elementwise("log1p", c="ft_log1p(x)", reference=np.log1p, domain=(-0.5, 4.0),
+log1p = _analytic("log1p", reference=np.log1p, domain=(-0.5, 4.0),
                     partials=[lambda out, x: div(1.0, add(x, 1.0))])
 logistic = elementwise("logistic", c="ft_logistic(x)",
                        reference=lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
@@ -279,8 +328,9 @@ logistic = elementwise("logistic", c="ft_logistic(x)",
 logaddexp = elementwise("logaddexp", c="ft_logaddexp(x, y)", arity=2, reference=np.logaddexp,
                         partials=[lambda out, x, y: _softmax2(x, y),
                                   lambda out, x, y: _softmax2(y, x)])
-pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)"}, arity=2, dtypes=REAL,
-                  reference=np.power, domain=((0.2, 3.0), (0.0, 3.0)),
+pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)",
+                            "complex": "ft_cpow(x, y)"},
+                  arity=2, dtypes=NUMBER, reference=np.power, domain=((0.2, 3.0), (0.0, 3.0)),
                   # 0**y and x**0 are flat where the formula would give 0 * inf
                   partials=[lambda out, x, y: select(eq(y, 0.0), 0.0, mul(y, pow(x, sub(y, 1.0)))),
                             lambda out, x, y: zmul(out, log(select(eq(x, 0.0), 1.0, x)))])
@@ -292,15 +342,16 @@ def _softmax2(x, y):
 
 
 def _integer_pow_infer(x, *, y):
-    if CODE.get(x.dtype) not in REAL:
+    if CODE.get(x.dtype) not in NUMBER:
         raise TypeError(f"integer_pow is not defined for {x.dtype}")
-    if y < 0 and CODE[x.dtype] not in FLOAT:
+    if y < 0 and CODE[x.dtype] in INT:
         raise ValueError(f"integers to the negative power {y} are not integers; convert to float")
     return x.shape, x.dtype
 
 
 integer_pow = elementwise(
-    "integer_pow", c={"float": "ft_powi(x, k)", "int": "ft_ipowi(x, k)"}, dtypes=REAL,
+    "integer_pow", c={"float": "ft_powi(x, k)", "int": "ft_ipowi(x, k)", "complex": "ft_cpowi(x, k)"},
+    dtypes=NUMBER,
     infer=_integer_pow_infer,
     simplify=_power,
     reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
@@ -315,25 +366,25 @@ def _scaled_power(x, y):
 
 # ----- trigonometric, hyperbolic, error function ---------------------------------------------------------
 
-sin = elementwise("sin", c="ft_sin(x)", reference=np.sin, partials=[lambda out, x: cos(x)])
-cos = elementwise("cos", c="ft_cos(x)", reference=np.cos, partials=[lambda out, x: neg(sin(x))])
-tan = elementwise("tan", c="ft_tan(x)", reference=np.tan, domain=(-1.2, 1.2),
+sin = _analytic("sin", reference=np.sin, partials=[lambda out, x: cos(x)])
+cos = _analytic("cos", reference=np.cos, partials=[lambda out, x: neg(sin(x))])
+tan = _analytic("tan", reference=np.tan, domain=(-1.2, 1.2),
                   partials=[lambda out, x: add(mul(out, out), 1.0)])
-asin = elementwise("asin", c="ft_asin(x)", reference=np.arcsin, domain=(-0.9, 0.9),
+asin = _analytic("asin", reference=np.arcsin, domain=(-0.9, 0.9),
                    partials=[lambda out, x: div(1.0, sqrt(_one_minus_square(x)))])
-acos = elementwise("acos", c="ft_acos(x)", reference=np.arccos, domain=(-0.9, 0.9),
+acos = _analytic("acos", reference=np.arccos, domain=(-0.9, 0.9),
                    partials=[lambda out, x: div(-1.0, sqrt(_one_minus_square(x)))])
-atan = elementwise("atan", c="ft_atan(x)", reference=np.arctan,
+atan = _analytic("atan", reference=np.arctan,
                    partials=[lambda out, x: div(1.0, add(mul(x, x), 1.0))])
-sinh = elementwise("sinh", c="ft_sinh(x)", reference=np.sinh, partials=[lambda out, x: cosh(x)])
-cosh = elementwise("cosh", c="ft_cosh(x)", reference=np.cosh, partials=[lambda out, x: sinh(x)])
-tanh = elementwise("tanh", c="ft_tanh(x)", reference=np.tanh,
+sinh = _analytic("sinh", reference=np.sinh, partials=[lambda out, x: cosh(x)])
+cosh = _analytic("cosh", reference=np.cosh, partials=[lambda out, x: sinh(x)])
+tanh = _analytic("tanh", reference=np.tanh,
                    partials=[lambda out, x: _one_minus_square(out)])
-asinh = elementwise("asinh", c="ft_asinh(x)", reference=np.arcsinh,
+asinh = _analytic("asinh", reference=np.arcsinh,
                     partials=[lambda out, x: div(1.0, sqrt(add(mul(x, x), 1.0)))])
-acosh = elementwise("acosh", c="ft_acosh(x)", reference=np.arccosh, domain=(1.2, 4.0),
+acosh = _analytic("acosh", reference=np.arccosh, domain=(1.2, 4.0),
                     partials=[lambda out, x: div(1.0, mul(sqrt(sub(x, 1.0)), sqrt(add(x, 1.0))))])
-atanh = elementwise("atanh", c="ft_atanh(x)", reference=np.arctanh, domain=(-0.9, 0.9),
+atanh = _analytic("atanh", reference=np.arctanh, domain=(-0.9, 0.9),
                     partials=[lambda out, x: div(1.0, _one_minus_square(x))])
 atan2 = elementwise("atan2", c="ft_atan2(x, y)", arity=2, reference=np.arctan2, domain=(0.3, 3.0),
                     partials=[lambda out, x, y: _over_square(y, x, y),
@@ -411,10 +462,10 @@ def _share(op_name):
 
 
 max = elementwise("max", c={"float": "ft_max(x, y)", "int": "x > y ? x : y", "bool": "x | y"},
-                  arity=2, dtypes=ANY, reference=np.maximum, simplify=_same,
+                  arity=2, dtypes=ORDERED, reference=np.maximum, simplify=_same,
                   partials=[_share("gt"), lambda out, x, y: _share("gt")(out, y, x)])
 min = elementwise("min", c={"float": "ft_min(x, y)", "int": "x < y ? x : y", "bool": "x & y"},
-                  arity=2, dtypes=ANY, reference=np.minimum, simplify=_same,
+                  arity=2, dtypes=ORDERED, reference=np.minimum, simplify=_same,
                   partials=[_share("lt"), lambda out, x, y: _share("lt")(out, y, x)])
 fmax = elementwise("fmax", c="ft_fmax(x, y)", arity=2, reference=np.fmax,
                    partials=[lambda out, x, y: _nan_share("gt", x, y),
@@ -430,13 +481,13 @@ def _nan_share(op_name, x, y):
 
 eq = elementwise("eq", c="x == y", arity=2, dtypes=ANY, out="b1", reference=np.equal, commutes=True)
 ne = elementwise("ne", c="x != y", arity=2, dtypes=ANY, out="b1", reference=np.not_equal, commutes=True)
-lt = elementwise("lt", c="x < y", arity=2, dtypes=ANY, out="b1", reference=np.less)
-le = elementwise("le", c="x <= y", arity=2, dtypes=ANY, out="b1", reference=np.less_equal)
-gt = elementwise("gt", c="x > y", arity=2, dtypes=ANY, out="b1", reference=np.greater)
-ge = elementwise("ge", c="x >= y", arity=2, dtypes=ANY, out="b1", reference=np.greater_equal)
-isnan = elementwise("isnan", c="x != x", out="b1", reference=np.isnan)
-isinf = elementwise("isinf", c="ft_isinf(x)", out="b1", reference=np.isinf)
-isfinite = elementwise("isfinite", c="ft_isfinite(x)", out="b1", reference=np.isfinite)
+lt = elementwise("lt", c=_order("<"), arity=2, dtypes=ANY, out="b1", reference=np.less)
+le = elementwise("le", c=_order("<="), arity=2, dtypes=ANY, out="b1", reference=np.less_equal)
+gt = elementwise("gt", c=_order(">"), arity=2, dtypes=ANY, out="b1", reference=np.greater)
+ge = elementwise("ge", c=_order(">="), arity=2, dtypes=ANY, out="b1", reference=np.greater_equal)
+isnan = elementwise("isnan", c="x != x", dtypes=INEXACT, out="b1", reference=np.isnan)
+isinf = elementwise("isinf", c=_both("ft_isinf(x)"), dtypes=INEXACT, out="b1", reference=np.isinf)
+isfinite = elementwise("isfinite", c=_both("ft_isfinite(x)"), dtypes=INEXACT, out="b1", reference=np.isfinite)
 signbit = elementwise("signbit", c="ft_signbit(x)", out="b1", reference=np.signbit)
 
 not_ = elementwise("not", c={"bool": "!x", "int": "(T)~x"}, dtypes=BITS, reference=np.invert,
@@ -453,6 +504,19 @@ shl = elementwise("shl", c="ft_shl(x, y)", arity=2, dtypes=INT, reference=np.lef
 shr = elementwise("shr", c="ft_shr(x, y)", arity=2, dtypes=INT, reference=np.right_shift,
                   domain=((-9, 9), (0, 5)))
 
+gcd = elementwise("gcd", c="ft_igcd(x, y)", arity=2, dtypes=INT, ns=20.0, reference=np.gcd)
+lcm = elementwise("lcm", c="ft_ilcm(x, y)", arity=2, dtypes=INT, ns=20.0, reference=np.lcm)
+population_count = elementwise("population_count", c="ft_ones(x)", dtypes=INT,
+                               reference=lambda x: np.bitwise_count(_raw(x)).astype(x.dtype))
+clz = elementwise("clz", c="ft_leading(x)", dtypes=INT, reference=lambda x: np.array(
+    [8 * x.dtype.itemsize - int(v).bit_length() for v in _raw(x).ravel()], x.dtype).reshape(x.shape))
+
+
+def _raw(x):
+    """The bits of signed integers as unsigned ones."""
+    return np.asarray(x).view(f"u{x.dtype.itemsize}")
+
+
 select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True, simplify=_chosen,
                      reference=lambda c, a, b: np.where(c, a, b),
                      through=[None,
@@ -460,6 +524,31 @@ select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, 
                               lambda t, c, a, b: select(c, 0, t)])
 stop_gradient = elementwise("stop_gradient", c="x", dtypes=ANY, reference=np.copy, work=None,
                             simplify=lambda inputs, params, program: inputs[0] if program.final else None)
+
+
+# ----- parts of complex numbers ---------------------------------------------------------------------------
+# Cotangents pair with tangents as Re(sum(ct * t)), without conjugation: so the gradient of a real
+# function is df/dx - i df/dy, and rules of holomorphic functions are those of real ones.
+
+real = elementwise("real", c="ft_real(x)", dtypes=COMPLEX, out=PART, reference=np.real,
+                   through=[lambda t, x: real(t)], joint=True,
+                   transpose=lambda cts, operands: [complex_(cts[0], 0.0)])
+imag = elementwise("imag", c="ft_imag(x)", dtypes=COMPLEX, out=PART, reference=np.imag,
+                   through=[lambda t, x: imag(t)], joint=True,
+                   transpose=lambda cts, operands: [complex_(0.0, neg(cts[0]))])
+conj = elementwise("conj", c="ft_conj(x)", dtypes=COMPLEX, reference=np.conj,
+                   through=[lambda t, x: conj(t)], joint=True)
+complex_ = elementwise(
+    "complex", c="ft_complex(x, y)", arity=2, dtypes=("f32", "f64"), out=WHOLE, joint=True,
+    reference=lambda x, y: _join(x, y),
+    through=[lambda t, x, y: complex_(t, 0.0), lambda t, x, y: complex_(0.0, t)],
+    transpose=lambda cts, operands: [real(cts[0]), neg(imag(cts[0]))])
+
+
+def _join(x, y):
+    out = np.empty(np.shape(x), np.result_type(x, np.complex64))
+    out.real, out.imag = x, y
+    return out
 
 
 # ----- conversion -----------------------------------------------------------------------------------------
@@ -481,6 +570,8 @@ def _convert_jvp(primals, tangents, *, dtype):
 
 def _convert_reference(x, *, dtype):
     x = np.asarray(x)
+    if x.dtype.kind == "c" and dtype.kind not in "bc":
+        x = x.real
     if x.dtype.kind != "f" or dtype.kind not in "iu":
         return x.astype(dtype)
     info = np.iinfo(dtype)

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.op import CODE, ErrorSample, Hooks, Linear, Op, Sample, aval_of, batch_first, linear, move_axis
+from ..ir.op import (
+    ANY,
+    CODE,
+    ORDERED,
+    ErrorSample,
+    Hooks,
+    Linear,
+    Op,
+    Sample,
+    aval_of,
+    batch_first,
+    linear,
+    move_axis,
+)
 from .elementwise import OPS, convert, div, eq, mul, select, zmul
 from .shape import broadcast_in_dim, iota, reshape
 
@@ -35,12 +48,13 @@ def _gather_infer(x, *indices, mode):
 
 
 def _fill_bits(dtype):
-    """What a read out of range gives in mode fill: nan, or the smallest integer; False for bool."""
-    value = np.nan if dtype.kind == "f" else 0 if dtype.kind == "b" else (
+    """What a read out of range gives in mode fill: nan, or the smallest integer; False for bool.
+    As the words that hold its bytes."""
+    value = np.nan if dtype.kind in "fc" else 0 if dtype.kind == "b" else (
         np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max)
-    raw = np.zeros(8, np.uint8)
+    raw = np.zeros(-(-dtype.itemsize // 8) * 8, np.uint8)
     raw[:dtype.itemsize] = np.frombuffer(np.array(value, dtype).tobytes(), np.uint8)
-    return int(raw.view(np.int64)[0])
+    return raw.view(np.int64).tolist()
 
 
 def _index_views(ctx, indices):
@@ -59,7 +73,7 @@ def _gather_lower(ctx, eqn, views):
     n = int(np.prod(indices[0].shape, dtype=np.int64))
     row = int(np.prod(x.shape[k:], dtype=np.int64)) * x.dtype.itemsize
     ctx.step(f"gather:{x.dtype.itemsize}", [out, x, *indices], space, strides=[(), (), *walks],
-             ints=(k, _READ.index(eqn.params["mode"]), *x.shape[:k], row, _fill_bits(x.dtype)),
+             ints=(k, _READ.index(eqn.params["mode"]), *x.shape[:k], row, *_fill_bits(x.dtype)),
              cost=n * (2 + row / 8), partly=1)
     return [out]
 
@@ -78,7 +92,7 @@ def _gather_reference(x, *indices, mode):
     at, inside = _wrapped(indices, x.shape, mode)
     out = np.array(x[at])
     if mode == "fill":
-        bits = np.array([_fill_bits(x.dtype)]).view(np.uint8)[:x.dtype.itemsize]
+        bits = np.array(_fill_bits(x.dtype)).view(np.uint8)[:x.dtype.itemsize]
         out[~inside] = bits.view(x.dtype)[0]
     return out
 
@@ -132,8 +146,10 @@ gather = linear(
 # ----- scatter -----------------------------------------------------------------------------------------
 
 
-def _scatter_infer(name):
+def _scatter_infer(name, dtypes):
     def infer(x, updates, *indices, mode):
+        if CODE[x.dtype] not in dtypes:
+            raise TypeError(f"{name} is not defined for {x}")
         _check_indices(name, x, indices, mode, _WRITE)
         want = indices[0].shape + x.shape[len(indices):]
         if updates.shape != want or updates.dtype != x.dtype:
@@ -151,7 +167,8 @@ def _scatter_lower(kind):
         ctx.copy(out, x)
         n = int(np.prod(indices[0].shape, dtype=np.int64))
         row = int(np.prod(x.shape[k:], dtype=np.int64))
-        ctx.step(f"scatter:{kind}:{CODE[x.dtype]}", [out, updates, *indices], space, strides=[(), (), *walks],
+        code = "u16" if x.dtype.char == "e" else CODE[x.dtype]      # only set: float16 is not computed with
+        ctx.step(f"scatter:{kind}:{code}", [out, updates, *indices], space, strides=[(), (), *walks],
                  ints=(k, _WRITE.index(eqn.params["mode"]), *x.shape[:k], row), cost=n * (2 + row),
                  partly=0)
         return [out]
@@ -200,9 +217,10 @@ _SCATTER_SAMPLES = [
     Sample("f64[4]", "f64[]", np.int64(2), mode="drop")]
 
 
-def _scatter(kind, apply, *, jvp=None, transpose=None):
+def _scatter(kind, apply, *, jvp=None, transpose=None, dtypes=ANY):
     name = f"scatter_{kind}"
-    common = {"infer": _scatter_infer(name), "batch": _scatter_batch(name), "lower": _scatter_lower(kind),
+    common = {"infer": _scatter_infer(name, dtypes), "dtypes": dtypes, "batch": _scatter_batch(name),
+              "lower": _scatter_lower(kind),
               "reference": _scatter_reference(apply), "samples": _SCATTER_SAMPLES,
               "work": None if kind == "set" else lambda sig: (sig.in_avals[1].size, 0),
               "errors": [ErrorSample("f64[3]", "f64[2]", np.array([1]), mode="drop", match="updates must")]}
@@ -318,5 +336,5 @@ def _scatter_extremum_jvp(name):
     return jvp
 
 
-scatter_min = _scatter("min", np.minimum, jvp=_scatter_extremum_jvp("scatter_min"))
-scatter_max = _scatter("max", np.maximum, jvp=_scatter_extremum_jvp("scatter_max"))
+scatter_min = _scatter("min", np.minimum, jvp=_scatter_extremum_jvp("scatter_min"), dtypes=ORDERED)
+scatter_max = _scatter("max", np.maximum, jvp=_scatter_extremum_jvp("scatter_max"), dtypes=ORDERED)

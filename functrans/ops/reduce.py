@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.op import ANY, BITS, CODE, FLOAT, REAL, ErrorSample, Hooks, Op, Sample, aval_of, flat, linear
+from ..ir.op import (
+    BITS,
+    CODE,
+    FLOAT,
+    NUMBER,
+    ORDERED,
+    REAL,
+    ErrorSample,
+    Hooks,
+    Op,
+    Sample,
+    aval_of,
+    flat,
+    linear,
+)
 from .elementwise import OPS, add, convert, div, eq, mul, sub, zmul
 from .shape import broadcast_in_dim, rev
 
@@ -105,7 +119,7 @@ def reduction(kind, numpy_name, *, dtypes, identity, jvp, transpose=None, sample
 
 
 reduce_sum = reduction(
-    "sum", "sum", dtypes=REAL, identity=True, jvp=None, samples=_WITH_EMPTY,
+    "sum", "sum", dtypes=NUMBER, identity=True, jvp=None, samples=_WITH_EMPTY,
     transpose=lambda cts, operands, *, axes: [_spread_back(cts[0], operands[0].aval.shape, axes)])
 
 
@@ -157,10 +171,10 @@ def _exclusive_product(x, axis, reverse):
                           reverse=reverse)
 
 
-reduce_prod = reduction("prod", "prod", dtypes=REAL, identity=True, jvp=_prod_jvp,
+reduce_prod = reduction("prod", "prod", dtypes=NUMBER, identity=True, jvp=_prod_jvp,
                         samples=_WITH_EMPTY)
-reduce_max = reduction("max", "max", dtypes=ANY, identity=False, jvp=_extremum_jvp("reduce_max"))
-reduce_min = reduction("min", "min", dtypes=ANY, identity=False, jvp=_extremum_jvp("reduce_min"))
+reduce_max = reduction("max", "max", dtypes=ORDERED, identity=False, jvp=_extremum_jvp("reduce_max"))
+reduce_min = reduction("min", "min", dtypes=ORDERED, identity=False, jvp=_extremum_jvp("reduce_min"))
 _BIT_SAMPLES = [Sample("bool[3,4]", axes=(0,)), Sample("i64[3,4]", axes=(0, 1)),
                 Sample("bool[0,2]", axes=(0,))]
 reduce_and = reduction("and", "all", dtypes=BITS, identity=True, jvp=None, samples=_BIT_SAMPLES)
@@ -178,6 +192,8 @@ def _arg(kind):
     def infer(x, *, axis):
         if not 0 <= axis < x.ndim:
             raise ValueError(f"{name}: axis {axis} is not an axis of {x}")
+        if x.dtype.kind == "c":
+            raise TypeError(f"{name} is not defined for {x}")
         if x.shape[axis] == 0:
             raise ValueError(f"{name} along the empty axis {axis} of {x} has no answer")
         return _without(x.shape, (axis,)), np.dtype("int64")
@@ -196,7 +212,8 @@ def _arg(kind):
                  strides=[(*out.strides, 0), moved.strides], ints=(len(kept),))
         return [out]
 
-    return flat(name, family="reduction", infer=infer, batch=batch, lower=lower, work=_joined,
+    return flat(name, family="reduction", dtypes=ORDERED, infer=infer, batch=batch, lower=lower,
+                work=_joined,
                 reference=lambda x, *, axis: getattr(np, name)(x, axis=axis),
                 samples=[Sample("f64[3,4]", axis=0), Sample("f32[3,4]", axis=1), Sample("i64[5]", axis=0)],
                 errors=[ErrorSample("f64[3]", axis=1, match="not an axis"),
@@ -251,7 +268,7 @@ def _cumulative(kind, dtypes, *, jvp=None, transpose=None, reference):
     return Op(name, common.pop("family"), jvp=jvp, transpose=None, **common)
 
 
-cumsum = _cumulative("sum", REAL, reference=lambda x, axis: np.cumsum(x, axis).astype(x.dtype),
+cumsum = _cumulative("sum", NUMBER, reference=lambda x, axis: np.cumsum(x, axis).astype(x.dtype),
                      transpose=lambda cts, operands, *, axis, reverse: [
                          cumsum(cts[0], axis=axis, reverse=not reverse)])
 
@@ -309,7 +326,7 @@ def _logaddexp_pair(a, ta, b, tb):
     return OPS["logaddexp"](a, b), add(zmul(ta, share), zmul(tb, sub(1.0, share)))
 
 
-cumprod = _cumulative("prod", REAL, reference=lambda x, axis: np.cumprod(x, axis).astype(x.dtype),
+cumprod = _cumulative("prod", NUMBER, reference=lambda x, axis: np.cumprod(x, axis).astype(x.dtype),
                       jvp=_cumulative_jvp("cumprod", _prod_pair))
 cummax = _cumulative("max", REAL, reference=lambda x, axis: np.maximum.accumulate(x, axis),
                      jvp=_cumulative_jvp("cummax", _extremum_pair("max", "gt")))

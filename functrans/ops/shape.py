@@ -160,6 +160,48 @@ rev = structural(
     errors=[ErrorSample("f64[3]", axes=(1,), match="not all axes")])
 
 
+# ----- bits read as another dtype ---------------------------------------------------------------------------
+
+
+def _bitcast_infer(x, *, dtype):
+    old, new = x.dtype.itemsize, dtype.itemsize
+    if x.dtype == np.bool_ or dtype == np.bool_ or CODE.get(dtype) is None:
+        raise TypeError(f"bitcast: {x} cannot be read as {dtype}; bool is no dtype of free bits")
+    if new == old:
+        return x.shape, dtype
+    if new < old:
+        return (*x.shape, old // new), dtype
+    if not x.ndim or x.shape[-1] != new // old:
+        raise ValueError(f"bitcast: the last axis of {x} must have {new // old} elements to be read as "
+                         f"{dtype}")
+    return x.shape[:-1], dtype
+
+
+def _bitcast_lower(ctx, eqn, views):
+    (x,), aval = views, eqn.outs[0].aval
+    if x.dtype.itemsize != aval.dtype.itemsize:
+        x = ctx.contiguous(x)
+    return [x.reinterpreted(aval.dtype, aval.shape)]
+
+
+def _bitcast_reference(x, *, dtype):
+    shape, _ = _bitcast_infer(aval_of(x), dtype=dtype)
+    return np.frombuffer(np.ascontiguousarray(x).tobytes(), dtype).reshape(shape)
+
+
+bitcast = flat(
+    "bitcast", infer=_bitcast_infer, lower=_bitcast_lower, family="structural",
+    batch=lambda size, operands, dims, *, dtype: (
+        [bitcast(move_axis(operands[0], dims[0], 0), dtype=dtype)], [0]),
+    reference=_bitcast_reference,
+    dtypes=("f64",),
+    samples=[Sample("f64[3]", dtype=np.dtype("int64")), Sample("f32[3,2]", dtype=np.dtype("uint64")),
+             Sample("i64[2,3]", dtype=np.dtype("uint16")), Sample("f32[2,3]", dtype=np.dtype("int32")),
+             Sample("f16[3]", dtype=np.dtype("uint16"))],
+    errors=[ErrorSample("f32[3]", dtype=np.dtype("float64"), match="must have 2 elements"),
+            ErrorSample("bool[3]", dtype=np.dtype("int8"), match="cannot be read", error=TypeError)])
+
+
 # ----- slice, pad, concatenate -----------------------------------------------------------------------
 
 

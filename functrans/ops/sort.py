@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.op import ANY, CODE, ErrorSample, Hooks, Op, Sample, aval_of, batch_first, flat, move_axis
+from ..ir.op import CODE, ORDERED, ErrorSample, Hooks, Op, Sample, aval_of, batch_first, flat, move_axis
 from .index import gather
 from .shape import iota
 
@@ -19,7 +19,7 @@ _LONGEST = 1 << 32                                       # of positions while th
 def _checked(name, x, axis):
     if not 0 <= axis < x.ndim:
         raise ValueError(f"{name}: axis {axis} is not an axis of {x}")
-    if CODE.get(x.dtype) not in ANY:
+    if CODE.get(x.dtype) not in ORDERED:
         raise TypeError(f"{name} is not defined for {x}")
     if x.shape[axis] >= _LONGEST:
         raise ValueError(f"{name}: axis {axis} of {x} is longer than 2**32 elements")
@@ -144,12 +144,12 @@ _SAMPLES = [({"axis": 0}, "f64[5]"), ({"axis": 1}, "f32[2,5]"),
             ({"axis": 0}, "f64[4,3]"), ({"axis": 1}, "f64[2,0]")]
 _TIED = np.array([2, 0, 1, 0, 2, 1, 1])
 
-sort = Op("sort", "sort", infer=_sort_infer, jvp=_sort_jvp, transpose=None, batch=_moved("sort"),
-          lower=_sort_lower, work=_compared,
-          reference=lambda x, *, axis: np.sort(x, axis=axis, kind="stable"),
+sort = Op("sort", "sort", dtypes=ORDERED, infer=_sort_infer, jvp=_sort_jvp, transpose=None,
+          batch=_moved("sort"), work=_compared,
+          lower=_sort_lower, reference=lambda x, *, axis: np.sort(x, axis=axis, kind="stable"),
           samples=[*[Sample(o, **p) for p, o in _SAMPLES], Sample(_TIED, axis=0)],
           errors=[ErrorSample("f64[3]", axis=1, match="not an axis")])
-argsort = flat("argsort", family="sort", infer=_argsort_infer, batch=_moved("argsort"),
+argsort = flat("argsort", family="sort", dtypes=ORDERED, infer=_argsort_infer, batch=_moved("argsort"),
                lower=_argsort_lower, work=_compared, reference=_argsort_reference,
                samples=[*[Sample(o, descending=False, **p) for p, o in _SAMPLES],
                         Sample(_TIED, axis=0, descending=False), Sample(_TIED, axis=0, descending=True),
@@ -182,7 +182,8 @@ def _top_k_lower(ctx, eqn, views):
     return [_back(out, axis)]
 
 
-top_k = flat("top_k", family="sort", infer=_top_k_infer, lower=_top_k_lower, work=_compared,
+top_k = flat("top_k", family="sort", dtypes=ORDERED, infer=_top_k_infer, lower=_top_k_lower,
+             work=_compared,
              batch=lambda size, operands, dims, *, k, axis: (
                  [top_k(operands[0], k=k, axis=axis + (axis >= dims[0]))], [dims[0]]),
              reference=lambda x, *, k, axis: np.take(
@@ -200,7 +201,7 @@ top_k = flat("top_k", family="sort", infer=_top_k_infer, lower=_top_k_lower, wor
 def _search_infer(a, v, *, right):
     if a.ndim < 1 or v.ndim < a.ndim - 1 or a.shape[:-1] != v.shape[:a.ndim - 1]:
         raise ValueError(f"searchsorted: the leading axes of {a} and {v} must agree")
-    if a.dtype != v.dtype or CODE.get(a.dtype) not in ANY:
+    if a.dtype != v.dtype or CODE.get(a.dtype) not in ORDERED:
         raise TypeError(f"searchsorted: operands must have one real dtype, got {a} and {v}")
     return v.shape, _INT64
 

@@ -57,7 +57,8 @@ def _single(sig: Sig, literals: dict[int, Lit]) -> Program:
     return lower(Jaxpr(ins, (eqn(sig, tuple(atoms), outs),), outs))
 
 
-_NUMBERS = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float64)}
+_NUMBERS = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float64),
+            complex: np.dtype(np.complex128)}
 
 
 def _aval_of(value: Any) -> Aval | None:

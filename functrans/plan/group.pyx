@@ -164,6 +164,7 @@ cdef class _Builder:
     cdef list origins, members     # the equations of before and of code
     cdef list epilogues
     cdef Py_ssize_t partial, n_out, joins
+    cdef Py_ssize_t item                      # bytes of the widest element
     cdef int64_t R, C, w, k, items, chunk
     cdef double cost
 
@@ -192,9 +193,12 @@ cdef class _Builder:
             if i.buffer not in self.internal:
                 self.operand(i.out, i.result)
         self.n_out = len(self.operands)
+        self.item = 8
         for i in self.instrs:
             kind = ROW if i.op == "row" and not i.reduces else LATER if i.op == "join" else FULL
+            self.item = max(self.item, <int>i.out.dtype.itemsize)
             for v in i.ins:
+                self.item = max(self.item, <int>v.dtype.itemsize)
                 if v.buffer not in self.kinds:
                     self.operand(v, kind)
             ns += i.ns if kind != ROW else i.ns * size_of(shape[:split]) / size_of(shape)
@@ -218,7 +222,7 @@ cdef class _Builder:
         self.R, self.C = dims[-2:]
         block = BLOCK_BYTES // (widest or 8)
         live = self.registers_needed()
-        while block > LEAST_BLOCK and live * block * 8 > CACHE:
+        while block > LEAST_BLOCK and live * block * self.item > CACHE:
             block //= 2
         if self.whole_rows or self.C <= block:
             self.w, self.k = self.C, max(1, min(self.R, block // self.C))
@@ -432,8 +436,8 @@ cdef class _Builder:
         cdef Value v, out
         cdef list free = [[], []], after
         cdef int outs
-        wide = up(self.k * self.w * 8, ALIGN) * ALIGN + STAGGER
-        narrow = up(self.k * 8, ALIGN) * ALIGN
+        wide = up(self.k * self.w * self.item, ALIGN) * ALIGN + STAGGER
+        narrow = up(self.k * self.item, ALIGN) * ALIGN
         for at, c in enumerate(self.code):
             for v in c.values:
                 v.last = at

@@ -14,12 +14,15 @@ import numpy as np
 
 from ..errors import NotSupportedError, format_location
 from ..ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
+from ..ir.core import eqn as make_eqn
+from ..ir.core import lit, var
 from ..ir.op import CODE
 from ..kernels.lib import load_lapack
 
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
+from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
 from .products import together
@@ -40,6 +43,7 @@ PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep
 MOST_PIECES = 8           # of a join; more are copied one by one
 UNKNOWN_NS = 1e9          # a loop of unknown length
 cdef double STEP_NS = 3.0             # dispatch of a step
+cdef dict _MOVED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "c128"}    # dtype of a plain copy, by size
 
 WORTH = 0.99              # of the traffic: what must be left where values are computed again
 
@@ -233,7 +237,7 @@ cdef class Context:
         size = dst.dtype.itemsize
         kernel = f"copy:{size}"
         self._loop(kernel, self._cost(kernel), n, dst, (src,), (),
-                   f"ew:stop_gradient:u{8 * size}" if dst.whole else None)
+                   f"ew:stop_gradient:{_MOVED[size]}" if dst.whole else None)
 
     def fill(self, dst, value):
         self.copy(dst, value.broadcast(dst.shape, ()))
@@ -284,10 +288,30 @@ cdef class Context:
             found = self.kernels[sig] = self._elementwise_kernel(sig)
         cdef _Kernel k = <_Kernel>found
         if k.name is None:
-            return views[0]
+            return self.converted(views[0], k.dtype)
         out = make_view(make_buffer(k.nbytes), 0, k.shape, k.strides, k.dtype, True)
         if k.size:
             self._loop(k.name, k.ns, k.size, out, views, k.ints, k.name)
+        return out
+
+    def converted(self, View view, dtype):
+        """The view's elements as ``dtype``; steps only where there is something to do."""
+        if view.dtype is dtype:
+            return view
+        if view.dtype.kind == "c" and dtype.kind == "b":
+            zero = self.const(view.dtype.type(0)).broadcast(view.shape, ())
+            return self.computed(f"ew:ne:{CODE[view.dtype]}", dtype, (view, zero))
+        for d in route(view.dtype, dtype):
+            view = self.computed(f"ew:convert:{CODE[view.dtype]}:{CODE[d]}", d, (view,))
+        return view
+
+    def computed(self, str kernel, dtype, tuple views, View out=None):
+        """What an elementwise kernel makes of views of one shape."""
+        if out is None:
+            out = self.new((<View>views[0]).shape, dtype)
+        cdef int64_t n = size_of(out.shape)
+        if n:
+            self._loop(kernel, self._cost(kernel), n, out, views, (), kernel if out.whole else None)
         return out
 
     def reduce(self, str kernel, Aval aval, View x, axes):
@@ -367,7 +391,7 @@ cdef class Context:
         return ns
 
     cdef _Kernel _elementwise_kernel(self, Sig sig):
-        """What runs it; no name where the op is the identity."""
+        """What runs it; no name for the identity, and for conversions by way of other dtypes."""
         cdef _Kernel k = _Kernel.__new__(_Kernel)
         cdef str name = sig.op.name
         main = (<Aval>sig.in_avals[1 if name == "select" else 0]).dtype
@@ -376,9 +400,12 @@ cdef class Context:
         k.strides = dense(k.shape, k.dtype.itemsize)
         k.size = sig.out.size
         k.nbytes = k.size * <int64_t>k.dtype.itemsize
-        if name == "stop_gradient" or (name == "convert" and main == k.dtype):
+        if name == "stop_gradient" or (name == "convert" and (
+                len(route(main, k.dtype)) != 1 or (main.kind == "c" and k.dtype.kind == "b"))):
             return k
-        if name == "convert":
+        if name == "select" and main == F16:
+            k.name, k.ints = "ew:select:u16", ()
+        elif name == "convert":
             k.name, k.ints = f"ew:convert:{CODE[main]}:{CODE[k.dtype]}", ()
         else:
             k.name, k.ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
@@ -412,6 +439,9 @@ cdef class Context:
         cdef Aval aval
         cdef list operands = []
         self.eqn = e
+        wide = widened(sig)
+        if wide is not None:
+            return self._lower_wide(e, wide, env)
         for x in e.inputs:
             operands.append(env[x] if type(x) is Var else self.literal(<Lit>x))
         rule = sig.op.lower
@@ -425,6 +455,22 @@ cdef class Context:
                 if view.shape != aval.shape or view.dtype != aval.dtype:
                     raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
                 env[v] = view
+        return 0
+
+    cdef int _lower_wide(self, Eqn e, Sig wide, dict env) except -1:
+        """Float16 by way of float32: ``wide`` is the operation there."""
+        cdef list inputs = []
+        for x, aval in zip(e.inputs, wide.in_avals):
+            if type(x) is Var and x.aval.dtype == F16:
+                v = var(aval, x.index)
+                env[v] = self.converted(env[x], aval.dtype)
+                inputs.append(v)
+            else:
+                inputs.append(x if type(x) is Var else lit(x.value, aval))
+        outs = tuple([var(a, v.index) for v, a in zip(e.outs, wide.outs)])
+        self._lower(make_eqn(wide, tuple(inputs), outs, e), env)
+        for v, computed in zip(e.outs, outs):
+            env[v] = self.converted(env[computed], v.aval.dtype)
         return 0
 
     def _inner(self, jaxpr, carries=()):

@@ -432,7 +432,9 @@ cdef inline bint fits(cnp.ndarray a, port *q) noexcept:
     for d in range(q.ndim):
         if shape[d] != q.dims[d]:
             return False
-    return PyArray_ISCARRAY_RO(a)
+    # copies move complex64 as words of 8 bytes
+    return PyArray_ISCARRAY_RO(a) and (q.typenum != cnp.NPY_CFLOAT
+                                       or (<uintptr_t>cnp.PyArray_DATA(a) & 7) == 0)
 
 
 cdef cnp.ndarray as_input(Py_ssize_t i, value, aval):

@@ -10,6 +10,8 @@ from libc.stdint cimport int64_t
 
 from functools import lru_cache
 
+from ..ir.op import CODE, DTYPE, PART
+
 ARENA = 0        # the slots of a frame: its arena, the constants, then inputs, then outputs
 CONSTS = 1
 FIRST_INPUT = 2
@@ -111,6 +113,18 @@ cdef class View:
         axes = [d for d, n in enumerate(self.shape) if n != 1]
         strides = _split(*_merge(self.shape, (self.strides,), axes), shape)
         return None if strides is None else self._with(self.offset, shape, strides)
+
+    def reinterpreted(self, dtype, tuple shape):
+        """The same bytes as ``dtype``: of its size, or of another size if the view is contiguous."""
+        if dtype.itemsize == self.dtype.itemsize:
+            return View(self.buffer, self.offset, shape, self.strides, dtype, self.contiguous)
+        return View(self.buffer, self.offset, shape, dense(shape, dtype.itemsize), dtype, True)
+
+    def parts(self):
+        """Complex numbers as real ones, with one more axis: real and imaginary part."""
+        part = DTYPE[PART[CODE[self.dtype]]]
+        return View(self.buffer, self.offset, (*self.shape, 2), (*self.strides, part.itemsize), part,
+                    self.contiguous)
 
     def __repr__(self):
         return f"View({self.dtype}{list(self.shape)} strides {self.strides} of {self.buffer})"
