@@ -36,6 +36,7 @@ from functrans import jit
 
 FAMILIES = {}
 ROUNDS, SECONDS = 7, 0.03
+PAUSE = 0.02            # lets the threads of the BLAS fall asleep, which wait for work by spinning
 LIMITS = r"""
 #include <stdint.h>
 #include <omp.h>
@@ -64,9 +65,8 @@ double triad(double *a, const double *b, const double *c, int64_t n, int threads
             v##NAME s[12], x, y; \
             for (int k = 0; k < 12; k++) s[k] = (v##NAME){0} + (T)k; \
             x = (v##NAME){0} + (T)0.999; y = (v##NAME){0} + (T)1e-3; \
-            for (int64_t i = 0; i < n; i++) { \
+            for (int64_t i = 0; i < n; i++) \
                 for (int k = 0; k < 12; k++) s[k] = s[k] * x + y; \
-                __asm__ volatile("" ::: "memory"); } \
             for (int k = 1; k < 12; k++) s[0] += s[k]; \
             total += s[0][0]; \
         } \
@@ -163,6 +163,7 @@ def alternate(calls, smoke):
         counts.append(1 if smoke else max(1, int(SECONDS / max(time.perf_counter() - began, 1e-8))))
     for _ in range(2 if smoke else ROUNDS):
         for k, call in enumerate(calls):
+            time.sleep(0 if smoke else PAUSE)
             turns = range(counts[k])
             began = time.perf_counter()
             for _ in turns:

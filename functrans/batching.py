@@ -12,8 +12,31 @@ from .boundary import Transformed
 from .ir.core import aval
 from .staging import api, argument_names, check_callable, find_pass, trace_call
 from .trace.core import aval_of
+from .transform.columns import basis, columns
 from .transform.interpret import batch_values
 from .transform.vmap import to_dim
+
+
+def map_basis(fun: Callable, avals, dims) -> list:
+    """``fun`` of every basis vector of its arguments together: a list of its results.
+
+    ``fun`` takes tracers of types ``avals`` and returns a list; result i has the axis of directions at
+    ``dims[i]`` (None: it does not depend on them), a function of the traced results.
+    """
+    traced = trace_call(lambda tracers: fun(*tracers), [None] * len(avals), avals, "vmap", known=False)
+    jaxpr = traced.jaxpr
+    first = np.cumsum([0, *[a.size for a in avals]]).tolist()
+    size = first.pop()
+    at = dims(jaxpr.out_avals)
+
+    def body(*values):
+        directions = [basis(a, n) for a, n in zip(avals, first, strict=True)]
+        outs, got = columns(jaxpr, size, [*directions, *values], at)
+        return [x if o is None else to_dim(x, g, o, size)
+                for x, g, o in zip(outs, got, at, strict=True)], None
+
+    found, values = find_pass("columns", jaxpr, (size, tuple(avals), tuple(at)), body, traced.consts)
+    return traced.out_tree.unflatten(found.run(values))
 
 
 @api

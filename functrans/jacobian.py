@@ -9,11 +9,13 @@ import numpy as np
 from . import errors, tree
 from .api import jvp, vjp
 from .arguments import Selection
-from .batching import vmap
+from .batching import map_basis, vmap
 from .boundary import Transformed
 from .staging import api, check_callable, describe
 from .trace.core import aval_of
 from .trace.tracer import Tracer
+
+FEW = 32            # directions: fewer are pushed as a dense batch, which tiny programs are best at
 
 
 def _with_arguments(fun, args, kwargs, nums):
@@ -100,7 +102,15 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
             aux[:] = tree.flatten(rest[0])
             return tangent, [x for x in aux[0] if type(x) is Tracer]    # others stay outside
 
-        tangents, moved = vmap(push, out_axes=(-1, None))(*_basis(leaves))
+        avals = [aval_of(x).strong for x in leaves]
+        if sum(a.size for a in avals) < FEW:
+            tangents, moved = vmap(push, out_axes=(-1, None))(*_basis(leaves))
+        else:
+            def dims(outs):
+                n_aux = sum(type(x) is Tracer for x in aux[0]) if has_aux else 0
+                return [a.ndim for a in outs[:len(outs) - n_aux]] + [None] * n_aux
+
+            tangents, moved = map_basis(push, avals, dims)
 
         def unpack(stacked):
             blocks = treedef.unflatten(_blocks(stacked, leaves, aval_of(stacked).ndim - 1))
@@ -137,7 +147,12 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         partial = _with_arguments(fun, args, kwargs, nums)
         out, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
         leaves, treedef = _float_leaves(out, "jacrev of a function that returns")
-        cts = vmap(lambda *directions: pull(treedef.unflatten(directions)))(*_basis(leaves))
+        avals = [aval_of(x).strong for x in leaves]
+        if sum(a.size for a in avals) < FEW:
+            cts = vmap(lambda *directions: pull(treedef.unflatten(directions)))(*_basis(leaves))
+        else:
+            cts = map_basis(lambda *directions: pull(treedef.unflatten(directions)), avals,
+                            lambda outs: [0] * len(outs))
         # cts: like the arguments, with the directions of all output elements in front
         ct_leaves, ct_tree = tree.flatten(cts)
         columns = [_blocks(ct, leaves, 0) for ct in ct_leaves]

@@ -1,12 +1,12 @@
 """Programs built by hand from op records, and their NumPy interpreter: for the tests of plans."""
 
 import numpy as np
+from functrans.plan.lower import lower
 from numpy.testing import assert_allclose, assert_array_equal
 
 from functrans.ir import core
 from functrans.ir.op import OPS, Op
 from functrans.ops import contract, control, elementwise, reduce, shape  # noqa: F401
-from functrans.plan.lower import lower
 
 Jaxpr, Lit, aval, lit, signature = core.Jaxpr, core.Lit, core.aval, core.lit, core.signature
 F = np.float64

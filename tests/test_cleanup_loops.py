@@ -1,6 +1,8 @@
 """Cleanup reaches into loops, branches and calls, and drops what a scan stacks in vain."""
 
 import numpy as np
+from functrans.plan.lower import lower
+from functrans.transform.cleanup import cleanup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -8,8 +10,6 @@ from programs_by_hand import F, aval, jaxpr, lit
 
 import functrans.numpy as fnp
 from functrans import grad, jit, lax
-from functrans.plan.lower import lower
-from functrans.transform.cleanup import cleanup
 
 
 def scans(jx):

@@ -52,9 +52,9 @@ def test_code_blocks_run(page):
 
 
 def test_pages_hold_code_blocks():
-    assert [p.name for p in PAGES if not blocks(p, "python")] == []
-    assert [p.name for p in PAGES] == ["README.md", "architecture.md", "errors.md", "semantics.md",
-                                       "transforms.md"]
+    assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
+    assert [p.name for p in PAGES] == ["README.md", "architecture.md", "benchmarks.md", "errors.md",
+                                       "performance.md", "semantics.md", "transforms.md"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"],
@@ -176,7 +176,7 @@ def test_digits_example_says_which_package_is_missing(tmp_path):
     assert "pip install -e '.[examples]'" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "kernels.py", "memory.py"])
+@pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "kernels.py"])
 def test_benchmarks_run(program, tmp_path):
     run_program(ROOT / "benchmarks" / program, "--smoke", "--json", tmp_path / "out.json")
     assert (tmp_path / "out.json").read_text().startswith("{")

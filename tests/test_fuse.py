@@ -5,13 +5,13 @@ from functools import reduce
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from programs_by_hand import F, aval, chain, interpret, jaxpr, lit
 
 from functrans.kernels import lib
-from functrans.plan.lower import lower
 
 I4, F4, B1 = np.dtype("int32"), np.dtype("float32"), np.dtype("bool")
 

@@ -5,11 +5,11 @@ import os
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from programs_by_hand import jaxpr
 
 import functrans as ft
 from functrans import plan
-from functrans.plan.lower import lower
 
 N = 300_000
 

@@ -5,6 +5,8 @@ import threading
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
+from functrans.plan.view import Buffer, View, dense
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -16,8 +18,6 @@ from functrans.ir import core
 from functrans.ir.op import OPS, Op
 from functrans.plan import clusters
 from functrans.plan.cache import ProgramCache
-from functrans.plan.lower import lower
-from functrans.plan.view import Buffer, View, dense
 
 # ----- views ---------------------------------------------------------------------------------
 

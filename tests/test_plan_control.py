@@ -6,13 +6,13 @@ import time
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from programs_by_hand import F, aval, chain, check_run, interpret, jaxpr, lit
 
 from functrans.ir.op import OPS, Op
-from functrans.plan.lower import lower
 
 
 def scan(op, body, *operands, n_consts, n_carry, length, reverse=False):

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -17,7 +18,6 @@ from functrans import grad, jit, lax
 from functrans.ir.op import CODE, OPS
 from functrans.kernels import lib
 from functrans.plan import clusters, registers
-from functrans.plan.lower import lower
 
 DTYPES = [np.dtype(d) for d in ("f8", "f4", "i8", "i4", "i1", "u1", "u8", "?")]
 

@@ -5,13 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from numpy.testing import assert_array_equal
 
 import functrans
 from functrans import ShapeDtypeStruct, errors, grad, jit, lax, vmap
 from functrans.ir.op import OPS, program_work, work_of
 from functrans.plan import clusters
-from functrans.plan.lower import lower
 
 F4 = np.float32
 

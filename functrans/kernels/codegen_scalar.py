@@ -158,22 +158,23 @@ static int vm_run(ft_vm *vm, int64_t *labels)
 {"".join(w.code)}    }}
 }}
 
-/* A straight scalar program. ints: number of constants, bytes of the registers, the constants, the
- * instructions. Operands: what is stored and loaded, then the scratch for registers and pointers. */
+/* A straight scalar program. ints: number of constants, bytes of the registers; data: the constants,
+ * the instructions. Operands: what is stored and loaded, the scratch for registers and pointers. */
 static int ft_run_scalar(const ft_step *s, ft_frame *f)
 {{
     const int64_t *n = s->ints;
-    const int last = s->nopnd - 1;
-    char *scratch = FT_PTR(s, f, last);
+    const int64_t *code = (const int64_t *)s->data;
+    const int n_pointers = s->nopnd - 1;
+    char *scratch = FT_PTR(s, f, n_pointers);
     ft_vm vm;
     vm.r = (ft_reg *)scratch;
     vm.ptr = vm.moving = (char **)(scratch + n[1]);
     vm.by = 0;
     vm.nmoving = vm.left = 0;
-    vm.ip = (const ft_ins *)(n + 2 + n[0]);
+    vm.ip = (const ft_ins *)(code + n[0]);
     for (int64_t i = 0; i < n[0]; i++)
-        vm.r[i].i64 = n[2 + i];
-    for (int i = 0; i < last; i++)
+        vm.r[i].i64 = code[i];
+    for (int i = 0; i < n_pointers; i++)
         vm.ptr[i] = FT_PTR(s, f, i);
     vm_run(&vm, 0);
     return FT_OK;

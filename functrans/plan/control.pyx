@@ -195,7 +195,7 @@ cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
 
 # ints: turns (-1: until the test fails), number of constants, bytes of the registers, of fixed and
 # of moving pointers, instructions before the body, before the end, turns between two looks at the
-# clock; then the operand of each pointer, where the moving ones start, by how much they move, the
+# clock; then the operand of each pointer, where the moving ones start, by how much they move. data: the
 # constants, the instructions. The last operand is the scratch: registers, then pointers.
 
 cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
@@ -204,7 +204,7 @@ cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
     cdef const int64_t *which = n + 8
     cdef const int64_t *start = which + n_fixed + n_moving
     cdef const int64_t *by = start + n_moving
-    cdef const int64_t *constants = by + n_moving
+    cdef const int64_t *constants = <const int64_t *>s.data
     cdef const ft_ins *program = <const ft_ins *>(constants + n[1])
     cdef char *scratch = FT_PTR(s, f, s.nopnd - 1)
     cdef ft_vm vm

@@ -174,10 +174,9 @@ class PlanStep:
         if self.kernel == "group":
             return list(_group_code(self._step, self._names))
         if self.kernel == "scalar":
-            n = self._step.ints[0]
-            return list(_scalar_code(self._step.ints[2:2 + n], self._step.ints[2 + n:], self._names))
+            return list(_scalar_code(*_words(self._step), self._names))
         if self.kernel == "scalar_loop":
-            return _loop_code(self._step.ints, self._names)
+            return _loop_code(self._step, self._names)
         return []
 
 
@@ -381,13 +380,17 @@ def _constant(bits: int, code: str) -> str:
     return str(bits)
 
 
-def _loop_code(ints: Sequence[int], names: Sequence[str]) -> list[str]:
-    n_const, n_fixed, n_moving, body_at, end_at = ints[1], *ints[3:7]
-    pointers = n_fixed + n_moving
-    which = [names[i] for i in ints[8:8 + pointers]]
-    at = 8 + pointers + 2 * n_moving
-    numbers = ints[at + n_const:]
-    code = list(_scalar_code(ints[at:at + n_const], numbers, which))
+def _words(step: Step, at: int = 0) -> tuple[Sequence[int], Sequence[int]]:
+    """Constants and instructions of a scalar program; ``ints[at]`` is the number of constants."""
+    numbers = struct.unpack(f"<{len(step.data) // 8}q", step.data)
+    return numbers[:step.ints[at]], numbers[step.ints[at]:]
+
+
+def _loop_code(step: Step, names: Sequence[str]) -> list[str]:
+    ints: tuple[int, ...] = step.ints
+    n_const, (n_fixed, n_moving, body_at, end_at) = ints[1], ints[3:7]
+    which = [names[i] for i in ints[8:8 + n_fixed + n_moving]]
+    code = list(_scalar_code(*_words(step, 1), which))
     body, end = n_const + body_at, n_const + end_at
     return ["before:", *["  " + t for t in code[:body]], "each turn:", *["  " + t for t in code[body:end]],
             "after:", *["  " + t for t in code[end:]]]

@@ -200,6 +200,8 @@ cdef class Program:
                     part += 1
             elif type(s.data) is Clock:
                 step.data = &(<Clock>s.data).c
+            elif type(s.data) is bytes:                 # code
+                step.data = <char *><bytes>s.data
             else:
                 step.data = <void *>s.data
             if s.data is not None:
@@ -223,6 +225,8 @@ cdef class Program:
         for x in parts:
             if type(x) is list:
                 self.nbytes += sum([(<Program>y).nbytes for y in x])
+            elif type(x) is bytes:
+                self.nbytes += len(<bytes>x)
 
     @property
     def cost(self):

@@ -5,29 +5,39 @@ gives the views of its results, emitting steps through the context on the way. W
 lie is decided when all steps are known (``buffers.place``): no rule asks what will be an output.
 """
 
-from __future__ import annotations
+cimport cython
+from libc.stdint cimport int64_t
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import NotSupportedError, format_location
-from ..ir.core import Aval, Eqn, Jaxpr, Lit, Sig, Var
+from ..ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE
 from ..kernels.lib import load_lapack
+
 from . import clusters
 from .buffers import place, round_up
 from .cache import ProgramCache
-from .fuse import FUSE_FROM, fuse
+from .fuse import FUSE_FROM as _FUSE_FROM
+from .fuse import fuse
 from .recompute import recompute, traffic
-from .run import Program, Step, kernel_cost
-from .view import ARENA, CONSTS, FIRST_INPUT, OUTSIDE, Buffer, Shape, View, collapse, dense, size_of
+from .run cimport Program, Step
+from .run import kernel_cost
+from .view cimport Buffer, View, dense, make_buffer, make_view, size_of, whole
+from .view import collapse
 
+cdef enum:
+    ARENA = 0        # slots, as in view.pyx
+    CONSTS = 1
+    FIRST_INPUT = 2
+    OUTSIDE = -1
+
+cdef int64_t FUSE_FROM = _FUSE_FROM
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
 UNKNOWN_NS = 1e9          # a loop of unknown length
-STEP_NS = 3.0             # dispatch of a step
+cdef double STEP_NS = 3.0             # dispatch of a step
 
 WORTH = 0.99              # of the traffic: what must be left where values are computed again
 
@@ -37,8 +47,7 @@ FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 bodies = ProgramCache(1024, 64 << 20)
 
 
-def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
-          fused: bool | None = None, watch: Any = None) -> Program:
+def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     """The program of ``jaxpr``.
 
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such
@@ -47,9 +56,10 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
     (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
     ``watch`` is told of this program and of all inside (see ``describe.Watch``).
     """
+    cdef Context ctx
     fused = FUSE if fused is None else fused
     ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
-    if fused and (other := recompute(jaxpr)) is not jaxpr:
+    if ctx.large and fused and (other := recompute(jaxpr)) is not jaxpr:
         again = _emitted(other, fused, watch)
         if traffic(again[0].steps) < WORTH * traffic(ctx.steps):
             jaxpr, (ctx, inputs, outputs) = other, again
@@ -63,14 +73,17 @@ def lower(jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = (), *,
     return program
 
 
-def _emitted(jaxpr: Jaxpr, fused: bool, watch: Any) -> tuple[Context, list[Buffer], list[Buffer]]:
+def _emitted(Jaxpr jaxpr, fused, watch):
     """The steps of a program, in a context, and the buffers of its inputs and outputs."""
-    ctx = Context(fused)
+    cdef Context ctx = Context(fused)
+    cdef View view
+    cdef Buffer buffer
+    cdef int slot
     ctx.watch = watch
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
-    ctx._eqn = None
+    ctx.eqn = None
     first_output = FIRST_INPUT + len(inputs)
     outputs = []
     for slot, view in enumerate(results, first_output):
@@ -86,50 +99,70 @@ def _emitted(jaxpr: Jaxpr, fused: bool, watch: Any) -> tuple[Context, list[Buffe
     return ctx, inputs, outputs
 
 
-def _whole(buffer: Buffer, shape: Shape, dtype: np.dtype) -> View:
-    return View(buffer, 0, shape, dense(shape, dtype.itemsize), dtype, True)
+cdef View _whole(Buffer buffer, tuple shape, dtype):
+    return whole(buffer, shape, dtype, dtype.itemsize)
 
 
-class Context:
+cdef dict _WALKS = {size: (size,) for size in (1, 2, 4, 8, 16)}
+cdef tuple _STILL = (0,)
+
+
+@cython.no_gc
+cdef class _Kernel:
+    """What an elementwise signature runs, and where its result goes."""
+    cdef str name                   # None: the op is the identity
+    cdef double ns
+    cdef tuple ints, shape, strides
+    cdef object dtype
+    cdef int64_t size, nbytes
+
+
+cdef class Context:
     """What lower rules may do: make buffers, emit steps, lower other jaxprs."""
 
-    def __init__(self, fused: bool) -> None:
+    cdef readonly bint fused
+    cdef bint large                 # whether there is anything worth fusing
+    cdef public list steps
+    cdef readonly object blob       # all constants, one after the other
+    cdef readonly list references   # arrays of others that the steps read
+    cdef dict consts, literals, kernels
+    cdef public object watch
+    cdef readonly Eqn eqn           # the one being lowered, for errors
+
+    def __init__(self, bint fused):
         self.fused = fused
-        self.watch: Any = None
-        self.large = False                              # whether there is anything worth fusing
-        self.steps: list[Step] = []
-        self.blob = bytearray()                         # all constants, one after the other
-        self.references: list[np.ndarray] = []          # arrays of others that the steps read
-        self._consts: dict[Any, View] = {}
-        self._literals: dict[Lit, View] = {}
-        self._kernels: dict[Sig, tuple[str | None, float, Shape]] = {}
-        self._eqn: Eqn | None = None                    # the one being lowered, for errors
+        self.large = False
+        self.steps, self.blob, self.references = [], bytearray(), []
+        self.consts, self.literals, self.kernels = {}, {}, {}
 
     # ----- values --------------------------------------------------------------------------
 
-    def new(self, like: Aval | Shape, dtype: np.dtype | None = None) -> View:
+    def new(self, like, dtype=None):
         """A fresh contiguous buffer; what it holds is undefined until a step writes it."""
+        cdef int64_t itemsize
+        cdef tuple shape
         if isinstance(like, Aval):
-            shape, dtype = like.shape, like.dtype
+            shape, dtype = (<Aval>like).shape, (<Aval>like).dtype
         else:
             shape, dtype = tuple(like), np.dtype(dtype)
-        return _whole(Buffer(size_of(shape) * dtype.itemsize), shape, dtype)
+        itemsize = dtype.itemsize
+        return whole(make_buffer(size_of(shape) * itemsize), shape, dtype, itemsize)
 
-    def const(self, value: Any) -> View:
+    def const(self, value):
         """A NumPy scalar or a small array, kept with the program."""
         array = np.asarray(value)
         array = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
         key = (array.dtype, array.shape, array.tobytes())
-        view = self._consts.get(key)
+        view = self.consts.get(key)
         if view is None:
             align = 64 if array.nbytes > 16 else 16
-            self.blob.extend(bytes(-len(self.blob) % align))
+            self.blob.extend(bytes(-len(self.blob) & (align - 1)))
             view = _whole(Buffer(array.nbytes, CONSTS, len(self.blob)), array.shape, array.dtype)
             self.blob.extend(key[2])
-            self._consts[key] = view
+            self.consts[key] = view
         return view
 
-    def reference(self, array: np.ndarray) -> View:
+    def reference(self, array):
         """An array that every run reads where it is, so that changes to it are seen."""
         if not (array.flags.aligned and array.dtype.isnative):
             return self.const(array)
@@ -137,18 +170,18 @@ class Context:
         buffer = Buffer(array.nbytes, OUTSIDE, array.__array_interface__["data"][0])
         return View(buffer, 0, array.shape, array.strides, array.dtype, array.flags.c_contiguous)
 
-    def literal(self, x: Lit) -> View:
-        view = self._literals.get(x)
+    cpdef View literal(self, Lit x):
+        view = self.literals.get(x)
         if view is None:
             view = self.const(x.value).broadcast(x.aval.shape, ())
-            self._literals[x] = view
+            self.literals[x] = view
         return view
 
-    def load_lapack(self) -> None:
+    def load_lapack(self):
         """For steps whose kernels call LAPACK: finds it."""
         load_lapack()
 
-    def contiguous(self, view: View) -> View:
+    def contiguous(self, View view):
         if view.contiguous:
             return view
         dense_view = self.new(view.shape, view.dtype)
@@ -157,62 +190,67 @@ class Context:
 
     # ----- steps ---------------------------------------------------------------------------
 
-    def step(self, kernel: str, operands: Sequence[View], shape: Shape,
-             strides: Sequence[Shape] | None = None, ints: Shape = (), cost: float | None = None,
-             *, fusable: tuple | None = None, partly: int = -1, nouts: int = 1) -> None:
+    def step(self, str kernel, operands, shape, strides=None, ints=(), cost=None, *, fusable=None,
+             int partly=-1, int nouts=1):
         """Runs a kernel; ``operands`` are outputs first. Nothing to write, nothing emitted.
 
         Of operand ``partly`` it touches no more than of the other of the first two.
         """
-        if operands[0].size == 0:
+        cdef View v = operands[0]
+        if size_of(v.shape) == 0:
             return
+        shape = tuple(shape)
         ns = self._cost(kernel)
         if cost is None:
             cost = ns * size_of(shape)
         if strides is None:
             strides = [v.strides for v in operands]
         self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
-                        tuple(shape), tuple(strides), tuple(ints), cost + STEP_NS, None, False,
-                        fusable, nouts), operands, partly)
+                        shape, tuple(strides), tuple(ints), cost + STEP_NS, None, False, fusable,
+                        nouts),
+                   operands, partly)
 
-    def _emit(self, step: Step, views: Sequence[View], partly: int = -1) -> None:
-        step.views, step.origin, step.partly = views, self._eqn, partly
-        number = len(self.steps)
+    cdef int _emit(self, Step step, views, int partly=-1) except -1:
+        cdef Py_ssize_t number = len(self.steps)
+        cdef Buffer buffer
+        step.views, step.origin, step.partly = views, self.eqn, partly
         for buffer in step.buffers:
             if buffer.first < 0:
                 buffer.first = number
             buffer.last = number
         self.steps.append(step)
+        return 0
 
-    def copy(self, dst: View, src: View) -> None:
+    def copy(self, View dst, View src):
         """Copies elements; both views have one shape, and dtypes of one size."""
-        if dst.size == 0:
+        cdef int64_t n = size_of(dst.shape)
+        if n == 0:
             return
         size = dst.dtype.itemsize
         kernel = f"copy:{size}"
-        self._loop(kernel, self._cost(kernel), dst, (src,), (),
+        self._loop(kernel, self._cost(kernel), n, dst, (src,), (),
                    f"ew:stop_gradient:u{8 * size}" if dst.whole else None)
 
-    def fill(self, dst: View, value: View) -> None:
+    def fill(self, dst, value):
         self.copy(dst, value.broadcast(dst.shape, ()))
 
-    def elementwise(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
-        sig = eqn.sig
-        found = self._kernels.get(sig)
-        if found is None:
-            found = self._kernels[sig] = self._elementwise_kernel(sig)
-        kernel, ns, ints = found
-        if kernel is None:
-            return [views[0]]
-        aval = sig.out
-        dtype = aval.dtype
-        out = View(Buffer(aval.size * dtype.itemsize), 0, aval.shape,
-                   dense(aval.shape, dtype.itemsize), dtype, True)
-        if aval.size:
-            self._loop(kernel, ns, out, views, ints, kernel)
-        return [out]
+    def elementwise(self, Eqn eqn, views):
+        return [self._elementwise(eqn.sig, tuple(views))]
 
-    def reduce(self, kernel: str, aval: Aval, x: View, axes: Shape) -> View:
+    cdef View _elementwise(self, Sig sig, tuple views):
+        cdef View out
+        found = self.kernels.get(sig)
+        if found is None:
+            found = self.kernels[sig] = self._elementwise_kernel(sig)
+        cdef _Kernel k = <_Kernel>found
+        if k.name is None:
+            return views[0]
+        out = make_view(make_buffer(k.nbytes), 0, k.shape, k.strides, k.dtype, True)
+        if k.size:
+            self._loop(k.name, k.ns, k.size, out, views, k.ints, k.name)
+        return out
+
+    def reduce(self, str kernel, Aval aval, View x, axes):
         """A step that reduces ``x`` over ``axes``."""
         out = self.new(aval)
         moved = x.transpose((*[i for i in range(len(x.shape)) if i not in axes], *axes))
@@ -222,30 +260,44 @@ class Context:
                   fusable=(kernel, self._cost(kernel), (), out, (x,), axes))
         return out
 
-    def _loop(self, kernel: str, ns: float, out: View, views: Sequence[View], ints: Shape,
-              loop: str | None = None) -> None:
+    cdef int _loop(self, str kernel, double ns, int64_t size, View out, tuple views, tuple ints,
+                   str loop) except -1:
         """A step that goes over all elements of equally shaped views; ``loop`` is the elementwise
         kernel that a group would use."""
-        operands = (out, *views)
-        size = size_of(out.shape)
+        cdef View v
+        cdef list buffers = [out.buffer], offsets = [out.offset], walks = []
+        cdef tuple shape = (size,), strides
+        cdef bint flat = out.contiguous, moves
         if size >= FUSE_FROM and self.fused:
             self.large = True
-        shape: Shape = (size,)
-        walks: list[Shape] = []
-        for v in operands:
-            if v.contiguous:
-                walks.append((v.dtype.itemsize,))
-            elif any(v.strides):
-                shape, general = collapse(out.shape, tuple([w.strides for w in operands]))
-                walks = list(general)
-                break
-            else:
-                walks.append((0,))
-        self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
-                        shape, tuple(walks), ints, ns * size + STEP_NS, None, True,
-                        (loop, ns, ints, out, views, None) if loop is not None else None), operands)
+        for v in views:
+            buffers.append(v.buffer)
+            offsets.append(v.offset)
+        if flat:
+            walks.append(_WALKS[out.dtype.itemsize])
+            for v in views:
+                if v.contiguous:
+                    walks.append(_WALKS[v.dtype.itemsize])
+                    continue
+                moves = False
+                for s in v.strides:
+                    if <int64_t>s != 0:
+                        moves = True
+                        break
+                if moves:
+                    flat = False
+                    break
+                walks.append(_STILL)
+        if flat:
+            strides = tuple(walks)
+        else:
+            shape, strides = collapse(out.shape, (out.strides, *[v.strides for v in views]))
+        self._emit(Step(kernel, buffers, offsets, shape, strides, ints, ns * size + STEP_NS, None, True,
+                        (loop, ns, ints, out, views, None) if loop is not None and self.fused else None),
+                   (out, *views))
+        return 0
 
-    def python(self, function: Callable[..., Any], eqn: Eqn, views: Sequence[View]) -> list[View]:
+    def python(self, function, Eqn eqn, views):
         """Calls ``function`` on arrays of its own; it returns an array, or a list of several."""
         outs = [self.new(a) for a in eqn.sig.outs]
         ins = [self.contiguous(v) for v in views]
@@ -253,67 +305,78 @@ class Context:
                       (function, eqn.sig.outs, eqn.sig.in_avals, eqn.sig.multiple))
         return outs
 
-    def _control(self, kernel: str, outs: list[View], ins: list[View], ints: Sequence[int],
-                 cost: float, data: Any, scratch: int = 0) -> None:
+    def _control(self, str kernel, list outs, list ins, ints, double cost, data, int64_t scratch=0):
+        cdef View v
         operands = [*outs, *ins]
         buffers = [v.buffer for v in operands]
         offsets = [v.offset for v in operands]
         if scratch:
-            buffers.append(Buffer(scratch))
+            buffers.append(make_buffer(scratch))
             offsets.append(0)
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
                         cost + STEP_NS, data, False, None, len(outs)), operands)
 
     # ----- kernels -------------------------------------------------------------------------
 
-    def _cost(self, kernel: str) -> float:
+    cdef double _cost(self, str kernel) except -1:
         """Estimated ns per element."""
         ns = kernel_cost(kernel)
         if ns < 0:
-            name = self._eqn.sig.op.name if self._eqn is not None else "a copy"
+            name = self.eqn.sig.op.name if self.eqn is not None else "a copy"
             raise self._unsupported(f"{name}: there is no kernel {kernel}")
         return ns
 
-    def _elementwise_kernel(self, sig: Sig) -> tuple[str | None, float, Shape]:
-        """Name, ns per element, integer parameters; no name where the op is the identity."""
-        name = sig.op.name
-        main = sig.in_avals[1 if name == "select" else 0].dtype
-        out = sig.out.dtype
-        if name == "stop_gradient" or (name == "convert" and main == out):
-            return None, 0.0, ()
+    cdef _Kernel _elementwise_kernel(self, Sig sig):
+        """What runs it; no name where the op is the identity."""
+        cdef _Kernel k = _Kernel.__new__(_Kernel)
+        cdef str name = sig.op.name
+        main = (<Aval>sig.in_avals[1 if name == "select" else 0]).dtype
+        k.dtype = sig.out.dtype
+        k.shape = sig.out.shape
+        k.strides = dense(k.shape, k.dtype.itemsize)
+        k.size = sig.out.size
+        k.nbytes = k.size * <int64_t>k.dtype.itemsize
+        if name == "stop_gradient" or (name == "convert" and main == k.dtype):
+            return k
         if name == "convert":
-            kernel, ints = f"ew:convert:{CODE[main]}:{CODE[out]}", ()
+            k.name, k.ints = f"ew:convert:{CODE[main]}:{CODE[k.dtype]}", ()
         else:
-            kernel, ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
-        ns = kernel_cost(kernel)
-        if ns < 0:
+            k.name, k.ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
+        k.ns = kernel_cost(k.name)
+        if k.ns < 0:
             raise self._unsupported(f"{name} has no kernel for {main}")
-        return kernel, ns, ints
+        return k
 
-    def _unsupported(self, got: str,
-                     fix: str | None = "Convert the operands to another dtype.") -> Exception:
-        src = self._eqn.src if self._eqn is not None else None
+    def _unsupported(self, got, fix="Convert the operands to another dtype."):
+        src = self.eqn.src if self.eqn is not None else None
         return NotSupportedError(got, fix, format_location(*src) if src else None)
 
     # ----- programs within programs ---------------------------------------------------------
 
-    def inline(self, jaxpr: Jaxpr, views: Sequence[View]) -> list[View]:
+    def inline(self, Jaxpr jaxpr, views):
         """Emits the steps of ``jaxpr`` here."""
-        env: dict[Var, View] = dict(zip(jaxpr.invars, views, strict=True))
+        cdef dict env = dict(zip(jaxpr.invars, views, strict=True))
         for e in clusters.groups(jaxpr):
-            if type(e) is clusters.Cluster:
-                clusters.lower_cluster(self, e, env)
+            if type(e) is Eqn:
+                self._lower(<Eqn>e, env)
             else:
-                self.lower_eqn(e, env)
-        return [env[x] if type(x) is Var else self.literal(x) for x in jaxpr.outs]
+                clusters.lower_cluster(self, e, env)
+        return [env[x] if type(x) is Var else self.literal(<Lit>x) for x in jaxpr.outs]
 
-    def lower_eqn(self, e: Eqn, env: dict[Var, View]) -> None:
-        sig = e.sig
-        self._eqn = e
-        operands = [env[x] if type(x) is Var else self.literal(x) for x in e.inputs]
+    def lower_eqn(self, Eqn e, dict env):
+        self._lower(e, env)
+
+    cdef int _lower(self, Eqn e, dict env) except -1:
+        cdef Sig sig = e.sig
+        cdef View view
+        cdef Aval aval
+        cdef list operands = []
+        self.eqn = e
+        for x in e.inputs:
+            operands.append(env[x] if type(x) is Var else self.literal(<Lit>x))
         rule = sig.op.lower
         if rule == "elementwise":
-            env[e.outs[0]] = self.elementwise(e, operands)[0]
+            env[e.outs[0]] = self._elementwise(sig, tuple(operands))
         elif rule is None:
             raise self._unsupported(f"{sig.op.name} cannot run", sig.op.why.get("lower"))
         else:
@@ -322,14 +385,15 @@ class Context:
                 if view.shape != aval.shape or view.dtype != aval.dtype:
                     raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
                 env[v] = view
+        return 0
 
-    def _inner(self, jaxpr: Jaxpr, carries: Sequence[tuple[int, int]] = ()) -> Program:
+    def _inner(self, jaxpr, carries=()):
         if self.watch is not None:
             return lower(jaxpr, carries, fused=self.fused, watch=self.watch)
         return bodies.get((jaxpr, self.fused, clusters.enabled, *carries),
                           lambda: lower(jaxpr, carries, fused=self.fused))
 
-    def scan(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+    def scan(self, Eqn eqn, views):
         scalar = clusters.scan(self, eqn, views)
         if scalar is not None:
             return scalar
@@ -349,7 +413,7 @@ class Context:
         self._control("scan", outs, ins, ints, length * body.cost, [body], scratch)
         return outs
 
-    def while_loop(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+    def while_loop(self, Eqn eqn, views):
         scalar = clusters.while_loop(self, eqn, views, UNKNOWN_NS)
         if scalar is not None:
             return scalar
@@ -368,7 +432,7 @@ class Context:
             self._control("while", outs, ins, ints, UNKNOWN_NS, [body, cond], scratch)
         return outs
 
-    def cond(self, eqn: Eqn, views: Sequence[View]) -> list[View]:
+    def cond(self, Eqn eqn, views):
         branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
         if outs:
@@ -379,7 +443,7 @@ class Context:
         return outs
 
 
-def _spares(body: Program, first: int, carry: list[View], end: int) -> tuple[list[int], int]:
+def _spares(body, first, carry, end):
     """Where in a loop's scratch each carry's second buffer lies (-1: updated in place)."""
     spare = []
     for k, view in enumerate(carry):

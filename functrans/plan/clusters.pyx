@@ -7,20 +7,16 @@ scalar as a whole keeps its carries in registers.
 ``FUNCTRANS_SCALAR=0`` in the environment (or ``enabled = False``) plans without scalar programs.
 """
 
-from __future__ import annotations
+cimport cython
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
-from ..ir.core import Eqn, Jaxpr, Var
+from ..ir.core cimport Eqn, Jaxpr, Var
 from ..ir.op import CODE
-from .registers import Loop, Store, TooLarge, straight
-from .scalar import Elements, Values, costs, jaxpr_costs, loaded, offsets, reachable
-from .view import View
-
-if TYPE_CHECKING:
-    from .lower import Context
+from .registers import Loop, TooLarge, straight
+from .scalar cimport Elements
+from .scalar import costs, jaxpr_costs, loaded, offsets, reachable
+from .view cimport View
 
 enabled = os.environ.get("FUNCTRANS_SCALAR", "1") != "0"
 
@@ -33,99 +29,130 @@ MUCH_SLOWER = 12.0      # ns by which an equation may lose without leaving its c
 LOOK_NS = 20e3          # of work of a loop between two looks at the clock
 
 
-class Cluster:
+@cython.final
+cdef class Cluster:
     """Equations that become one step, if that pays."""
+    cdef list eqns
+    cdef set made
+    cdef list results               # what others read
+    cdef double steps_ns, scalars_ns
+    cdef Py_ssize_t size
 
-    def __init__(self) -> None:
-        self.eqns: list[Eqn] = []
-        self.made: set[Var] = set()
-        self.results: list[Var] = []            # what others read
-        self.steps_ns = self.scalars_ns = 0.0
-        self.size = 0
+    def __init__(self):
+        self.eqns, self.made, self.results = [], set(), []
 
-    def add(self, e: Eqn, ns: tuple[float, float]) -> None:
+    cdef int add(self, Eqn e, double steps, double scalars) except -1:
+        cdef Var v
         self.eqns.append(e)
-        self.made.update(e.outs)
-        self.steps_ns += ns[0]
-        self.scalars_ns += ns[1]
-        self.size += sum([a.size for a in e.sig.outs])
+        self.steps_ns += steps
+        self.scalars_ns += scalars
+        for v in e.outs:
+            self.made.add(v)
+            self.size += v.aval.size
+        return 0
 
 
-def groups(jaxpr: Jaxpr) -> Iterator[Eqn | Cluster]:
+def groups(Jaxpr jaxpr):
     """The equations in an order in which they can be lowered, some of them in clusters."""
+    cdef dict last = {}
+    cdef list out = []
+    cdef Cluster cluster = Cluster()
+    cdef Eqn e
+    cdef Py_ssize_t k
+    cdef double steps, scalars, slower = MUCH_SLOWER
     if not enabled or len(jaxpr.eqns) < 2:
-        yield from jaxpr.eqns
-        return
-    last: dict[Any, int] = {}
-    for k, e in enumerate(jaxpr.eqns):
+        return jaxpr.eqns
+    k = 0
+    for e in jaxpr.eqns:
         for x in e.inputs:
             last[x] = k
+        k += 1
     for x in jaxpr.outs:
-        last[x] = len(jaxpr.eqns)
-    cluster = Cluster()
-    for k, e in enumerate(jaxpr.eqns):
+        last[x] = k
+    k = 0
+    for e in jaxpr.eqns:
         ns = costs(e.sig)
-        if ns is not None and ns[1] <= ns[0] + MUCH_SLOWER:
-            if cluster.size > MOST_VALUES:
-                yield from _closed(cluster, last, k)
-                cluster = Cluster()
-            cluster.add(e, ns)
-            continue
+        if ns is not None:
+            steps, scalars = ns
+            if scalars <= steps + slower:
+                if cluster.size > MOST_VALUES:
+                    _close(cluster, last, k, out)
+                    cluster = Cluster()
+                cluster.add(e, steps, scalars)
+                k += 1
+                continue
         if cluster.eqns and not cluster.made.isdisjoint(e.inputs):
-            yield from _closed(cluster, last, k)
+            _close(cluster, last, k, out)
             cluster = Cluster()
-        yield e
-    yield from _closed(cluster, last, len(jaxpr.eqns))
+        out.append(e)
+        k += 1
+    _close(cluster, last, k, out)
+    return out
 
 
-def _closed(cluster: Cluster, last: dict[Any, int], now: int) -> Iterator[Eqn | Cluster]:
-    """The cluster, or its equations where steps are faster. All uses before ``now`` are its own."""
-    cluster.results = [v for e in cluster.eqns for v in e.outs if last.get(v, -1) >= now]
-    inputs = {x for e in cluster.eqns for x in e.inputs if type(x) is Var and x not in cluster.made}
-    border = sum([v.aval.size for v in (*inputs, *cluster.results)])
+cdef int _close(Cluster cluster, dict last, Py_ssize_t now, list out) except -1:
+    """Emits the cluster, or its equations where steps are faster. All uses before ``now`` are its own."""
+    cdef Eqn e
+    cdef Var v
+    cdef Py_ssize_t border = 0
+    cdef set inputs = set()
+    for e in cluster.eqns:
+        for v in e.outs:
+            if <Py_ssize_t>last.get(v, -1) >= now:
+                cluster.results.append(v)
+                border += v.aval.size
+        for x in e.inputs:
+            if type(x) is Var and x not in cluster.made and x not in inputs:
+                inputs.add(x)
+                border += (<Var>x).aval.size
     if len(cluster.eqns) > 1 and cluster.results \
             and cluster.steps_ns > START_NS + BORDER_NS * border + cluster.scalars_ns:
-        yield cluster
+        out.append(cluster)
     else:
-        yield from cluster.eqns
+        out.extend(cluster.eqns)
+    return 0
 
 
-def lower_cluster(ctx: Context, cluster: Cluster, env: dict[Var, View]) -> None:
+def lower_cluster(ctx, Cluster cluster, dict env):
     """Emits the step and puts the results into ``env``."""
-    b = Elements()
-    values: dict[Var, Values] = {}
-    outs = [ctx.new(v.aval) for v in cluster.results]
+    cdef Elements b = Elements()
+    cdef dict values = {}, views = {}
+    cdef Eqn e
+    cdef View view, out
+    cdef list stores = []
+    outs = [ctx.new((<Var>v).aval) for v in cluster.results]
     for out in outs:
         b.pointer(out.buffer)
-    views = {}
     for e in cluster.eqns:
         for x in e.inputs:
             if type(x) is Var and x not in values:
-                view = env[x] if reachable(env[x]) else ctx.contiguous(env[x])
+                view = env[x]
+                if not reachable(view):
+                    view = ctx.contiguous(view)
                 values[x] = loaded(b, view)
                 views[view.buffer] = view
         b.equation(e, values)
-    stores: list[Store] = []
     for v, out in zip(cluster.results, outs, strict=True):
         stores += _stores(b, values[v], out)
     try:
-        ints, registers, ns = straight(b, stores)
+        code, constants, registers, ns = straight(b, stores)
     except TooLarge:
         for e in cluster.eqns:
             ctx.lower_eqn(e, env)
         return
     ins = [_start(views[buffer]) for buffer in list(b.pointers)[len(outs):]]
-    ctx._control("scalar", outs, ins, ints, START_NS + ns, None, 8 * (registers + len(b.pointers)))
-    ctx.steps[-1].origin = tuple(cluster.eqns)
+    ctx._control("scalar", outs, ins, (constants, 8 * registers), START_NS + ns, code,
+                 8 * (registers + len(b.pointers)))
+    ctx.steps[len(ctx.steps) - 1].origin = tuple(cluster.eqns)
     env.update(zip(cluster.results, outs, strict=True))
 
 
-def _start(view: View) -> View:
+cdef View _start(View view):
     """The beginning of a view's buffer, as the operand that pointers are made of."""
     return View(view.buffer, 0, view.shape, view.strides, view.dtype, False)
 
 
-def _stores(b: Elements, values: Values, view: View) -> list[Store]:
+cdef list _stores(Elements b, list values, View view):
     pointer = b.pointer(view.buffer)
     return [(v, pointer, at) for v, at in zip(values, offsets(view), strict=True)]
 
@@ -135,32 +162,27 @@ def _stores(b: Elements, values: Values, view: View) -> list[Store]:
 # ints of a scalar loop: turns (-1: until the test fails), constants, bytes of the registers, fixed
 # and moving pointers, where in the instructions the body and the end are, turns between two looks
 # at the clock; then the operand of each pointer, where the moving ones start and by how much they
-# move, the constants, the instructions.
+# move. ``data`` holds the constants and the instructions.
 
 
-def _views(ctx: Context, views: Sequence[View]) -> list[View]:
+def _views(ctx, views):
     return [v if reachable(v) else ctx.contiguous(v) for v in views]
 
 
-def _emit(ctx: Context, b: Elements, loop: Loop, turns: int, outs: list[View], ins: list[View],
-          keys: dict[Any, tuple[View, int, int]], n_moving: int, cost_turns: float) -> None:
+def _emit(ctx, Elements b, loop, turns, list outs, ins, dict keys, n_moving, cost_turns):
     """The step of a loop; ``keys`` gives each pointer its view, start and stride."""
-    w = loop.w
     order = list(b.pointers)
-    operands = [*outs, *ins]
-    numbers = {id(v): i for i, v in enumerate(operands)}
+    numbers = {id(v): i for i, v in enumerate([*outs, *ins])}
     which = [numbers[id(keys[k][0])] for k in order]
     tail = order[len(order) - n_moving:]
     look = max(1, int(LOOK_NS / (loop.turn_ns + TURN_NS)))
-    ints = [turns, len(w.constants), 8 * w.count, len(order) - n_moving, n_moving, loop.body_at,
-            loop.end_at, look, *which, *[keys[k][1] for k in tail], *[keys[k][2] for k in tail],
-            *w.constants, *w.code.numbers]
-    outs, ins = [_start(v) for v in outs], [_start(v) for v in ins]
-    ctx._control("scalar_loop", outs, ins, ints, cost_turns * (loop.turn_ns + TURN_NS), None,
-                8 * (w.count + len(order)))
+    ints = [turns, loop.n_constants, 8 * loop.registers, len(order) - n_moving, n_moving, loop.body_at,
+            loop.end_at, look, *which, *[keys[k][1] for k in tail], *[keys[k][2] for k in tail]]
+    ctx._control("scalar_loop", [_start(v) for v in outs], [_start(v) for v in ins], ints,
+                 cost_turns * (loop.turn_ns + TURN_NS), loop.packed, 8 * (loop.registers + len(order)))
 
 
-def scan(ctx: Context, eqn: Eqn, views: Sequence[View]) -> list[View] | None:
+def scan(ctx, Eqn eqn, views):
     """The scan as a scalar loop, or None where its body is not tiny or would be slower."""
     p = eqn.params
     body, n_consts, n_carry, length = p["jaxpr"], p["n_consts"], p["n_carry"], p["length"]
@@ -171,10 +193,10 @@ def scan(ctx: Context, eqn: Eqn, views: Sequence[View]) -> list[View] | None:
         return outs
     views = _views(ctx, views)
     consts, carry, xs = views[:n_consts], views[n_consts:n_consts + n_carry], views[n_consts + n_carry:]
-    b = Elements()
-    keys: dict[Any, tuple[View, int, int]] = {}
+    cdef Elements b = Elements()
+    keys = {}
 
-    def fixed(view: View) -> None:
+    def fixed(view):
         key = view.buffer
         if key not in keys:
             keys[key] = (view, 0, 0)
@@ -184,10 +206,10 @@ def scan(ctx: Context, eqn: Eqn, views: Sequence[View]) -> list[View] | None:
         fixed(view)
     args = [loaded(b, v) for v in consts]
     starts = [i for v in carry for i in loaded(b, v)]
-    states = [[b.fresh("carry", CODE[v.dtype]) for _ in range(v.size)] for v in carry]
+    states = [[b.fresh(CODE[v.dtype]) for _ in range(v.size)] for v in carry]
     backwards = bool(p["reverse"])
     slices = []
-    moving: set[int] = set()
+    moving = set()
     for view in (*outs[n_carry:], *xs):
         step = view.strides[0]
         one = View(view.buffer, view.offset, view.shape[1:], view.strides[1:], view.dtype, False)
@@ -211,7 +233,7 @@ def scan(ctx: Context, eqn: Eqn, views: Sequence[View]) -> list[View] | None:
     return outs
 
 
-def while_loop(ctx: Context, eqn: Eqn, views: Sequence[View], unknown_ns: float) -> list[View] | None:
+def while_loop(ctx, Eqn eqn, views, unknown_ns):
     p = eqn.params
     n_cond, n_body = p["n_cond"], p["n_body"]
     if not enabled or not _pays(p["body"]) or jaxpr_costs(p["cond"]) is None:
@@ -220,17 +242,17 @@ def while_loop(ctx: Context, eqn: Eqn, views: Sequence[View], unknown_ns: float)
     if not outs:
         return outs
     views = _views(ctx, views)
-    b = Elements()
-    keys: dict[Any, tuple[View, int, int]] = {}
+    cdef Elements b = Elements()
+    keys = {}
     for view in (*outs, *views):
         if view.buffer not in keys:
             keys[view.buffer] = (view, 0, 0)
             b.pointer(view.buffer)
     given = [loaded(b, v) for v in views]
     carry = given[n_cond + n_body:]
-    states = [[b.fresh("carry", b.code[i]) for i in c] for c in carry]
+    states = [[b.fresh(b.code(i)) for i in c] for c in carry]
     ((test,),) = b.run(p["cond"], [*given[:n_cond], *states])
-    n_test = len(b.op)
+    n_test = len(b)
     results = b.run(p["body"], [*given[n_cond:n_cond + n_body], *states])
     ends = [(b.pointer(v.buffer), at) for v in outs for at in offsets(v)]
     try:
@@ -242,6 +264,6 @@ def while_loop(ctx: Context, eqn: Eqn, views: Sequence[View], unknown_ns: float)
     return outs
 
 
-def _pays(body: Jaxpr) -> bool:
+def _pays(body):
     ns = jaxpr_costs(body)
     return ns is not None and STEP_TURN_NS + ns[0] > TURN_NS + ns[1]

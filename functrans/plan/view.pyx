@@ -5,13 +5,10 @@ views as operands, so transposes, slices and broadcasts cost nothing until a ker
 dense.
 """
 
-from __future__ import annotations
+cimport cython
+from libc.stdint cimport int64_t
 
 from functools import lru_cache
-
-import numpy as np
-
-Shape = tuple[int, ...]
 
 ARENA = 0        # the slots of a frame: its arena, the constants, then inputs, then outputs
 CONSTS = 1
@@ -19,68 +16,75 @@ FIRST_INPUT = 2
 OUTSIDE = -1     # no slot of its own: ``offset`` is an address
 
 
-class Buffer:
+@cython.no_gc
+@cython.freelist(64)
+cdef class Buffer:
     """A piece of memory of a run: ``nbytes`` bytes at ``offset`` of ``slot``.
 
     ``first`` and ``last`` are the steps that touch it first (and thereby define it) and last.
     """
 
-    __slots__ = ("first", "last", "nbytes", "offset", "slot")
-
-    def __init__(self, nbytes: int, slot: int = ARENA, offset: int = 0):
+    def __init__(self, int64_t nbytes, int slot=0, int64_t offset=0):
         self.nbytes, self.slot, self.offset = nbytes, slot, offset
         self.first = self.last = -1
 
-    def __repr__(self) -> str:
+    def __repr__(self):
         return f"Buffer({self.nbytes} bytes, slot {self.slot} + {self.offset})"
 
 
-class View:
+cdef Buffer make_buffer(int64_t nbytes):
+    cdef Buffer b = Buffer.__new__(Buffer)
+    b.nbytes = nbytes
+    b.first = b.last = -1
+    return b
+
+
+@cython.no_gc
+@cython.freelist(64)
+cdef class View:
     """An array laid over a buffer: byte offset and byte strides. Immutable."""
 
-    __slots__ = ("buffer", "contiguous", "dtype", "offset", "shape", "strides")
-
-    def __init__(self, buffer: Buffer, offset: int, shape: Shape, strides: Shape, dtype: np.dtype,
-                 contiguous: bool):
+    def __init__(self, Buffer buffer, int64_t offset, tuple shape, tuple strides, dtype, bint contiguous):
         self.buffer, self.offset = buffer, offset
         self.shape, self.strides, self.dtype = shape, strides, dtype
         self.contiguous = contiguous
 
     @property
-    def ndim(self) -> int:
+    def ndim(self):
         return len(self.shape)
 
     @property
-    def size(self) -> int:
+    def size(self):
         return size_of(self.shape)
 
     @property
-    def nbytes(self) -> int:
+    def nbytes(self):
         return size_of(self.shape) * self.dtype.itemsize
 
     @property
-    def whole(self) -> bool:
+    def whole(self):
         """Whether the view is its buffer, element for element."""
         return self.contiguous and self.offset == 0 and self.nbytes == self.buffer.nbytes
 
-    def _with(self, offset: int, shape: Shape, strides: Shape) -> View:
-        return View(self.buffer, offset, shape, strides, self.dtype,
-                    is_contiguous(shape, strides, self.dtype.itemsize))
+    cdef View _with(self, int64_t offset, tuple shape, tuple strides):
+        return make_view(self.buffer, offset, shape, strides, self.dtype,
+                         is_contiguous(shape, strides, self.dtype.itemsize))
 
-    def transpose(self, perm: Shape) -> View:
+    def transpose(self, tuple perm):
+        cdef tuple shape, strides
         shape, strides = self.shape, self.strides
         return self._with(self.offset, tuple([shape[p] for p in perm]),
                           tuple([strides[p] for p in perm]))
 
-    def broadcast(self, shape: Shape, dims: Shape) -> View:
+    def broadcast(self, shape, dims):
         """The view repeated to ``shape``; axis i of it becomes axis ``dims[i]``."""
-        strides = [0] * len(shape)
+        cdef list strides = [0] * len(shape)
         for axis, d in enumerate(dims):
             if self.shape[axis] == shape[d]:
                 strides[d] = self.strides[axis]
         return self._with(self.offset, tuple(shape), tuple(strides))
 
-    def slice(self, start: Shape, limit: Shape, stride: Shape | None = None) -> View:
+    def slice(self, start, limit, stride=None):
         """``[start:limit:stride]`` on every axis, strides positive."""
         offset, shape, strides = self.offset, [], []
         for axis, (lo, hi) in enumerate(zip(start, limit, strict=True)):
@@ -90,7 +94,7 @@ class View:
             offset += self.strides[axis] * lo
         return self._with(offset, tuple(shape), tuple(strides))
 
-    def reverse(self, axes: Shape) -> View:
+    def reverse(self, axes):
         offset, strides = self.offset, list(self.strides)
         if self.size:
             for axis in axes:
@@ -98,7 +102,7 @@ class View:
                 strides[axis] = -strides[axis]
         return self._with(offset, self.shape, tuple(strides))
 
-    def reshape(self, shape: Shape) -> View | None:
+    def reshape(self, shape):
         """The same elements in C order as ``shape``, or None where that needs a copy."""
         shape = tuple(shape)
         if self.contiguous:
@@ -108,42 +112,67 @@ class View:
         strides = _split(*_merge(self.shape, (self.strides,), axes), shape)
         return None if strides is None else self._with(self.offset, shape, strides)
 
-    def __repr__(self) -> str:
+    def __repr__(self):
         return f"View({self.dtype}{list(self.shape)} strides {self.strides} of {self.buffer})"
 
 
-def size_of(shape: Shape) -> int:
-    n = 1
+cdef View make_view(Buffer buffer, int64_t offset, tuple shape, tuple strides, object dtype, bint contiguous):
+    cdef View v = View.__new__(View)
+    v.buffer, v.offset = buffer, offset
+    v.shape, v.strides, v.dtype = shape, strides, dtype
+    v.contiguous = contiguous
+    return v
+
+
+cdef View whole(Buffer buffer, tuple shape, object dtype, int64_t itemsize):
+    """All of a buffer, in C order."""
+    return make_view(buffer, 0, shape, dense(shape, itemsize), dtype, True)
+
+
+cpdef int64_t size_of(tuple shape) except? -1:
+    cdef int64_t n = 1
     for d in shape:
-        n *= d
+        n *= <int64_t>d
     return n
 
 
-@lru_cache(4096)
-def dense(shape: Shape, itemsize: int) -> Shape:
+cdef dict _dense = {}
+
+
+cpdef tuple dense(tuple shape, int64_t itemsize):
     """C-contiguous strides."""
-    strides, step = [], itemsize
-    for d in reversed(shape):
-        strides.append(step)
-        step *= d
-    return tuple(reversed(strides))
+    cdef dict known = _dense.setdefault(itemsize, {})
+    cdef list strides
+    cdef int64_t step = itemsize
+    found = known.get(shape)
+    if found is None:
+        strides = []
+        for d in reversed(shape):
+            strides.append(step)
+            step *= <int64_t>d
+        if len(known) > 4096:
+            known.clear()
+        found = known[shape] = tuple(reversed(strides))
+    return <tuple>found
 
 
-def is_contiguous(shape: Shape, strides: Shape, itemsize: int) -> bool:
+cpdef bint is_contiguous(tuple shape, tuple strides, int64_t itemsize) except -1:
     """As NumPy says it: strides of axes of extent 1 do not matter, nor any of an empty array."""
-    step = itemsize
-    for d, s in zip(reversed(shape), reversed(strides), strict=True):
+    cdef int64_t step = itemsize, d
+    cdef Py_ssize_t k
+    for k in range(len(shape) - 1, -1, -1):
+        d = shape[k]
         if d != 1:
             if d == 0:
                 return True
-            if s != step:
+            if <int64_t>strides[k] != step:
                 return 0 in shape
             step *= d
     return True
 
 
 @lru_cache(4096)
-def collapse(shape: Shape, strides: tuple[Shape, ...]) -> tuple[Shape, tuple[Shape, ...]]:
+def collapse(tuple shape, tuple strides):
     """The iteration space with as few axes as possible, at least one.
 
     Axes are ordered by the strides of the first operand (the output), so that it is written in the
@@ -155,17 +184,18 @@ def collapse(shape: Shape, strides: tuple[Shape, ...]) -> tuple[Shape, tuple[Sha
     return _merge(shape, strides, axes)
 
 
-def _merge(shape: Shape, strides: tuple[Shape, ...],
-           axes: list[int]) -> tuple[Shape, tuple[Shape, ...]]:
-    merged: list[int] = []
-    walks: list[list[int]] = [[] for _ in strides]
+def _merge(tuple shape, tuple strides, list axes):
+    cdef list merged = []
+    cdef list walks = [[] for _ in strides]
+    cdef Py_ssize_t d, at = -1
     for d in axes:
         n = shape[d]
-        if merged and all([w[-1] == s[d] * n for w, s in zip(walks, strides, strict=True)]):
-            merged[-1] *= n
+        if at >= 0 and all([w[at] == s[d] * n for w, s in zip(walks, strides, strict=True)]):
+            merged[at] *= n
             for w, s in zip(walks, strides, strict=True):
-                w[-1] = s[d]
+                w[at] = s[d]
         else:
+            at += 1
             merged.append(n)
             for w, s in zip(walks, strides, strict=True):
                 w.append(s[d])
@@ -174,11 +204,11 @@ def _merge(shape: Shape, strides: tuple[Shape, ...],
     return tuple(merged), tuple([tuple(w) for w in walks])
 
 
-def _split(shape: Shape, strides: tuple[Shape, ...], target: Shape) -> Shape | None:
+def _split(tuple shape, tuple strides, tuple target):
     """Strides of ``target`` over collapsed axes, or None if one of its axes crosses them."""
     if 0 in target:
         return dense(target, 1)
-    result: list[int] = []
+    cdef list result = []
     rest = list(zip(shape, strides[0], strict=True))
     room, step = 1, 0                         # what is left of the current memory axis
     for d in target:

@@ -1,0 +1,210 @@
+"""Where buffers lie: outputs in place, temporaries in one arena, by liveness.
+
+Everything here is linear in the number of steps (times the logarithm of the number of distinct
+buffer sizes), since unrolled Python loops make programs of tens of thousands of equations.
+"""
+
+from libc.stdint cimport int64_t
+
+from bisect import bisect_left, insort
+
+from .run cimport Step
+from .view cimport Buffer
+
+cdef enum:
+    ALIGN = 64
+    LARGE = 32 * 1024     # from here on, neighbours at multiples of 4 KiB would share cache sets
+    STAGGER = 256
+    ARENA = 0
+
+
+cpdef int64_t round_up(int64_t n):
+    return (n + ALIGN - 1) & -ALIGN
+
+
+def place(list steps, int first_output, carries):
+    """Gives every arena buffer its offset; returns the arena's size and which carries share memory.
+
+    Copies whose two sides end in the same place become empty steps (``kernel`` None).
+    """
+    cdef Step step
+    cdef Buffer dst, src
+    shared = [_share(steps, old, new) for old, new in carries]
+    together = {new: old for (old, new), yes in zip(carries, shared, strict=True) if yes}
+    _reuse_outputs(steps, first_output, together)
+    arena = _allocate(steps)
+    for step in steps:
+        if step.inplace and len(step.buffers) == 2 and step.kernel.startswith("copy:"):
+            dst, src = step.buffers
+            if (step.offsets[0] == step.offsets[1] and step.strides[0] == step.strides[1]
+                    and (together.get(dst) is src
+                         or (dst.slot == src.slot and dst.offset == src.offset))):
+                step.kernel = None
+    return arena, shared
+
+
+cdef bint _share(list steps, Buffer old, Buffer new) except -1:
+    """Whether a loop may write its next carry over the present one."""
+    cdef Step step
+    if new.first < 0 or old.last < new.first:       # the first: an empty array
+        return True
+    if old.last != new.first:
+        return False
+    step = steps[new.first]
+    return _fits(step, step.buffers.index(new), old)
+
+
+cdef bint _fits(Step step, Py_ssize_t k, Buffer operand) except -1:
+    """Whether a step may write its output k over ``operand``, which it is the last to read.
+
+    It may if each element is written where, and only where, it has been read.
+    """
+    cdef list buffers = step.buffers
+    cdef Py_ssize_t i
+    if operand.nbytes != (<Buffer>buffers[k]).nbytes:
+        return False
+    if step.reuse is not None:
+        allowed = step.reuse[k] if k < len(step.reuse) else ()
+        for i in range(len(buffers)):
+            if buffers[i] is operand and i not in allowed:
+                return False
+        return True
+    if not step.inplace:
+        return False
+    for i in range(1, len(buffers)):
+        if buffers[i] is operand and (step.strides[i] != step.strides[0]
+                                      or step.offsets[i] != step.offsets[0]):
+            return False
+    return True
+
+
+cdef list _over(Step step, Py_ssize_t k):
+    """Operands that output k might overwrite."""
+    if step.reuse is None:
+        return step.buffers[1:] if step.inplace and k == 0 else None
+    return [step.buffers[i] for i in step.reuse[k]] if k < len(step.reuse) else None
+
+
+cdef _reuse_outputs(list steps, int first_output, dict together):
+    """Computes chains of temporaries that end in an output in the output's own memory."""
+    cdef Step step
+    cdef Buffer out, b
+    cdef list over
+    cdef Py_ssize_t number, k
+    for number in range(len(steps) - 1, -1, -1):
+        step = steps[number]
+        if not step.inplace and step.reuse is None:
+            continue
+        for k in range(step.nouts):
+            out = step.buffers[k]
+            if out.slot >= first_output and out.first == number and out not in together:
+                over = _over(step, k)
+                if over is None:
+                    continue
+                for b in over:
+                    if b.slot == ARENA and b.last == number and _fits(step, k, b):
+                        b.slot = out.slot
+                        break
+
+
+cdef int64_t _allocate(list steps) except -1:
+    cdef _FreeList free = _FreeList()
+    cdef dict sizes = {}                            # what is taken now
+    cdef Step step
+    cdef Buffer a, b, old
+    cdef list over
+    cdef Py_ssize_t number = 0, k
+    cdef int64_t size
+    for step in steps:
+        k = 0
+        for b in step.buffers:
+            if b.slot == ARENA and b.first == number and b not in sizes:
+                old = None
+                over = _over(step, k)
+                if over is not None:
+                    for a in over:
+                        if a.slot == ARENA and a.last == number and a in sizes and _fits(step, k, a):
+                            old = a
+                            break
+                if old is not None:
+                    sizes[b] = sizes.pop(old)
+                    b.offset = old.offset
+                else:
+                    size = round_up(b.nbytes)
+                    if size >= LARGE:
+                        size += STAGGER
+                    sizes[b] = size
+                    b.offset = free.take(size)
+            k += 1
+        for b in step.buffers:
+            if b.last == number and b.slot == ARENA and b in sizes:
+                free.give(b.offset, sizes.pop(b))
+        number += 1
+    return free.top
+
+
+cdef class _FreeList:
+    """Free ranges of the arena: the smallest that fits, and of these the last one freed."""
+    cdef int64_t top
+    cdef dict size_at               # start -> size
+    cdef dict start_of              # end -> start
+    cdef dict of_size               # size -> starts, some of them no longer free
+    cdef list sizes                 # sorted keys of of_size
+
+    def __init__(self):
+        self.top = 0
+        self.size_at, self.start_of, self.of_size, self.sizes = {}, {}, {}, []
+
+    cdef int64_t take(self, int64_t size) except -1:
+        cdef Py_ssize_t at
+        cdef int64_t start, found
+        cdef list starts
+        if size == 0:
+            return 0
+        at = bisect_left(self.sizes, size)
+        while at < len(self.sizes):
+            found = self.sizes[at]
+            starts = self.of_size[found]
+            while starts:
+                start = starts.pop()
+                if self.size_at.get(start) == found:
+                    self.remove(start, found)
+                    if found > size:
+                        self.add(start + size, found - size)
+                    return start
+            del self.of_size[found], self.sizes[at]
+        start = self.start_of.get(self.top, self.top)   # grow the last range if it is free
+        if start < self.top:
+            self.remove(start, self.top - start)
+        self.top = start + size
+        return start
+
+    cdef int give(self, int64_t start, int64_t size) except -1:
+        if size == 0:
+            return 0
+        after = self.size_at.get(start + size)
+        if after is not None:
+            self.remove(start + size, after)
+            size += <int64_t>after
+        before = self.start_of.get(start)
+        if before is not None:
+            self.remove(before, start - <int64_t>before)
+            size += start - <int64_t>before
+            start = before
+        self.add(start, size)
+        return 0
+
+    cdef int add(self, int64_t start, int64_t size) except -1:
+        self.size_at[start] = size
+        self.start_of[start + size] = start
+        starts = self.of_size.get(size)
+        if starts is None:
+            self.of_size[size] = [start]
+            insort(self.sizes, size)
+        else:
+            (<list>starts).append(start)
+        return 0
+
+    cdef int remove(self, int64_t start, int64_t size) except -1:
+        del self.size_at[start], self.start_of[start + size]
+        return 0
