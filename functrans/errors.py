@@ -184,15 +184,17 @@ class LeakedTracerError(FunctransError, RuntimeError):
     """
 
 
-class ConcretizationError(FunctransError, TypeError):
+class ConcretizationError(FunctransError, ValueError):
     """A value is needed while tracing, but is not known yet.
+
+    Not a TypeError: NumPy replaces those by its own text where it asks for a size.
 
     For example a shape, an axis or an index of a Python list computed from an argument of a jitted
     function: ``jit(lambda n: np.zeros(n))(3)``. Mark the argument as static.
     """
 
 
-class TracerBoolError(ConcretizationError):
+class TracerBoolError(ConcretizationError, TypeError):
     """Python control flow (``if``, ``while``, ``and``, ``assert``) on a value that is not known.
 
     Raised under jit, in loop bodies and for batched values: ``jit(lambda x: x if x > 0 else -x)``.

@@ -236,7 +236,11 @@ class Pass:
     def compiled(self):
         """Its plan, made when it first runs."""
         if self.program is None:
-            self.program = plan.compile(self.final)
+            try:
+                self.program = plan.compile(self.final)
+            except Exception:
+                PROGRAMS.drop(self)         # its lines are one function's: the next one gets its own
+                raise
         return self.program
 
 

@@ -28,7 +28,7 @@ BUILTIN = {
     "BatchSizeError": ValueError,
     "NonDifferentiableError": TypeError,
     "UnboundAxisError": NameError,
-    "ConcretizationError": TypeError,
+    "ConcretizationError": ValueError,
     "ResultTypeError": TypeError,
     "NotSupportedError": NotImplementedError,
     "IndexRangeError": IndexError,

@@ -239,35 +239,122 @@ def transpose_values(Jaxpr lin, Py_ssize_t n_linear, residuals, cts):
         values = [atom(env, x, b) for x in e.inputs if type(x) is not Var or x not in linear]
         for v in e.outs:
             if v in sums:
-                values.append(sums.pop(v))
+                values.append(taken(sums, v, b, e))
         values = replay(rule, b, values, e)
         values.reverse()
         for x, k in zip(e.inputs, rule.keep):
             if k:
                 accumulate(sums, x, values.pop(), b, e)
-    return [tracer(b, <Var>sums[v]) if type(sums.get(v)) is Var else sums[v] if v in sums else Zero(v.aval)
-            for v in lin.invars[:n_linear]]
+    got = [taken(sums, v, b, None) if v in sums else Zero(v.aval) for v in lin.invars[:n_linear]]
+    return [tracer(b, <Var>x) if type(x) is Var else x for x in got]
+
+
+cdef class Pieces:
+    """Cotangents of slices of one value along one axis: put side by side instead of added up."""
+    cdef object axis
+    cdef list found                 # (start, end, piece, the piece among zeros)
+    cdef object rest                # the sum of all others, or None
 
 
 cdef object accumulate(dict sums, object v, object ct, Builder b, Eqn like):
     """Adds a cotangent, an atom of b, to those of v."""
-    cdef Eqn e
+    cdef Pieces p
     before = sums.get(v)
-    if before is not None:
-        e = b.append(signature(_add, ((<Var>before).aval if type(before) is Var else (<Lit>before).aval,
-                                      (<Var>ct).aval if type(ct) is Var else (<Lit>ct).aval), {}),
-                     (before, ct))
-        if like is not None:
-            e.code, e.lasti = like.code, like.lasti
-        ct = e.outs[0]
-    sums[v] = ct
+    piece = piece_of(ct, b)
+    if piece is not None and (before is None or type(before) is not Pieces):
+        p = Pieces.__new__(Pieces)
+        p.axis, p.found, p.rest = piece[0], [piece[1]], before
+        sums[v] = p
+    elif piece is not None and (<Pieces>before).axis == piece[0]:
+        (<Pieces>before).found.append(piece[1])
+    elif type(before) is Pieces:
+        p = <Pieces>before
+        p.rest = ct if p.rest is None else added(p.rest, ct, b, like)
+    else:
+        sums[v] = ct if before is None else added(before, ct, b, like)
+
+
+cdef object piece_of(object ct, Builder b):
+    """``(axis, (start, end, piece, ct))`` if ct was made just now by putting zeros around a piece."""
+    cdef Eqn e
+    if type(ct) is not Var or not b.eqns:
+        return None
+    e = <Eqn>b.eqns[len(b.eqns) - 1]
+    if e.outs[0] is not ct or e.sig.op is not _pad or type(e.inputs[1]) is not Lit or (
+            (<Lit>e.inputs[1]).value != 0):
+        return None
+    low, high, interior = e.sig.params["low"], e.sig.params["high"], e.sig.params["interior"]
+    axes = [i for i in range(len(low)) if low[i] != 0 or high[i] != 0]
+    if len(axes) != 1 or any(interior) or min(low) < 0 or min(high) < 0:
+        return None
+    i = axes[0]
+    return i, (low[i], low[i] + (<Aval>e.sig.in_avals[0]).shape[i], e.inputs[0], ct)
+
+
+cdef object taken(dict sums, object v, Builder b, Eqn like):
+    """The sum of the cotangents of v, which are taken out."""
+    cdef Pieces p
+    total = sums.pop(v)
+    if type(total) is not Pieces:
+        return total
+    p = <Pieces>total
+    total = p.rest
+    places, rows = {}, []           # rows: lists of pieces that do not overlap
+    for start, end, x, whole in p.found:
+        same = places.get((start, end))
+        if same is not None:
+            x, whole = added(same[2], x, b, like), None
+        places[start, end] = start, end, x, whole
+    for piece in sorted(places.values(), key=_first):
+        for row in rows[:8]:
+            if row[len(row) - 1][1] <= piece[0]:
+                row.append(piece)
+                break
+        else:
+            rows.insert(0, [piece])
+    for row in rows:
+        whole = row[0][3] if len(row) == 1 else None
+        if whole is None:
+            whole = side_by_side(row, p.axis, (<Var>v).aval, b, like)
+        total = whole if total is None else added(total, whole, b, like)
+    return total
+
+
+def _first(piece):
+    return piece[0]
+
+
+cdef object side_by_side(list row, Py_ssize_t axis, Aval a, Builder b, Eqn like):
+    """Pieces, and zeros between them, as one value of type a."""
+    cdef Py_ssize_t at = 0
+    parts = []
+    for start, end, x, _ in [*row, (a.shape[axis], a.shape[axis], None, None)]:
+        if start > at:
+            parts.append(lit(0, a.with_shape((*a.shape[:axis], start - at, *a.shape[axis + 1:]))))
+        if x is not None:
+            parts.append(x)
+        at = end
+    return joined(_concatenate, tuple(parts), {"axis": axis}, b, like)
+
+
+cdef object added(object x, object y, Builder b, Eqn like):
+    return joined(_add, (x, y), {}, b, like)
+
+
+cdef object joined(object op, tuple atoms, dict params, Builder b, Eqn like):
+    """The result of a new equation."""
+    cdef Eqn e = b.append(signature(op, tuple([
+        (<Var>x).aval if type(x) is Var else (<Lit>x).aval for x in atoms]), params), atoms)
+    if like is not None:
+        e.code, e.lasti = like.code, like.lasti
+    return e.outs[0]
 
 
 cdef object transpose_by_rule(Eqn e, dict env, set linear, dict sums, Builder b):
     """One equation by the op's own rule."""
     cts = []
     for v in e.outs:
-        ct = sums.pop(v, None)
+        ct = taken(sums, v, b, e) if v in sums else None
         cts.append(Zero((<Var>v).aval) if ct is None else tracer(b, <Var>ct) if type(ct) is Var else ct)
     operands = [Linear((<Var>x).aval) if type(x) is Var and x in linear else value(env, x, b)
                 for x in e.inputs]
@@ -283,7 +370,7 @@ def refuse_transpose(op):
         op.why.get("transpose", "Use forward mode (jvp, jacfwd) here."))
 
 
-cdef object _add = OPS["add"]
+cdef object _add = OPS["add"], _pad = OPS["pad"], _concatenate = OPS["concatenate"]
 
 
 # ----- batching --------------------------------------------------------------------------------------

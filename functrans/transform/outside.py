@@ -1,8 +1,9 @@
 """What a scan need not do at each step: work moved in front of the loop or behind it.
 
 In front go equations that depend on the loop's constants alone, and products of an x with a constant,
-done for all steps at once. Behind it go sums of products that a carry only accumulates: one product
-whose contraction takes in the steps. Sums are then in another order.
+done for all steps at once. Behind it go products with a constant that are only stacked, and sums of
+products that a carry only accumulates: one product whose contraction takes in the steps. Sums are then
+in another order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from ..ir.op import OPS
 from .vmap import batch_jaxpr
 
 STACK_BYTES = 1 << 26       # what one operand may take that is stacked for this
-ROWS = 256                  # products of so many rows a step gain nothing from being joined
+SIDE = 256                  # products whose results have this extent both ways gain little from being joined
+
+
+def few_gain(v: Var) -> bool:
+    return v.aval.ndim > 1 and min(v.aval.shape) >= SIDE
 
 
 def outside(e: Eqn, clean: Callable[[Jaxpr], Jaxpr]) -> tuple[list[Eqn], Eqn, list[Eqn]]:
@@ -126,7 +131,7 @@ class _Loop:
                 continue
             steps = [x for x in operands if x not in fixed]
             size = self.length * v.aval.nbytes
-            if len(steps) != 1 or size > STACK_BYTES or v.aval.size >= ROWS * min(v.aval.shape, default=1):
+            if len(steps) != 1 or size > STACK_BYTES or few_gain(v):
                 continue
             moved.append(v)
         if not moved:
@@ -148,6 +153,43 @@ class _Loop:
         self.uses.update([x for x in (*self.carried, *[x for x, _ in self.ys]) if type(x) is Var])
         for k in range(len(self.carry) - 1, -1, -1):
             self.sink(k)
+        for i in range(len(self.ys) - 1, -1, -1):
+            self.sink_product(i)
+
+    def sink_product(self, i: int) -> None:
+        """A product with a constant that is only stacked: its operand is stacked, the product done once."""
+        v, out = self.ys[i]
+        b = self.source.get(v) if type(v) is Var else None
+        if b is None or b.op.name != "dot_general" or self.uses[v] != 1 or few_gain(v):
+            return
+        fixed = self.following({v for v, _ in self.consts})
+        steps = [x for x in b.inputs if type(x) is Var and x not in fixed]
+        if len(steps) != 1:
+            return
+        first, _ = self.origin(steps[0])
+        whole = self.stacked(first) if type(first) is Var else None
+        if type(first) is not Var or (whole is None and first.aval.size > 2 * v.aval.size):
+            return
+        del self.ys[i]
+        whole = whole if whole is not None else self.stack(first)
+        consts = [v for v, _ in self.consts]
+        needed = [e for e in self.needed([v]) if fixed.issuperset(e.outs)]
+        program = Jaxpr([first, *consts], [*needed, *self.origin(steps[0])[1], b], [v])
+        batched, _ = batch_jaxpr(program, self.length, [0] + [None] * len(consts), (True,))
+        self.inline(self.after, batched, [whole, *[x for _, x in self.consts]])
+        self.name_last(out)
+        self.changed = True
+
+    def name_last(self, out: Var) -> None:
+        """The last equation behind the loop gives this result."""
+        last = self.after.pop()
+        self.after.append(eqn(last.sig, last.inputs, (out,), last))
+
+    def stack(self, x: Var) -> Var:
+        """The values of x at all steps, from now on a result of the loop."""
+        whole = var(x.aval.strong.with_shape((self.length, *x.aval.shape)), 0)
+        self.ys.append((x, whole))
+        return whole
 
     def sink(self, k: int) -> None:
         (v, start), total = self.carry[k], self.results[k]
@@ -172,8 +214,7 @@ class _Loop:
         for i, s in enumerate(sums[1:], 2):
             sums[0] = self.bind(self.after, OPS["add"], (sums[0], s), total if i == len(sums) else None)
         if len(sums) == 1:                  # the sum itself is the result: its equation takes that name
-            last = self.after.pop()
-            self.after.append(eqn(last.sig, last.inputs, (total,), last))
+            self.name_last(total)
         self.changed = True
 
     def terms(self, x: Any) -> list:
@@ -223,8 +264,7 @@ class _Loop:
             first, how = self.origin(x)
             whole = self.stacked(first)
             if whole is None:
-                whole = var(first.aval.strong.with_shape((self.length, *first.aval.shape)), 0)
-                self.ys.append((first, whole))
+                whole = self.stack(first)
             batched, _ = batch_jaxpr(Jaxpr([first], how, [x]), self.length, [0], (True,))
             wide += self.inline(self.after, batched, [whole])
         (ca, cb), (ba, bb) = b.params["contract"], b.params["batch"]

@@ -69,6 +69,11 @@ class Cache:
                 del self.entries[next(iter(self.entries))]
         return value
 
+    def drop(self, value):
+        """Forgets an entry by what it holds."""
+        with self.lock:
+            self.entries = {k: v for k, v in self.entries.items() if v is not value}
+
     def clear(self):
         with self.lock:
             self.entries.clear()
