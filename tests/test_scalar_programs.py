@@ -520,7 +520,7 @@ def mixed_loops(draw):
         narrow = op("convert", x, dtype=np.dtype(np.float32))
         count = op("convert", op("broadcast_in_dim", n, shape=(2,), dims=()), dtype=np.dtype(F))
         k = aval((), np.int64)
-        floats = [x, wide, op("select", b, x, wide), op("mul", x, 0.5), op("sub", count, x),
+        floats = [x, wide, op("select", b, x, wide), op("mul", x, lit(0.5, x.aval)), op("sub", count, x),
                   op("mul", op("sin", x), wide)]
         singles = [y, narrow, op("add", y, narrow), op("neg", y), op("max", y, narrow), op("mul", y, y)]
         wholes = [n, op("add", n, lit(3, k)), op("mod", n, lit(5, k)), op("mul", n, lit(-1, k)),
@@ -529,7 +529,8 @@ def mixed_loops(draw):
                   op("and", b, op("ge", x, x))]
         return [kind[p] for kind, p in zip((floats, singles, wholes, truths), picks, strict=True)]
 
-    return types, jaxpr(types, body), draw(st.sampled_from(["scan", "while"])), draw(st.sampled_from([1, 2, 5]))
+    kind, length = draw(st.sampled_from(["scan", "while"])), draw(st.sampled_from([1, 2, 5]))
+    return types, body, kind, length
 
 
 @settings(max_examples=80, deadline=None)
@@ -537,13 +538,12 @@ def mixed_loops(draw):
 def test_loops_of_mixed_dtypes(case):
     types, body, kind, length = case
     if kind == "scan":
-        jx = jaxpr(types, lambda op, *c: op("scan", *c, jaxpr=body, n_consts=0, n_carry=4, length=length,
-                                            reverse=False))
+        jx = jaxpr(types, lambda op, *c: op("scan", *c, jaxpr=jaxpr(types, body), n_consts=0, n_carry=4,
+                                            length=length, reverse=False))
     else:
         k = aval((), np.int64)
         test = jaxpr([k, *types], lambda op, i, *c: [op("lt", i, lit(length, k))])
-        more = jaxpr([k, *types], lambda op, i, *c: [op("add", i, lit(1, k)), *op(
-            "call", *c, jaxpr=body, name="body")])
+        more = jaxpr([k, *types], lambda op, i, *c: [op("add", i, lit(1, k)), *body(op, *c)])
         jx = jaxpr(types, lambda op, *c: op("while", lit(0, k), *c, cond=test, body=more, n_cond=0, n_body=0))
     values = [np.array([0.3, -1.7]), np.array([1.5, 2.25], np.float32), np.int64(4), np.array([True, False])]
     program = lower(jx)
