@@ -45,6 +45,14 @@ class Backend:
         """``(x, v) -> Hessian of f at x, times v``, forward over reverse."""
         return lambda x, v: self.jvp(self.grad(f), (x,), (v,))[1]
 
+    def conv(self, x, w):
+        """Images ``[n, channels, height, width]`` with filters ``[out, channels, height, width]``."""
+        return self.lax.conv_general_dilated(x, w, (1, 1), "VALID")
+
+    def max_pool(self, x):
+        """The maximum of each 2 x 2 square."""
+        return self.lax.reduce_window(x, -numpy.inf, self.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+
     # how often gradients are nested does not matter to most libraries
     def nested_grad(self, f):
         return self.grad(f)
@@ -61,7 +69,7 @@ class Functrans(Backend):
         self.np, self.erf, self.version = np, erf, functrans.__version__
         self.grad, self.jvp, self.vmap = functrans.grad, functrans.jvp, functrans.vmap
         self.jit, self.hessian, self.jacfwd = functrans.jit, functrans.hessian, functrans.jacfwd
-        self.scan = functrans.lax.scan
+        self.lax, self.scan = functrans.lax, functrans.lax.scan
 
 
 class Jax(Backend):
@@ -76,7 +84,7 @@ class Jax(Backend):
         self.np, self.erf, self.version = np, erf, jax.__version__
         self.grad, self.jvp, self.vmap = jax.grad, jax.jvp, jax.vmap
         self.jit, self.hessian, self.jacfwd = jax.jit, jax.hessian, jax.jacfwd
-        self.scan, self.wait = jax.lax.scan, jax.block_until_ready
+        self.lax, self.scan, self.wait = jax.lax, jax.lax.scan, jax.block_until_ready
 
     def array(self, x):
         return self.np.asarray(x)
@@ -146,6 +154,12 @@ class Torch(Backend):
 
     def hvp(self, f):
         return lambda x, v: self.jvp(self.nested_grad(f), (x,), (v,))[1]
+
+    def conv(self, x, w):
+        return self.torch.nn.functional.conv2d(x, w)
+
+    def max_pool(self, x):
+        return self.torch.nn.functional.max_pool2d(x, 2)
 
     def cross_entropy(self, z, labels):
         return self.torch.nn.functional.cross_entropy(z, labels)

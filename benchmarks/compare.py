@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 LIBRARIES = ("functrans", "jax", "torch", "torch_compile", "autograd")
 MODULES = {"torch_compile": "torch"}
 TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
-FLOAT32 = {"mlp_large", "black_scholes_f32", "softmax_xent", "attention_block"}
+FLOAT32 = {"mlp_large", "black_scholes_f32", "softmax_xent", "attention_block", "lenet"}
 # Settings that would make one library's BLAS differ from another's.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 PAUSE = 0.02            # lets the threads of the library before fall asleep

@@ -265,6 +265,29 @@ def attention_block(b, size):
     return bound(b, b.jit(b.grad(loss)), params, x)
 
 
+@workload(autograd="it has no convolution")
+def lenet(b, size):
+    """Two convolutions 5 x 5 with tanh and pooling, three dense layers; 64 images 28 x 28, f32."""
+    np, batch = b.np, scaled(64, size)
+
+    def loss(params, x, labels):
+        for w, bias in params[:2]:
+            x = b.max_pool(np.tanh(b.conv(x, w) + bias))
+        x = np.reshape(x, (batch, -1))
+        for w, bias in params[2:4]:
+            x = np.tanh(x @ w + bias)
+        w, bias = params[4]
+        return b.cross_entropy(x @ w + bias, labels)
+
+    shapes = [(6, 1, 5, 5), (16, 6, 5, 5), (256, 120), (120, 84), (84, 10)]
+    biases = [(6, 1, 1), (16, 1, 1), (120,), (84,), (10,)]
+    params = list(zip(arrays(b, "float32", *shapes, scale=0.1), arrays(b, "float32", *biases, scale=0.1),
+                      strict=True))
+    rng = numpy.random.default_rng(1)
+    x = b.array(rng.normal(size=(batch, 1, 28, 28)).astype("float32"))
+    return bound(b, b.jit(b.grad(loss)), params, x, b.index(rng.integers(10, size=batch)))
+
+
 @workload
 def gmm(b, size):
     """Log-posterior of a Gaussian mixture with full covariances (ADBench's: d=10, K=25, n=1000)."""

@@ -4,9 +4,9 @@ import importlib
 
 from .errors import BuildError
 
-_ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.reduce", "ops.contract", "ops.index",
-          "ops.sort", "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs",
-          "boundary", "staging")
+_ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.reduce", "ops.contract", "ops.conv",
+          "ops.window", "ops.index", "ops.sort", "ops.call", "ops.collective", "ops.control", "transform",
+          "plan", "numpy.ufuncs", "boundary", "staging")
 
 try:
     for _room in _ROOMS:

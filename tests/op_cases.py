@@ -8,8 +8,9 @@ from util import TYPES, parse, recode, rng_of, sample, show
 import functrans.api  # noqa: F401  (fills the table)
 from functrans.ir.op import CODE, OPS, ErrorSample
 
-# Programs inside ops, and named axes: their operands are not samples; see test_control, test_compose.
-ELSEWHERE = ("call", "control", "collective")
+# Programs inside ops, named axes, matrices that must have a decomposition: their operands are not
+# samples; see test_control, test_compose, test_linalg.
+ELSEWHERE = ("call", "control", "collective", "linalg")
 RECORDS = [op for op in OPS.values() if op.family not in ELSEWHERE and op.name != "constant"]
 ELEMENTWISE = [op for op in RECORDS if op.family == "elementwise"]
 

@@ -43,6 +43,10 @@ int ft_run_lines(const ft_step *s, ft_frame *f);
 
 int ft_run_reduce(const ft_step *s, ft_frame *f);
 int ft_run_matmul(const ft_step *s, ft_frame *f);
+int ft_run_conv(const ft_step *s, ft_frame *f);
+int ft_run_window(const ft_step *s, ft_frame *f);
+int ft_run_window_pick(const ft_step *s, ft_frame *f);
+int ft_run_window_put(const ft_step *s, ft_frame *f);
 
 /* move.h: kernel is an ft_copy_fn. */
 int ft_run_copy(const ft_step *s, ft_frame *f);

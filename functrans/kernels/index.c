@@ -1,13 +1,20 @@
 #include "index.h"
 
 #include "driver.h"
+#include "space.h"
 
 enum { CLIP, FILL, WRAP };     /* of a gather */
 enum { DROP, CLAMP };          /* of a scatter */
 
+#define BLOCK 512              /* index tuples whose positions are found together */
+#define RANGES 8               /* of the destination's rows, each with the updates that fall in it */
+#define PIECES 8               /* of the updates, each with sums of its own */
+
 typedef struct {
     const ft_step *s;
     ft_frame *f;
+    int64_t rows;              /* of the destination */
+    char *sums;
 } step_ctx;
 
 static int64_t clip(int64_t i, int64_t n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
@@ -17,6 +24,41 @@ static int64_t wrap(int64_t i, int64_t n)
     int64_t r = i % n;
     return r < 0 ? r + n : r;
 }
+
+/* The rows that the index tuples lo .. lo + n address; -1 where one is outside and `leave` says that
+ * such are left out (of an empty axis all are). */
+static void find_rows(const step_ctx *c, int first, int64_t lo, int64_t n, int64_t *rows, int leave,
+                      int around)
+{
+    int64_t k = c->s->ints[0];
+    const int64_t *extent = c->s->ints + 2;
+    uint64_t outside = 0;
+    for (int64_t i = 0; i < n; i++)
+        rows[i] = 0;
+    for (int64_t d = 0; d < k; d++) {
+        const int64_t *at = (const int64_t *)FT_PTR(c->s, c->f, first + d) + lo;
+        int64_t m = extent[d];
+        for (int64_t i = 0; i < n; i++) {
+            outside |= (uint64_t)at[i] >= (uint64_t)m;
+            rows[i] = (int64_t)((uint64_t)rows[i] * (uint64_t)m + (uint64_t)at[i]);
+        }
+    }
+    if (!outside)
+        return;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t row = 0;
+        for (int64_t d = 0; d < k && row >= 0; d++) {
+            int64_t at = ((const int64_t *)FT_PTR(c->s, c->f, first + d))[lo + i], m = extent[d];
+            if (m == 0 || (leave && (at < 0 || at >= m)))
+                row = -1;
+            else
+                row = row * m + (around ? wrap(at, m) : clip(at, m));
+        }
+        rows[i] = row;
+    }
+}
+
+/* ----- gather -------------------------------------------------------------------------------- */
 
 static void fill_row(char *out, int64_t bytes, int64_t size, const char *value)
 {
@@ -28,70 +70,116 @@ static void gather_rows(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
     const ft_step *s = c->s;
-    int64_t k = s->ints[0], mode = s->ints[1], bytes = s->ints[2 + k];
-    const int64_t *extent = s->ints + 2;
+    int64_t k = s->ints[0], mode = s->ints[1], bytes = s->ints[2 + k], rows[BLOCK];
     const char *fill = (const char *)&s->ints[3 + k];
     const int64_t size = (int64_t)(intptr_t)s->kernel;
     const char *x = FT_PTR(s, c->f, 1);
     char *out = FT_PTR(s, c->f, 0) + lo * bytes;
-    for (int64_t i = lo; i < hi; i++, out += bytes) {
-        int64_t row = 0;
-        int outside = 0;
-        for (int64_t d = 0; d < k; d++) {
-            int64_t at = ((const int64_t *)FT_PTR(s, c->f, 2 + d))[i], n = extent[d];
-            if (at < 0 || at >= n) {
-                outside |= mode == FILL || n == 0;      /* an empty axis has nothing to read */
-                at = n == 0 ? 0 : mode == WRAP ? wrap(at, n) : clip(at, n);
-            }
-            row = row * n + at;
+    for (; lo < hi; lo += BLOCK) {
+        int64_t n = ft_lesser(BLOCK, hi - lo), least = 0;
+        find_rows(c, 2, lo, n, rows, mode == FILL, mode == WRAP);
+        for (int64_t i = 0; i < n; i++)
+            least |= rows[i];
+        if (least >= 0 && bytes == 4) {
+            for (int64_t i = 0; i < n; i++)
+                memcpy(out + 4 * i, x + 4 * rows[i], 4);
+        } else if (least >= 0 && bytes == 8) {
+            for (int64_t i = 0; i < n; i++)
+                memcpy(out + 8 * i, x + 8 * rows[i], 8);
+        } else {
+            for (int64_t i = 0; i < n; i++)
+                if (rows[i] < 0)
+                    fill_row(out + i * bytes, bytes, size, fill);
+                else
+                    memcpy(out + i * bytes, x + rows[i] * bytes, bytes);
         }
-        if (outside)
-            fill_row(out, bytes, size, fill);
-        else if (bytes == 8)
-            memcpy(out, x + row * 8, 8);
-        else
-            memcpy(out, x + row * bytes, bytes);
+        out += n * bytes;
     }
 }
 
 int ft_run_gather(const ft_step *s, ft_frame *f)
 {
     int64_t bytes = s->ints[2 + s->ints[0]];
-    step_ctx c = {s, f};
-    ft_parallel(gather_rows, &c, s->shape[0], 1 + 32768 / (bytes + 8), s->cost);
+    step_ctx c = {s, f, 0, NULL};
+    ft_parallel(gather_rows, &c, s->shape[0], (1 + 32768 / (bytes + 8) + BLOCK - 1) / BLOCK * BLOCK,
+                s->cost);
     return FT_OK;
 }
 
-/* All updates in index order, for the elements lo..hi of each row. */
+/* ----- scatter -------------------------------------------------------------------------------- */
+
+/* Updates lo .. hi, in order, to the rows first .. end: their elements from .. from + count. */
+static void scatter_some(const step_ctx *c, char *out, int64_t lo, int64_t hi, int64_t first, int64_t end,
+                         int64_t from, int64_t count)
+{
+    const ft_step *s = c->s;
+    const ft_scatter *kernel = s->kernel;
+    int64_t k = s->ints[0], n = s->ints[2 + k], size = kernel->size, rows[BLOCK];
+    const char *update = FT_PTR(s, c->f, 1) + (lo * n + from) * size;
+    out += from * size;
+    for (; lo < hi; lo += BLOCK, update += BLOCK * n * size) {
+        int64_t m = ft_lesser(BLOCK, hi - lo);
+        find_rows(c, 2, lo, m, rows, s->ints[1] == DROP, 0);
+        if (n == 1) {
+            kernel->items(out, update, rows, m);
+            continue;
+        }
+        for (int64_t i = 0; i < m; i++)
+            if (rows[i] >= first && rows[i] < end)
+                kernel->row(out + rows[i] * n * size, update + i * n * size, count);
+    }
+}
+
+/* The elements lo..hi of each row. */
 static void scatter_columns(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
-    const ft_step *s = c->s;
-    const ft_scatter *kernel = s->kernel;
-    int64_t k = s->ints[0], mode = s->ints[1], n = s->ints[2 + k], size = kernel->size;
-    const int64_t *extent = s->ints + 2;
-    char *out = FT_PTR(s, c->f, 0) + lo * size;
-    const char *update = FT_PTR(s, c->f, 1) + lo * size;
-    for (int64_t i = 0; i < s->shape[0]; i++, update += n * size) {
-        int64_t row = 0;
-        int outside = 0;
-        for (int64_t d = 0; d < k; d++) {
-            int64_t at = ((const int64_t *)FT_PTR(s, c->f, 2 + d))[i];
-            if (at < 0 || at >= extent[d]) {
-                outside |= mode == DROP || extent[d] == 0;
-                at = extent[d] ? clip(at, extent[d]) : 0;
-            }
-            row = row * extent[d] + at;
-        }
-        if (!outside)
-            kernel->row(out + row * n * size, update, hi - lo);
+    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, c->s->shape[0], 0, c->rows, lo, hi - lo);
+}
+
+static void scatter_ranges(void *ctx, int64_t lo, int64_t hi)
+{
+    const step_ctx *c = ctx;
+    int64_t each = (c->rows + RANGES - 1) / RANGES;
+    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, c->s->shape[0], lo * each, hi * each, 0,
+                 c->s->ints[2 + c->s->ints[0]]);
+}
+
+static void scatter_pieces(void *ctx, int64_t lo, int64_t hi)
+{
+    const step_ctx *c = ctx;
+    int64_t n = c->s->ints[2 + c->s->ints[0]], bytes = c->rows * n * ((const ft_scatter *)c->s->kernel)->size;
+    int64_t each = (c->s->shape[0] + PIECES - 1) / PIECES;
+    for (int64_t p = lo; p < hi; p++) {
+        memset(c->sums + p * bytes, 0, bytes);
+        scatter_some(c, c->sums + p * bytes, p * each, ft_lesser((p + 1) * each, c->s->shape[0]), 0, c->rows,
+                     0, n);
     }
 }
 
 int ft_run_scatter(const ft_step *s, ft_frame *f)
 {
-    int64_t n = s->ints[2 + s->ints[0]];
-    step_ctx c = {s, f};
-    ft_parallel(scatter_columns, &c, n, 1024, s->cost);
+    const ft_scatter *kernel = s->kernel;
+    int64_t k = s->ints[0], n = s->ints[2 + k], count = s->shape[0];
+    step_ctx c = {s, f, 1, NULL};
+    for (int64_t d = 0; d < k; d++)
+        c.rows *= s->ints[2 + d];
+    /* How it is cut follows from the shapes: long rows by their elements, many rows by where they go, and
+     * many more updates than places by the updates. */
+    if (n >= 4096 || s->cost < FT_PARALLEL_NS) {
+        ft_parallel(scatter_columns, &c, n, 1024, s->cost);
+    } else if (kernel->sums && c.rows * n <= (1 << 18) && c.rows * 2 * PIECES <= count) {
+        int64_t bytes = c.rows * n * kernel->size;
+        if (!(c.sums = ft_space_take(PIECES * bytes + 64)))
+            return FT_EMEM;
+        ft_parallel(scatter_pieces, &c, PIECES, 1, s->cost);
+        for (int64_t p = 0; p < PIECES; p++)
+            kernel->row(FT_PTR(s, f, 0), c.sums + p * bytes, c.rows * n);
+        ft_space_give(c.sums);
+    } else if (n >= 8 && c.rows >= RANGES) {
+        ft_parallel(scatter_ranges, &c, RANGES, 1, s->cost);
+    } else {
+        scatter_some(&c, FT_PTR(s, f, 0), 0, count, 0, c.rows, 0, n);
+    }
     return FT_OK;
 }

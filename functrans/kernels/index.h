@@ -4,12 +4,13 @@
 
 #include "common.h"
 
-/* o[j] = o[j] op u[j] for one row. */
-typedef void (*ft_row_fn)(char *out, const char *update, int64_t n);
-
 typedef struct {
     int64_t size;
-    ft_row_fn row;
+    /* o[j] = o[j] op u[j] for one row */
+    void (*row)(char *out, const char *update, int64_t n);
+    /* the same for n rows of one element, at the positions at[]; negative ones are left out */
+    void (*items)(char *out, const char *update, const int64_t *at, int64_t n);
+    int sums;                  /* op is +: partial results from zeros can be added up */
 } ft_scatter;
 
 #endif

@@ -48,6 +48,7 @@ cdef extern from *:
 
 cdef extern from "lapack.h":
     void *ft_lapack[8][4]
+    int ft_run_matrices(const ft_step *step, ft_frame *frame) noexcept nogil
 
 cdef extern from "threads.h":
     void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost) noexcept nogil
@@ -119,8 +120,8 @@ def has(name):
 
 
 def names():
-    """The names of all kernels that can be called alone (an interpreter needs its program)."""
-    return [n.decode() for n in _entries if n != b"scalar"]
+    """The names of all kernels that can be called alone: without a program, or LAPACK, behind them."""
+    return [n.decode() for n in _entries if n != b"scalar" and find(n).run != <ft_step_fn>ft_run_matrices]
 
 
 def ns(name):

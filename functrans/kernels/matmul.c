@@ -3,56 +3,14 @@
  * Both follow from shape and strides alone, so results do not depend on the number of threads. */
 #include "matmul.h"
 
-#include <stdatomic.h>
-#include <stdlib.h>
-
 #include "driver.h"
+#include "space.h"
 
 /* Multiply-adds from which packing pays, and `few` beats the loops for small products (measured). */
 #define PACK_FROM (224.0 * 224 * 224)
 #define FEW_FROM 4096.0
 #define TASK 1e5               /* multiply-adds of a task of small products */
 #define ROWS 64                /* its rows, if they are many */
-
-/* ----- workspaces ---------------------------------------------------------------------------- */
-
-/* Kept between products: fresh pages cost as much as the packing. */
-#define KEEP 2
-#define KEEP_BYTES (16 << 20)
-
-typedef struct {
-    size_t size;
-    char pad[56];              /* what follows is aligned to 64 bytes */
-} space;
-
-static _Atomic(space *) kept[KEEP];
-
-static char *space_take(size_t size)
-{
-    for (int i = 0; i < KEEP; i++) {
-        space *s = atomic_exchange(&kept[i], NULL);
-        if (s && s->size >= size)
-            return (char *)(s + 1);
-        free(s);
-    }
-    size = (size + 4095) & ~(size_t)4095;
-    space *s = aligned_alloc(64, size + sizeof(space));
-    if (!s)
-        return NULL;
-    s->size = size;
-    return (char *)(s + 1);
-}
-
-static void space_give(char *p)
-{
-    space *s = (space *)p - 1;
-    for (int i = 0; i < KEEP && s->size <= KEEP_BYTES; i++) {
-        space *none = NULL;
-        if (atomic_compare_exchange_strong(&kept[i], &none, s))
-            return;
-    }
-    free(s);
-}
 
 /* ----- small products ------------------------------------------------------------------------ */
 
@@ -165,7 +123,7 @@ static int large(const product *whole)
     const ft_gemm *g = p.kernel->gemm;
     int64_t ks = ft_lesser(d.k, PACKED_K), size = p.kernel->size;
     int64_t ns = parts(ft_lesser(d.n, PACKED_BYTES / (ks * size)), g->nr) * g->nr;
-    if (!(p.packed = space_take(ks * ns * size)))
+    if (!(p.packed = ft_space_take(ks * ns * size)))
         return FT_EMEM;
     double per = p.cost / ((double)p.batch * d.m * d.n * d.k);
     for (int64_t i = 0; i < whole->batch; i++)
@@ -184,7 +142,7 @@ static int large(const product *whole)
                 ft_parallel(block_range, &p, p.row_tasks * p.col_tasks, 1,
                             per * (double)d.m * (double)p.d.n * (double)p.d.k);
             }
-    space_give(p.packed);
+    ft_space_give(p.packed);
     return FT_OK;
 }
 
@@ -257,7 +215,7 @@ static int long_sum(const product *p, int64_t pieces)
 {
     const ft_mm *d = &p->d;
     int64_t size = p->kernel->size, plane = d->m * d->n * size, whole = d->k / LONG_K;
-    char *space = space_take(pieces * plane);
+    char *space = ft_space_take(pieces * plane);
     if (!space)
         return FT_EMEM;
     product part = *p;
@@ -293,7 +251,7 @@ static int long_sum(const product *p, int64_t pieces)
                 p->kernel->gemm->add(o, in + c * plane, d->n, d->on, size);
         }
     }
-    space_give(space);
+    ft_space_give(space);
     return e;
 }
 

@@ -57,6 +57,30 @@ FT_INLINE ft_mm ft_mm_transposed(const ft_mm *d)
     return (ft_mm){d->n, d->m, d->k, d->on, d->om, d->bn, d->bk, d->ak, d->am};
 }
 
+/* Parts of vectors: the first n of elements of `size` bytes (a constant). */
+#if defined(__AVX512BW__)
+#define FT_MASKED 1
+#define FT_FIRST(n) (((uint64_t)1 << (n)) - 1)
+#define FT_LOAD_PART(size, p, n) \
+    ((size) == 4 ? _mm512_maskz_loadu_epi32((__mmask16)FT_FIRST(n), p) \
+     : (size) == 8 ? _mm512_maskz_loadu_epi64((__mmask8)FT_FIRST(n), p) \
+     : (size) == 2 ? _mm512_maskz_loadu_epi16((__mmask32)FT_FIRST(n), p) \
+                   : _mm512_maskz_loadu_epi8((__mmask64)FT_FIRST(n), p))
+#define FT_STORE_PART(size, p, n, x) \
+    do { \
+        if ((size) == 4) \
+            _mm512_mask_storeu_epi32(p, (__mmask16)FT_FIRST(n), x); \
+        else if ((size) == 8) \
+            _mm512_mask_storeu_epi64(p, (__mmask8)FT_FIRST(n), x); \
+        else if ((size) == 2) \
+            _mm512_mask_storeu_epi16(p, (__mmask32)FT_FIRST(n), x); \
+        else \
+            _mm512_mask_storeu_epi8(p, (__mmask64)FT_FIRST(n), x); \
+    } while (0)
+#else
+#define FT_MASKED 0
+#endif
+
 /* c + a * b, fused where the level has it: on whole vectors and alike on scalars. */
 #define FT_MAD_PLAIN(a, b, c) ((c) + (a) * (b))
 #if defined(__AVX512F__)

@@ -13,6 +13,68 @@
 typedef T VEC __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
 typedef T QUAD __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
+/* The first n elements of a vector, written or added: where the level can do it without a loop. */
+FT_INLINE void FT_NAME(put_part)(VEC *o, VEC x, int64_t n, int add)
+{
+    if (n >= PER) {
+        if (add)
+            x = FT_VADD(*o, x);
+        *o = x;
+        return;
+    }
+#if FT_MASKED
+    if (add)
+        x = FT_VADD((VEC)FT_LOAD_PART(SIZE, o, n), x);
+    FT_STORE_PART(SIZE, o, n, (__m512i)x);
+#else
+    for (int64_t j = 0; j < n; j++)
+        ((T *)o)[j] = add ? FT_ADD(((T *)o)[j], x[j]) : x[j];
+#endif
+}
+
+/* Writes the accumulators of a tile, or adds them to what is there: the first w columns. */
+FT_INLINE void FT_NAME(put)(char *out, int64_t om, int64_t on, VEC acc[][FT_MM_NV_MAX], int64_t w,
+                            int rows, int nv, int add)
+{
+    if (on == SIZE && w == nv * PER) {
+        for (int r = 0; r < rows; r++) {
+            VEC *o = (VEC *)(out + r * om);
+            for (int v = 0; v < nv; v++)
+                if (add)
+                    o[v] = FT_VADD(o[v], acc[r][v]);
+                else
+                    o[v] = acc[r][v];
+        }
+        return;
+    }
+    if (FT_MASKED && on == SIZE) {
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < nv; v++) {
+                VEC *o = (VEC *)(out + r * om) + v;
+                if (w > v * PER)
+                    FT_NAME(put_part)(o, acc[r][v], w - v * PER, add);
+            }
+        return;
+    }
+    T line[FT_MM_MR][FT_MM_NV_MAX * FT_VBYTES / sizeof(T)];
+    int64_t whole = on == SIZE ? w / PER : 0;
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < nv; v++) {
+            VEC *o = (VEC *)(out + r * om) + v;
+            if (v >= whole)
+                *(VEC *)(line[r] + v * PER) = acc[r][v];
+            else if (add)
+                *o = FT_VADD(*o, acc[r][v]);
+            else
+                *o = acc[r][v];
+        }
+    for (int r = 0; r < rows; r++)
+        for (int64_t j = whole * PER; j < w; j++) {
+            T *o = (T *)(out + r * om + j * on);
+            *o = add ? FT_ADD(*o, line[r][j]) : line[r][j];
+        }
+}
+
 /* `rows` rows of a times one panel of b, `nv` vectors wide (both constants where it is called); its
  * first w columns are written, or added to what is there. */
 FT_INLINE void FT_NAME(tile)(char *out, int64_t om, int64_t on, const char *a, int64_t am, int64_t ak,
@@ -33,34 +95,7 @@ FT_INLINE void FT_NAME(tile)(char *out, int64_t om, int64_t on, const char *a, i
                 acc[r][v] = FT_VMAD(x, bv[v], acc[r][v]);
         }
     }
-    if (on == SIZE && w == nv * PER) {
-        for (int r = 0; r < rows; r++) {
-            VEC *o = (VEC *)(out + r * om);
-            for (int v = 0; v < nv; v++)
-                if (add)
-                    o[v] = FT_VADD(o[v], acc[r][v]);
-                else
-                    o[v] = acc[r][v];
-        }
-        return;
-    }
-    T line[FT_MM_MR][FT_MM_NV_MAX * FT_VBYTES / sizeof(T)];
-    int64_t whole = on == SIZE ? w / PER : 0;
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++) {
-            VEC *o = (VEC *)(out + r * om) + v;
-            if (v >= whole)
-                *(VEC *)(line[r] + v * PER) = acc[r][v];
-            else if (add)
-                *o = FT_VADD(*o, acc[r][v]);
-            else
-                *o = acc[r][v];
-        }
-    for (int r = 0; r < rows; r++)
-        for (int64_t j = whole * PER; j < w; j++) {
-            T *o = (T *)(out + r * om + j * on);
-            *o = add ? FT_ADD(*o, line[r][j]) : line[r][j];
-        }
+    FT_NAME(put)(out, om, on, acc, w, rows, nv, add);
 }
 
 /* Transposes four lines of four. */
@@ -258,6 +293,10 @@ static void FT_NAME(product)(char *out, const char *a, const char *b, const ft_m
         FT_NAME(panels)(out, a, b, d, scratch);
     }
 }
+
+#ifdef FT_CONV
+#include "conv_body.h"
+#endif
 
 #ifdef FT_MM_FLOAT
 #include "gemm_body.h"

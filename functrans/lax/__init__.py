@@ -10,9 +10,11 @@ from . import collectives as _collectives
 from . import control as _control
 from . import ops as _ops
 from . import order as _order
+from . import windows as _windows
 from .collectives import *  # noqa: F403
 from .control import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .order import *  # noqa: F403
+from .windows import *  # noqa: F403
 
-__all__ = [*_ops.__all__, *_control.__all__, *_collectives.__all__, *_order.__all__]
+__all__ = [*_ops.__all__, *_control.__all__, *_collectives.__all__, *_order.__all__, *_windows.__all__]

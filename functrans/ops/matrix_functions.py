@@ -7,7 +7,7 @@ import numpy as np
 
 from ..ir.op import OPS, Hooks, Op, aval_of, instantiate, linear
 from .elementwise import neg
-from .matrices import INEXACT, batching, check, corner, mm, same_lead, t
+from .matrices import INEXACT, batching, check, corner, mm, same_lead, t, work
 
 # ----- functions of matrices -----------------------------------------------------------------------------
 
@@ -84,10 +84,10 @@ def matrix_function(name):
         return _as_dtype(_call_scipy(name, both)[..., :n, n:], a.dtype)
 
     Op(name, "linalg", infer=infer, jvp=jvp, transpose=None, batch=batching(name), lower=lower,
-       dtypes=INEXACT)
+       dtypes=INEXACT, work=work(lambda m, n: 30 * n ** 3))
     linear(f"{name}_frechet", family="linalg", operands=(1,), infer=frechet_infer, jvp=frechet_jvp,
            transpose=lambda cts, operands: [None, OPS[f"{name}_frechet"](t(operands[0]), cts[0])],
-           batch=batching(f"{name}_frechet"), dtypes=INEXACT,
+           batch=batching(f"{name}_frechet"), dtypes=INEXACT, work=work(lambda m, n: 240 * n ** 3),
            lower=lambda ctx, eqn, views: ctx.python(frechet, eqn, views))
 
 
@@ -131,4 +131,4 @@ sylvester = linear(
     "sylvester", family="linalg", operands=(2,), infer=_sylvester_infer, jvp=_sylvester_jvp,
     transpose=lambda cts, operands: [None, None, sylvester(t(operands[0]), t(operands[1]), cts[0])],
     batch=batching("sylvester"), lower=lambda ctx, eqn, views: ctx.python(_sylvester, eqn, views),
-    dtypes=INEXACT, reference=_sylvester)
+    dtypes=INEXACT, reference=_sylvester, work=work(lambda m, n: 25 * (m ** 3 + n ** 3)))
