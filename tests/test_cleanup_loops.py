@@ -2,6 +2,7 @@
 
 import numpy as np
 from functrans.plan.lower import lower
+from functrans.transform.cleanup import cleanup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -9,7 +10,6 @@ from programs_by_hand import F, aval, jaxpr, lit
 
 import functrans.numpy as fnp
 from functrans import grad, jit, lax
-from functrans.transform.cleanup import cleanup
 
 
 def scans(jx):

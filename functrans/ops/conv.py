@@ -270,12 +270,17 @@ def _sample(x, w, strides=None, padding=None, base=None, dilation=None, feature=
                   batch_groups=batch)
 
 
+def _conv_work(sig):
+    """A multiply-add for each result and tap; those that meet padding or nothing count too."""
+    return 2 * sig.out.size * math.prod(sig.in_avals[1].shape[1:]), 0
+
+
 _PLAIN = {"window_strides": (1,), "padding": ((0, 0),), "lhs_dilation": (1,), "rhs_dilation": (1,),
           "feature_groups": 1, "batch_groups": 1}
 
 conv_general_dilated = bilinear(
     "conv_general_dilated", infer=_conv_infer, transposes=(_transpose_x, _transpose_w), batch=_conv_batch,
-    lower=_conv_lower, reference=_conv_reference, dtypes=REAL,
+    lower=_conv_lower, reference=_conv_reference, dtypes=REAL, work=_conv_work,
     samples=[_sample("f64[2,3,5,4]", "f64[4,3,3,2]", padding=((1, 1), (0, 1))),
              _sample("f64[1,2,7]", "f64[3,2,3]", strides=(2,), padding=((2, -1),), dilation=(2,)),
              _sample("f64[1,2,4,3]", "f64[2,2,3,2]", strides=(2, 1), padding=((2, 1), (1, 2)),

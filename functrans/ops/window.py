@@ -7,6 +7,7 @@ if there are several); ``window_put`` adds each value there. They are each other
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
@@ -160,10 +161,16 @@ def _sum_transpose(cts, operands, *, window, strides, padding, base_dilation, wi
                               base_dilation=strides, window_dilation=window_dilation)]
 
 
+def _work(sig):
+    """One operation for each window and element of it."""
+    least = min(sig.out.size, sig.in_avals[-1].size)        # a window_put has the windows as its operand
+    return least * math.prod(sig.params["window"]), 0
+
+
 reduce_window_sum = linear(
     "reduce_window_sum", family="window", infer=_infer("reduce_window_sum", REAL),
     transpose=_sum_transpose, batch=_batch("reduce_window_sum"), lower=_lower("sum"),
-    reference=_reference("sum"), dtypes=REAL, samples=_SAMPLES, errors=_ERRORS)
+    reference=_reference("sum"), dtypes=REAL, work=_work, samples=_SAMPLES, errors=_ERRORS)
 
 
 # ----- extrema ------------------------------------------------------------------------------------------
@@ -190,7 +197,8 @@ def _extremum(kind):
         return [out], [window_pick(x, t, kind=kind, **params)]
 
     return Op(name, "window", infer=_infer(name, REAL), jvp=jvp, transpose=None, batch=_batch(name),
-              lower=_lower(kind), reference=_reference(kind), dtypes=REAL, samples=_SAMPLES, errors=_ERRORS)
+              lower=_lower(kind), reference=_reference(kind), dtypes=REAL, work=_work, samples=_SAMPLES,
+              errors=_ERRORS)
 
 
 def _pick_infer(x, t, *, kind, window, strides, padding, window_dilation):
@@ -269,7 +277,7 @@ def _select(name, infer, reference, samples, errors, other):
 
     return linear(name, family="window", operands=(1,), infer=infer, transpose=transpose,
                   batch=_batch(name), lower=_select_lower(name), reference=reference, dtypes=FLOAT,
-                  samples=samples, errors=errors)
+                  work=_work, samples=samples, errors=errors)
 
 
 def _select_samples(second):
