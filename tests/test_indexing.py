@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import functrans as ft
 from functrans import errors
+from functrans.kernels import lib
 
 X = np.arange(60.0).reshape(3, 4, 5)
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -345,3 +346,46 @@ def test_setitem_says_what_to_write():
         return x
     with pytest.raises(errors.InPlaceError, match=r"x\.at\[index\]\.set"):
         ft.jit(f)(X)
+
+
+@pytest.mark.parametrize("sizes", [(50, 16, 100_000), (300, 1, 50_000), (5_000, 130, 3_000), (10, 5_000, 100),
+                                   (60_000, 1, 90_000), (1_000, 8, 9_000)], ids=str)
+def test_rows_read_and_added(sizes):
+    """Lookups and their gradients, however the kernel deals them to threads: with equal bits."""
+    rows, width, count = sizes
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=(rows, width)), rng.normal(size=(count, width))
+    i = rng.integers(-rows, rows, count)
+    want = np.zeros_like(x)
+    np.add.at(want, i, g)
+    run = ft.jit(lambda x, i, g: ft.vjp(lambda x: x[i], x)[1](g)[0])
+    before, found = lib.get_num_threads(), []
+    try:
+        for n in (1, 2, 3):
+            lib.set_num_threads(n)
+            found.append(run(x, i, g))
+            np.testing.assert_array_equal(ft.jit(lambda x, i: x[i])(x, i), x[i])
+    finally:
+        lib.set_num_threads(before)
+    np.testing.assert_allclose(found[0], want, rtol=0, atol=1e-12 * np.sqrt(count))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+def test_index_arrays_of_any_strides():
+    """Spread, transposed and stepped ones are read where they are; out of range in some lines."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(40, 30))
+    i, j = rng.integers(0, 40, (33, 1)), rng.integers(0, 30, (50, 66)).T[::2, :20]
+    assert i.shape == (33, 1) and j.shape == (33, 20)
+    np.testing.assert_array_equal(ft.jit(lambda x, i, j: x[i, j[:, ::-1]])(x, i, j), x[i, j[:, ::-1]])
+    wide = rng.integers(0, 30, (40, 64))
+    np.testing.assert_array_equal(ft.jit(lambda x: np.take_along_axis(x, wide, 1))(x),
+                                  np.take_along_axis(x, wide, 1))
+    want = np.zeros_like(x)
+    np.add.at(want, (np.arange(40)[:, None], wide), np.cos(wide))
+    got = ft.vjp(lambda x: np.take_along_axis(x, wide, 1), x)[1](np.cos(wide))[0]
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-14)
+    far = np.where(wide == 7, 99, wide)
+    got = ft.jit(lambda x, i: x.at[np.arange(40)[:, None], i].get(mode="fill", fill_value=np.nan))(x, far)
+    np.testing.assert_array_equal(np.isnan(got), far == 99)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from kernel_cases import CODES, bits, python, rng_of, same, tame
 
+import functrans as ft
 from functrans.ir.op import DTYPE
 from functrans.kernels import codegen, lib
 
@@ -285,3 +286,19 @@ def test_scipy_is_not_loaded():
         assert not [m for m in sys.modules if m.startswith("scipy.linalg")]
     """))
     assert done.returncode == 0, done.stderr
+
+
+def test_products_with_one_matrix_are_made_together():
+    """Equal to each alone, whichever side the matrix is on; one that waits for another stays apart."""
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(3000, 70)), rng.normal(size=3000)
+    w, v = rng.normal(size=(2, 70))
+
+    def f(x, w, v, u):
+        a, b = x @ w, np.dot(v, x.T)
+        return a, b, x @ np.tanh(a[:70]), u @ x, x.T @ np.cos(u)
+    want = f(x, w, v, u)
+    for got, exact in zip(ft.jit(f)(x, w, v, u), want, strict=True):
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1e-12 * 60)
+    plan = str(ft.jit(f).lower(x, w, v, u).plan)
+    assert plan.count("matmul:f64") == 4

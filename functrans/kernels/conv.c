@@ -130,7 +130,7 @@ static int wide(conv *p)
         if ((tasks >= TASKS && c->cin * c->channel * size <= PART_BYTES) ||
             product3(c->b) <= FEW_PIXELS) {
             p->parts = 1;
-            while (tasks * p->parts < TASKS && parts_of(c->cout, p->parts) > 64)
+            while (tasks * p->parts < TASKS && parts_of(c->cout, p->parts) > 128)
                 p->parts *= 2;
             break;
         }

@@ -25,30 +25,72 @@ static int64_t wrap(int64_t i, int64_t n)
     return r < 0 ? r + n : r;
 }
 
+static int64_t tuples(const ft_step *s)
+{
+    int64_t n = 1;
+    for (int d = 0; d < s->ndim; d++)
+        n *= s->shape[d];
+    return n;
+}
+
+/* Where operand j has the index of tuple `at`: one axis is contiguous, several have strides. Of the
+ * tuples that follow, `run` lie `step` bytes apart. */
+static const char *locate(const step_ctx *c, int j, int64_t at, int64_t *run, int64_t *step)
+{
+    const ft_step *s = c->s;
+    const int64_t *strides = s->opnd[j].strides;
+    const char *p = FT_PTR(s, c->f, j);
+    int last = s->ndim - 1;
+    if (last == 0) {
+        *run = s->shape[0] - at;
+        *step = 8;
+        return p + at * 8;
+    }
+    *run = s->shape[last] - at % s->shape[last];
+    *step = strides[last];
+    for (int d = last; d >= 0; d--) {
+        p += at % s->shape[d] * strides[d];
+        at /= s->shape[d];
+    }
+    return p;
+}
+
 /* The rows that the index tuples lo .. lo + n address; -1 where one is outside and `leave` says that
  * such are left out (of an empty axis all are). */
 static void find_rows(const step_ctx *c, int first, int64_t lo, int64_t n, int64_t *rows, int leave,
                       int around)
 {
-    int64_t k = c->s->ints[0];
+    int64_t k = c->s->ints[0], run, step;
     const int64_t *extent = c->s->ints + 2;
     uint64_t outside = 0;
     for (int64_t i = 0; i < n; i++)
         rows[i] = 0;
-    for (int64_t d = 0; d < k; d++) {
-        const int64_t *at = (const int64_t *)FT_PTR(c->s, c->f, first + d) + lo;
-        int64_t m = extent[d];
-        for (int64_t i = 0; i < n; i++) {
-            outside |= (uint64_t)at[i] >= (uint64_t)m;
-            rows[i] = (int64_t)((uint64_t)rows[i] * (uint64_t)m + (uint64_t)at[i]);
+    for (int64_t d = 0; d < k; d++)
+        for (int64_t i = 0; i < n; i += run) {
+            const char *p = locate(c, first + (int)d, lo + i, &run, &step);
+            uint64_t m = (uint64_t)extent[d];
+            int64_t *row = rows + i;
+            run = ft_lesser(run, n - i);
+            if (step == 8) {
+                const uint64_t *at = (const uint64_t *)p;
+                for (int64_t j = 0; j < run; j++) {
+                    outside |= at[j] >= m;
+                    row[j] = (int64_t)((uint64_t)row[j] * m + at[j]);
+                }
+            } else {
+                for (int64_t j = 0; j < run; j++) {
+                    uint64_t at = *(const uint64_t *)(p + j * step);
+                    outside |= at >= m;
+                    row[j] = (int64_t)((uint64_t)row[j] * m + at);
+                }
+            }
         }
-    }
     if (!outside)
         return;
     for (int64_t i = 0; i < n; i++) {
         int64_t row = 0;
         for (int64_t d = 0; d < k && row >= 0; d++) {
-            int64_t at = ((const int64_t *)FT_PTR(c->s, c->f, first + d))[lo + i], m = extent[d];
+            int64_t at = *(const int64_t *)locate(c, first + (int)d, lo + i, &run, &step), m = extent[d];
             if (m == 0 || (leave && (at < 0 || at >= m)))
                 row = -1;
             else
@@ -101,7 +143,7 @@ int ft_run_gather(const ft_step *s, ft_frame *f)
 {
     int64_t bytes = s->ints[2 + s->ints[0]];
     step_ctx c = {s, f, 0, NULL};
-    ft_parallel(gather_rows, &c, s->shape[0], (1 + 32768 / (bytes + 8) + BLOCK - 1) / BLOCK * BLOCK,
+    ft_parallel(gather_rows, &c, tuples(s), (1 + 32768 / (bytes + 8) + BLOCK - 1) / BLOCK * BLOCK,
                 s->cost);
     return FT_OK;
 }
@@ -134,14 +176,14 @@ static void scatter_some(const step_ctx *c, char *out, int64_t lo, int64_t hi, i
 static void scatter_columns(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
-    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, c->s->shape[0], 0, c->rows, lo, hi - lo);
+    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, tuples(c->s), 0, c->rows, lo, hi - lo);
 }
 
 static void scatter_ranges(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
     int64_t each = (c->rows + RANGES - 1) / RANGES;
-    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, c->s->shape[0], lo * each, hi * each, 0,
+    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, tuples(c->s), lo * each, hi * each, 0,
                  c->s->ints[2 + c->s->ints[0]]);
 }
 
@@ -149,18 +191,17 @@ static void scatter_pieces(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
     int64_t n = c->s->ints[2 + c->s->ints[0]], bytes = c->rows * n * ((const ft_scatter *)c->s->kernel)->size;
-    int64_t each = (c->s->shape[0] + PIECES - 1) / PIECES;
+    int64_t count = tuples(c->s), each = (count + PIECES - 1) / PIECES;
     for (int64_t p = lo; p < hi; p++) {
         memset(c->sums + p * bytes, 0, bytes);
-        scatter_some(c, c->sums + p * bytes, p * each, ft_lesser((p + 1) * each, c->s->shape[0]), 0, c->rows,
-                     0, n);
+        scatter_some(c, c->sums + p * bytes, p * each, ft_lesser((p + 1) * each, count), 0, c->rows, 0, n);
     }
 }
 
 int ft_run_scatter(const ft_step *s, ft_frame *f)
 {
     const ft_scatter *kernel = s->kernel;
-    int64_t k = s->ints[0], n = s->ints[2 + k], count = s->shape[0];
+    int64_t k = s->ints[0], n = s->ints[2 + k], count = tuples(s);
     step_ctx c = {s, f, 1, NULL};
     for (int64_t d = 0; d < k; d++)
         c.rows *= s->ints[2 + d];

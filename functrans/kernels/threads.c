@@ -6,10 +6,10 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "fpmode.h"
 #include "threads.h"
 
 #include <errno.h>
-#include <fenv.h>
 #include <limits.h>
 #include <pthread.h>
 #ifdef __linux__
@@ -45,11 +45,16 @@
 #define WATCHED_NS 5e6             /* regions of more work look for interrupts, */
 #define POLL_NS 10000000LL         /* this often */
 
-static int64_t now_ns(void)
+static int64_t clock_ns(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 static inline void relax(void)
@@ -65,7 +70,9 @@ static inline void relax(void)
 
 static atomic_int general;         /* what ft_set_num_threads said; 0: the default */
 static atomic_int by_default;      /* 0: not known yet */
+#ifdef _OPENMP
 static int openmp_at_start;
+#endif
 static atomic_int active;          /* threads that are in a run */
 static _Thread_local ft_run *current;
 static _Thread_local int inside;   /* in a range function */
@@ -197,6 +204,7 @@ static int64_t retry_at;
 static atomic_llong alone_until;       /* after a stall */
 static int64_t credit = CREDIT_NS / 2, pause_ns, stalled_at;
 static int64_t last_end;               /* of a region */
+static unsigned regions;
 static double dense;                   /* work of those that followed each other closely */
 
 /* Runs the next chunks of the region for member `me` of its team; how many (0: none were left). */
@@ -262,7 +270,7 @@ static void *help(void *number)
 {
     int me = (int)(intptr_t)number;
     atomic_uint *asleep = &helpers[me].asleep;
-    fesetenv(FE_DFL_ENV);              /* not that of the thread that happened to start this one */
+    ft_fp_default();                   /* not the mode of the thread that happened to start this one */
     for (;;) {
         unsigned took;
         int callers = atomic_load_explicit(&region.core, memory_order_relaxed);
@@ -356,7 +364,7 @@ static int worth_waking(double cost_ns)
     return dense >= WAKE_NS;
 }
 
-/* Keeps the account of a region that would have taken `serial` ns on one thread. While another process
+/* Keeps the account: a region took so long that would have taken `serial` ns on one thread. While another process
  * wants a helper's core, the helper is put aside every few milliseconds, perhaps with a chunk in hand. */
 static void settle(int64_t serial, int64_t took)
 {
@@ -417,7 +425,10 @@ static void as_team(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, int64_t
             wake(&helpers[i].asleep);
         }
 
+    /* Only the time on a core tells what the caller's part took, if others push it off; but asking costs. */
+    int exactly = credit < CREDIT_NS || regions++ % 16 == 0;
     int64_t began = now_ns(), next = began + POLL_NS;
+    int64_t spent = exactly ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : began;
     unsigned own = 0, left = 0, took;
     while ((took = work(0))) {
         own += took;
@@ -428,11 +439,12 @@ static void as_team(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, int64_t
             left = (unsigned)rest;
         }
     }
-    int64_t end = now_ns();
+    spent = (exactly ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : now_ns()) - spent;
     unsigned others = (unsigned)chunks - left - own;
     if (others) {
         join(others);
-        settle((int64_t)((double)(end - began) * (own + others) / (own ? own : 1)), now_ns() - began);
+        if (own)
+            settle((int64_t)((double)spent * (own + others) / own), now_ns() - began);
     }
 }
 
@@ -483,7 +495,9 @@ void ft_parallel_all(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double
 static void after_fork_in_child(void)
 {
     started = 0;
-    retry_at = 0;
+    retry_at = pause_ns = stalled_at = 0;
+    credit = CREDIT_NS / 2;
+    atomic_store(&alone_until, 0);
     for (int i = 0; i < MOST_THREADS; i++)
         atomic_store(&helpers[i].asleep, 0);
     atomic_store(&region.ticket, 0);

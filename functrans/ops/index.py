@@ -57,13 +57,22 @@ def _fill_bits(dtype):
     return raw.view(np.int64).tolist()
 
 
+def _index_views(ctx, indices):
+    """The index arrays, the space that a step goes through, and their strides: in place where their lines
+    are long enough."""
+    shape = indices[0].shape
+    if len(shape) > 1 and shape[-1] >= 16 and not all(v.contiguous for v in indices):
+        return indices, shape, [v.strides for v in indices]
+    return [ctx.contiguous(v) for v in indices], (int(np.prod(shape, dtype=np.int64)),), [(8,)] * len(indices)
+
+
 def _gather_lower(ctx, eqn, views):
-    x, *indices = [ctx.contiguous(v) for v in views]
+    x, (indices, space, walks) = ctx.contiguous(views[0]), _index_views(ctx, views[1:])
     k = len(indices)
     out = ctx.new(eqn.outs[0].aval)
     n = int(np.prod(indices[0].shape, dtype=np.int64))
     row = int(np.prod(x.shape[k:], dtype=np.int64)) * x.dtype.itemsize
-    ctx.step(f"gather:{x.dtype.itemsize}", [out, x, *indices], (n,), strides=[(row,), (0,), *[(8,)] * k],
+    ctx.step(f"gather:{x.dtype.itemsize}", [out, x, *indices], space, strides=[(), (), *walks],
              ints=(k, _READ.index(eqn.params["mode"]), *x.shape[:k], row, *_fill_bits(x.dtype)),
              cost=n * (2 + row / 8), partly=1)
     return [out]
@@ -152,15 +161,14 @@ def _scatter_infer(name, dtypes):
 def _scatter_lower(kind):
     def lower(ctx, eqn, views):
         x, updates, *indices = views
-        updates, *indices = [ctx.contiguous(v) for v in (updates, *indices)]
+        updates, (indices, space, walks) = ctx.contiguous(updates), _index_views(ctx, indices)
         k = len(indices)
         out = ctx.new(eqn.outs[0].aval)
         ctx.copy(out, x)
         n = int(np.prod(indices[0].shape, dtype=np.int64))
         row = int(np.prod(x.shape[k:], dtype=np.int64))
         code = "u16" if x.dtype.char == "e" else CODE[x.dtype]      # only set: float16 is not computed with
-        ctx.step(f"scatter:{kind}:{code}", [out, updates, *indices], (n,),
-                 strides=[(0,), (row * x.dtype.itemsize,), *[(8,)] * k],
+        ctx.step(f"scatter:{kind}:{code}", [out, updates, *indices], space, strides=[(), (), *walks],
                  ints=(k, _WRITE.index(eqn.params["mode"]), *x.shape[:k], row), cost=n * (2 + row),
                  partly=0)
         return [out]

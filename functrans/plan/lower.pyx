@@ -25,6 +25,7 @@ from .cache import ProgramCache
 from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
+from .products import together
 from .recompute import recompute, traffic
 from .run cimport Program, Step
 from .run import kernel_cost
@@ -62,6 +63,8 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     """
     cdef Context ctx
     fused = FUSE if fused is None else fused
+    if fused:
+        jaxpr = together(jaxpr)
     ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
     if ctx.large and fused and (other := recompute(jaxpr)) is not jaxpr:
         again = _emitted(other, fused, watch)
