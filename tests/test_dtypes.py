@@ -88,8 +88,10 @@ def test_binary_promotion(name):
 def test_unary_dtypes(name):
     f = getattr(np, name)
     for a in DTYPES:
-        agree(f, jit(lambda x: f(x)), values(a))
-        agree(f, jit(lambda x: f(x)), values(a)[0])
+        x = values(a)
+        x = x[x != 0] if name == "reciprocal" else x       # of the integer 0 it is undefined
+        agree(f, jit(lambda x: f(x)), x)
+        agree(f, jit(lambda x: f(x)), x[0])
 
 
 def test_comparisons_see_the_whole_integer():
