@@ -240,7 +240,7 @@ class Part:
 
 
 def elementwise_parts() -> Iterator[Part]:
-    floats, ints, pairs = Part("float"), Part("int"), Part("complex")
+    floats, ints, complexes = Part("float"), Part("int"), Part("complex")
     by_name = {op.name: op for op in records()}
     made: dict[tuple, str] = {}
     for name, code, out, text in table():
@@ -251,7 +251,7 @@ def elementwise_parts() -> Iterator[Part]:
         if name == "select":
             types[0] = C_TYPE["b1"]
         result = operand if moved else C_TYPE[out]
-        part = ints if moved else floats if code in FLOATS else pairs if code in COMPLEX else ints
+        part = ints if moved else floats if code in FLOATS else complexes if code in COMPLEX else ints
         key = (name, text, operand, result, part.name)
         if key not in made:
             made[key] = f"ew_{name}_{code}"
@@ -268,7 +268,7 @@ def elementwise_parts() -> Iterator[Part]:
         floats.entry(f"ew:{name}:{code}", f"ft_run_ew{n + 1}", loop, round(0.7 * ns, 4))
     yield floats
     yield ints
-    yield pairs
+    yield complexes
 
 
 def convert_text(source: str, target: str) -> str:
@@ -295,11 +295,11 @@ def scalar_names() -> list[str]:
 
 def convert_part() -> Part:
     part = Part("convert")
-    pairs = [(source, target) for source in REALS for target in REALS]
+    casts = [(source, target) for source in REALS for target in REALS]
     # other ways of complex numbers are compositions, see plan/dtypes.py
-    pairs += [("f32", "c64"), ("c64", "f32"), ("f64", "c128"), ("c128", "f64"), ("c64", "c128"),
+    casts += [("f32", "c64"), ("c64", "f32"), ("f64", "c128"), ("c128", "f64"), ("c64", "c128"),
               ("c128", "c64")]
-    for source, target in pairs:
+    for source, target in casts:
         size = SIZE[source]
         s, t = C_TYPE[source], C_TYPE[target]
         name = f"convert_{source}_{target}"
