@@ -144,10 +144,12 @@ def cost(op: Any, code: str, text: str) -> float:
         return float(op.ns)
     if code in COMPLEX:
         return cost_of_complex(text) * SIZE[code] / 8
+    if op.name in NS_SCALAR and code in FLOATS:          # does not vectorise
+        return NS_SCALAR[op.name]
     for name in CHEAP_CALLS:
         text = text.replace(name, "")
-    if "ft_" in text and (op.name in NS_SCALAR or code in INTS):      # does not vectorise
-        return NS_SCALAR.get(op.name, NS_DIVISION) if code in FLOATS else NS_DIVISION
+    if "ft_" in text and code in INTS:                   # nor does this
+        return NS_DIVISION
     whole = NS_ROOT if "ft_sqrt" in text or " / " in text else NS_FUNCTION if "ft_" in text \
         else NS_PLAIN
     return whole * SIZE[code] / 8
@@ -391,12 +393,12 @@ def other_part() -> Part:
         part.add(include("logsumexp_body.h", T=C_TYPE[code],
                          FT_NAME=f"cumlogsumexp_{code}_##part"))
         part.entry(f"cumulative:logsumexp:{code}", "ft_run_lines", f"cumlogsumexp_{code}_line",
-                   2 * NS_FUNCTION)
+                   5 * NS_FUNCTION)
 
     for size, t in BITS_TYPE.items():
         more = {"FT_PAIRS": ""} if size == 16 else {}
         part.add(include("copy_body.h", T=t, FT_NAME=f"copy{size}_##part", **more))
-        part.entry(f"copy:{size}", "ft_run_copy", f"copy{size}_plane", 2 * NS_PLAIN)
+        part.entry(f"copy:{size}", "ft_run_copy", f"copy{size}_plane", NS_PLAIN * size / 4)
         part.entry(f"join:{size}", "ft_run_join", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynupdate:{size}", "ft_run_dynupdate", f"copy{size}_plane", 2 * NS_PLAIN)
