@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from functrans.transform.cleanup import cleanup
 from numpy.testing import assert_array_equal
 from programs_by_hand import F, aval, jaxpr, lit
 
 from functrans import grad, jit
-from functrans.plan.lower import lower
 
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 1e-310, 3.7])
 A = np.repeat(SPECIAL, len(SPECIAL))

@@ -34,6 +34,8 @@ BUILTIN = {
     "IndexRangeError": IndexError,
     "CarryTypeError": TypeError,
     "ThreadCountError": ValueError,
+    "NotComplexError": TypeError,
+    "RandomKeyError": TypeError,
     "BuildError": ImportError,
 }
 HERE = Path(__file__).name

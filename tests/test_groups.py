@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from numpy.testing import assert_array_equal
 from programs_by_hand import aval, jaxpr, lit
 from test_fuse import same_bits, values_of
 
 from functrans.kernels import pairs
 from functrans.plan import group
-from functrans.plan.lower import lower
 
 # ----- loops of two ops ----------------------------------------------------------------------
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 from functrans.transform.cleanup import cleanup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from functrans import grad, jit, lax, make_jaxpr, vmap
-from functrans.plan.lower import lower
 
 
 def scans(jaxpr):

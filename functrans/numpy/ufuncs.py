@@ -60,7 +60,8 @@ def make_recipe(ufunc, operands, operator, key) -> Recipe:
         return Recipe(composite=COMPOSITE[ufunc])
     if ufunc not in DIRECT:
         return _special(ufunc)
-    if ufunc in _COMPARISONS and int in key and any(type(k) is not type and k.dtype.kind in "iub" for k in key):
+    if ufunc in _COMPARISONS and int in key and any(
+            type(k) is not type and k.dtype.kind in "iub" for k in key):
         return Recipe(composite=_comparison(ufunc))
     avals = [k if not isinstance(k, type) else None for k in key[:len(operands)]]
     shape = _shape(ufunc, avals)

@@ -95,7 +95,7 @@ def uniform(key, shape=(), dtype=None, minval=0.0, maxval=1.0):
 
     >>> from functrans import random
     >>> float(random.uniform(random.key(0), (), "float32"))
-    0.947667121887207
+    0.9476670026779175
     """
     key, shape, dtype = checked("uniform", key), shape_of_draw("uniform", shape), float_of("uniform", dtype)
     if type(minval) in (int, float) and type(maxval) in (int, float) and (minval, maxval) == (0, 1):
