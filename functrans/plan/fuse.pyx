@@ -158,7 +158,7 @@ cdef list recomputed(list parts):
                 group.values[b] = FULL
         for instr in group.instrs:
             if instr.result == FULL and instr.buffer not in extra:
-                makers[instr.buffer] = (group, instr)
+                makers[instr.buffer] = (group, instr, len(makers))
     return parts
 
 
@@ -204,9 +204,9 @@ cdef _recompute(Group group, buffer, dict makers, dict extra):
             return
     for b in reversed(cone):
         extra.setdefault(b, cone[b])
-    # operands before what reads them
+    # operands before what reads them, also where several earlier groups made them
     order = {}
-    for b in sorted(extra, key=lambda b: maker.instrs.index(extra[b])):
+    for b in sorted(extra, key=lambda b: makers[b][2]):
         order[b] = extra[b]
     extra.clear()
     extra.update(order)
