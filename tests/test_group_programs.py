@@ -5,9 +5,9 @@ Several groups follow each other here and need each other's values, which hand-w
 
 import numpy as np
 import pytest
+from functrans.plan.lower import lower
 
 import functrans as ft
-from functrans.plan.lower import lower
 
 SHAPES = [(300, 40), (64, 513), (9000,), (20, 30, 25)]
 

@@ -202,6 +202,11 @@ cdef _recompute(Group group, buffer, dict makers, dict extra):
                 ns += 0.5 * limit
         if ns > limit:
             return
+    for instr in (*group.instrs, *extra.values(), *cone.values()):
+        if instr.op == "join":                # it reads memory: nothing of that may be made here only
+            for view in instr.ins:
+                if view.buffer in cone or view.buffer in extra:
+                    return
     for b in reversed(cone):
         extra.setdefault(b, cone[b])
     # operands before what reads them, also where several earlier groups made them
