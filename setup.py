@@ -64,7 +64,7 @@ def extensions() -> list[Extension]:
                 module, [str(path)], include_dirs=[numpy.get_include(), str(KERNELS)],
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
                                ("_GNU_SOURCE", "1")],
-                extra_compile_args=["-O2", *FLAGS],
+                extra_compile_args=["-O2", "-g" if DEBUG else "-g0", *FLAGS],
                 depends=[str(KERNELS / name) for name in ("abi.h", "threads.h", "fpmode.h")]))
     return found
 
