@@ -162,6 +162,8 @@ class _Loop:
         b = self.source.get(v) if type(v) is Var else None
         if b is None or b.op.name != "dot_general" or self.uses[v] != 1 or few_gain(v):
             return
+        if any(out in e.inputs for e in self.after):          # what is behind the loop reads it already
+            return
         fixed = self.following({v for v, _ in self.consts})
         steps = [x for x in b.inputs if type(x) is Var and x not in fixed]
         if len(steps) != 1:
