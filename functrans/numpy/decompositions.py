@@ -50,16 +50,22 @@ def inexact(x):
     return x if aval_of(x).dtype.kind in "fc" and aval_of(x).dtype != np.float16 else convert(x, np.float64)
 
 
-def matrices(name, a, square=False):
-    """a as a stack of inexact matrices; ShapeError for anything else."""
-    a = inexact(a)
-    shape = shape_of(a)
+def check_matrices(name, x, square=False):
+    """The number of axes of x, which must be a stack of matrices; ShapeError for anything else."""
+    shape = shape_of(x)
     if len(shape) < 2:
-        raise errors.ShapeError(f"{name}: a matrix needs two axes, got {aval_of(a)}.",
+        raise errors.ShapeError(f"{name}: a matrix needs two axes, got {aval_of(x)}.",
                                 "Add axes with x[None].")
     if square and shape[-1] != shape[-2]:
-        raise errors.ShapeError(f"{name}: the last two axes must be equal, got {aval_of(a)}.",
+        raise errors.ShapeError(f"{name}: the last two axes must be equal, got {aval_of(x)}.",
                                 "Pass square matrices.")
+    return len(shape)
+
+
+def matrices(name, a, square=False):
+    """a as a stack of inexact matrices."""
+    a = inexact(a)
+    check_matrices(name, a, square)
     return a
 
 

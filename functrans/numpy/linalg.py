@@ -18,6 +18,7 @@ from .decompositions import (
     QRResult,
     SlogdetResult,
     SVDResult,
+    check_matrices,
     cholesky,
     cond,
     det,
@@ -123,20 +124,8 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     """Norms of the matrices in the last two axes."""
     x = inexact(x)
-    ndim = _matrices("matrix_norm", x)
+    ndim = check_matrices("matrix_norm", x)
     return _matrix_norm(x, ord, ndim - 2, ndim - 1, keepdims)
-
-
-def _matrices(name, x, square=False):
-    """The number of axes of x, which must be a stack of matrices."""
-    shape = shape_of(x)
-    if len(shape) < 2:
-        raise errors.ShapeError(f"{name}: a matrix needs two axes, got {aval_of(x)}.",
-                                "Add axes with x[None].")
-    if square and shape[-1] != shape[-2]:
-        raise errors.ShapeError(f"{name}: the last two axes must be equal, got {aval_of(x)}.",
-                                "Pass square matrices.")
-    return len(shape)
 
 
 # ----- products and powers ------------------------------------------------------------------------
@@ -195,7 +184,7 @@ def _cheapest_order(sizes):
 def matrix_power(a, n):
     """Square matrices to the power of an integer, by repeated squaring."""
     a = asvalue(a)
-    _matrices("matrix_power", a, square=True)
+    check_matrices("matrix_power", a, square=True)
     n = n.__index__()
     if n < 0:
         a, n = inv.traced(a), -n
@@ -270,7 +259,7 @@ def diagonal(x, /, *, offset=0):
 def matrix_transpose(x, /):
     """The last two axes exchanged."""
     x = asvalue(x)
-    ndim = _matrices("matrix_transpose", x)
+    ndim = check_matrices("matrix_transpose", x)
     return products.transposed(x, (*range(ndim - 2), ndim - 1, ndim - 2))
 
 LinAlgError = np.linalg.LinAlgError

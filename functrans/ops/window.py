@@ -14,6 +14,7 @@ import numpy as np
 from ..ir.op import CODE, FLOAT, REAL, ErrorSample, Hooks, Linear, Op, Sample, aval_of, batch_first, linear
 from .conv import count, dilated, phases, positions
 from .elementwise import OPS
+from .shape import insert
 
 _PER_AXIS = ("window", "strides", "padding", "base_dilation", "window_dilation")
 
@@ -108,13 +109,9 @@ def _cost(out, window, each=0.15):
     return out.size * (1.0 + each * float(np.prod(window)))
 
 
-def _insert(values, d, value):
-    return (*values[:d], value, *values[d:])
-
-
 def _wider(d, params):
     """The parameters with an axis d in which windows are single elements."""
-    return {name: _insert(v, d, (0, 0) if name == "padding" else 1) if name in _PER_AXIS else v
+    return {name: insert(v, d, (0, 0) if name == "padding" else 1) if name in _PER_AXIS else v
             for name, v in params.items()}
 
 
