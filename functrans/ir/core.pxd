@@ -14,6 +14,7 @@ cdef class Var:
 cdef class Lit:
     cdef readonly Aval aval
     cdef readonly object value
+    cdef bytes _bits
     cdef Py_hash_t _hash
 
 cdef class Sig:

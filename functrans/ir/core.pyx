@@ -129,11 +129,11 @@ cdef class Lit:
         if not isinstance(other, Lit):
             return False
         o = <Lit>other
-        return self.aval is o.aval and self.value.tobytes() == o.value.tobytes()
+        return self.aval is o.aval and bits_of(self) == bits_of(o)
 
     def __hash__(self):
         if self._hash == 0:
-            self._hash = hash((id(self.aval), self.value.tobytes()))
+            self._hash = hash((id(self.aval), bits_of(self)))
         return self._hash
 
     def __repr__(self):
@@ -142,6 +142,13 @@ cdef class Lit:
 
     def __reduce__(self):
         return lit, (self.value, self.aval)
+
+
+cdef bytes bits_of(Lit x):
+    """The value byte by byte, so that -0.0 is not 0.0 and a nan is itself."""
+    if x._bits is None:
+        x._bits = x.value.tobytes()
+    return x._bits
 
 
 cpdef Lit lit(object value, Aval a):

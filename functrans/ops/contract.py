@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -98,42 +99,46 @@ def _dot_batch(size, operands, dims, *, contract, batch):
     return [out], [len(ba) + n_free_a + _free(aval_of(b).ndim, cb, bb).index(db)]
 
 
+@lru_cache(8192)
+def _as_matrices(sig):
+    """Order and shape of a as [batch, M, K], of b as [batch, N, K], and the shape of the result."""
+    (ca, cb), (ba, bb) = sig.params["contract"], sig.params["batch"]
+    a, b = sig.in_avals
+    free_a, free_b = _free(a.ndim, ca, ba), _free(b.ndim, cb, bb)
+    batch, m, k = [math.prod([a.shape[i] for i in g]) for g in (ba, free_a, ca)]
+    n = math.prod([b.shape[i] for i in free_b])
+    return ((*ba, *free_a, *ca), (batch, m, k)), ((*bb, *free_b, *cb), (batch, n, k)), (batch, m, n)
+
+
 def _dot_lower(ctx, eqn, views):
     """One batched matrix product [batch, M, N, K]: axes of a group are merged where strides allow."""
-    a, b = views
-    (ca, cb), (ba, bb) = (tuple(map(tuple, pair)) for pair in
-                          (eqn.params["contract"], eqn.params["batch"]))
-    free_a, free_b = _free(len(a.shape), ca, ba), _free(len(b.shape), cb, bb)
-    groups_a = [math.prod(a.shape[i] for i in g) for g in (ba, free_a, ca)]
-    n = math.prod(b.shape[i] for i in free_b)
-    batch, m, k = groups_a
-
-    def merged(view, order, shape):
-        moved = view.transpose(order)
-        flat = moved.reshape(shape)
-        return flat if flat is not None else ctx.contiguous(moved).reshape(shape)
-
-    a3 = merged(a, (*ba, *free_a, *ca), (batch, m, k))
-    b3 = merged(b, (*bb, *free_b, *cb), (batch, n, k))
+    *arranged, shape = _as_matrices(eqn.sig)
+    a, b = [merged if (merged := view.arranged(order, shape)) is not None
+            else ctx.contiguous(view.transpose(order)).reshape(shape)
+            for view, (order, shape) in zip(views, arranged, strict=True)]
     out = ctx.new(eqn.outs[0].aval)
-    o3 = out.reshape((batch, m, n))
     if out.dtype.kind == "c":
-        _complex_product(ctx, o3, a3, b3)
+        _complex_product(ctx, out.reshape(shape), a, b)
     else:
-        _product(ctx, o3, a3, b3)
+        _product(ctx, out.reshape(shape), a, b)
     return [out]
 
 
 def _product(ctx, out, a, b):
     """out[batch, m, n] = sum over k of a[batch, m, k] b[batch, n, k]"""
-    (batch, m, n), k = out.shape, a.shape[2]
-    # nanoseconds: a multiply-add, and an element that comes from memory; integers run slower
-    size = out.dtype.itemsize
-    each, moved = (0.005 * size, 0.012 * size) if out.dtype.kind == "f" else (0.1, 0.0)
-    cost = batch * (each * m * n * k + moved * (m * k + k * n + m * n))
-    ctx.step(f"matmul:{CODE[out.dtype]}", [out, a, b], (batch, m, n, k),
-             strides=[(*out.strides, 0), (a.strides[0], a.strides[1], 0, a.strides[2]),
-                      (b.strides[0], 0, b.strides[1], b.strides[2])], cost=cost)
+    kernel, cost = _kernel(out.dtype, out.shape, a.shape[2])
+    x, y = a.strides, b.strides
+    ctx.step(kernel, [out, a, b], (*out.shape, a.shape[2]),
+             strides=[(*out.strides, 0), (x[0], x[1], 0, x[2]), (y[0], 0, y[1], y[2])], cost=cost)
+
+
+@lru_cache(8192)
+def _kernel(dtype, shape, k):
+    """The kernel, and nanoseconds: a multiply-add, and an element that comes from memory; integers run
+    slower."""
+    batch, m, n = shape
+    each, moved = (0.005 * dtype.itemsize, 0.012 * dtype.itemsize) if dtype.kind == "f" else (0.1, 0.0)
+    return f"matmul:{CODE[dtype]}", batch * (each * m * n * k + moved * (m * k + k * n + m * n))
 
 
 def _complex_product(ctx, out, a, b):

@@ -27,7 +27,7 @@ from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
 from .products import together
 from .recompute import recompute, traffic
-from .run cimport Program, Step
+from .run cimport Program, Step, make_step
 from .run import kernel_cost
 from .view cimport Buffer, View, dense, make_buffer, make_view, size_of, whole
 from .view import collapse, line_walk
@@ -134,6 +134,7 @@ cdef class Context:
     cdef readonly object blob       # all constants, one after the other
     cdef readonly list references   # arrays of others that the steps read
     cdef dict consts, literals, kernels
+    cdef dict moves                 # (signature, strides) -> offset, shape, strides, contiguous
     cdef public object watch
     cdef readonly Eqn eqn           # the one being lowered, for errors
 
@@ -141,7 +142,7 @@ cdef class Context:
         self.fused = fused
         self.large = False
         self.steps, self.blob, self.references = [], bytearray(), []
-        self.consts, self.literals, self.kernels = {}, {}, {}
+        self.consts, self.literals, self.kernels, self.moves = {}, {}, {}, {}
 
     # ----- values --------------------------------------------------------------------------
 
@@ -213,9 +214,8 @@ cdef class Context:
             cost = ns * size_of(shape)
         if strides is None:
             strides = [v.strides for v in operands]
-        self._emit(Step(kernel, [v.buffer for v in operands], [v.offset for v in operands],
-                        shape, tuple(strides), tuple(ints), cost + STEP_NS, None, False, fusable,
-                        nouts),
+        self._emit(make_step(kernel, [v.buffer for v in operands], [v.offset for v in operands], shape,
+                             tuple(strides), tuple(ints), cost + STEP_NS, False, fusable, nouts),
                    operands, partly)
 
     cdef int _emit(self, Step step, views, int partly=-1) except -1:
@@ -356,8 +356,9 @@ cdef class Context:
             strides = tuple(walks)
         else:
             shape, strides = collapse(out.shape, (out.strides, *[v.strides for v in views]))
-        self._emit(Step(kernel, buffers, offsets, shape, strides, ints, ns * size + STEP_NS, None, True,
-                        (loop, ns, ints, out, views, None) if loop is not None and self.fused else None),
+        self._emit(make_step(kernel, buffers, offsets, shape, strides, ints, ns * size + STEP_NS, True,
+                             (loop, ns, ints, out, views, None) if loop is not None and self.fused
+                             else None, 1),
                    (out, *views))
         return 0
 
@@ -449,6 +450,8 @@ cdef class Context:
             env[e.outs[0]] = self._elementwise(sig, tuple(operands))
         elif rule is None:
             raise self._unsupported(f"{sig.op.name} cannot run", sig.op.why.get("lower"))
+        elif sig.op.family == "structural" and len(operands) == 1:
+            env[e.outs[0]] = self._moved(e, <View>operands[0], rule)
         else:
             results = rule(self, e, operands)
             for v, aval, view in zip(e.outs, sig.outs, results, strict=True):
@@ -456,6 +459,25 @@ cdef class Context:
                     raise TypeError(f"lowering {sig.op.name} gave {view} for {aval}")
                 env[v] = view
         return 0
+
+    cdef View _moved(self, Eqn e, View x, rule):
+        """Of an op that moves elements: the rule's view, which depends on the operand's strides alone
+        where it takes no step, and is then remembered."""
+        cdef Sig sig = e.sig
+        cdef View view
+        cdef tuple shape, strides
+        cdef Py_ssize_t before = len(self.steps)
+        key = (sig, x.strides)
+        found = self.moves.get(key)
+        if found is not None:
+            by, shape, strides, contiguous = found
+            return make_view(x.buffer, x.offset + <int64_t>by, shape, strides, x.dtype, contiguous)
+        (view,) = rule(self, e, [x])
+        if view.shape != sig.out.shape or view.dtype != sig.out.dtype:
+            raise TypeError(f"lowering {sig.op.name} gave {view} for {sig.out}")
+        if len(self.steps) == before and view.buffer is x.buffer and view.dtype is x.dtype:
+            self.moves[key] = (view.offset - x.offset, view.shape, view.strides, view.contiguous)
+        return view
 
     cdef int _lower_wide(self, Eqn e, Sig wide, dict env) except -1:
         """Float16 by way of float32: ``wide`` is the operation there."""

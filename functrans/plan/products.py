@@ -5,7 +5,9 @@ A Hessian-vector product has X @ w and X @ v; from memory, the second costs noth
 
 from __future__ import annotations
 
-from ..ir.core import Eqn, Jaxpr, Var, eqn, signature, var
+from functools import lru_cache
+
+from ..ir.core import Eqn, Jaxpr, Sig, Var, eqn, signature, var
 from ..ir.op import OPS
 
 LARGE = 1 << 20         # bytes: a matrix that the cache does not keep until it is read again
@@ -14,6 +16,9 @@ MOST = 4                # columns that the kernels take in one pass
 
 def together(jaxpr: Jaxpr) -> Jaxpr:
     """The program with such products made where the first of them was."""
+    dot = OPS["dot_general"]
+    if not any([_large(e.sig) for e in jaxpr.eqns if e.sig.op is dot]):
+        return jaxpr
     defined: dict[Var, int] = {}
     turned: dict[Var, Var] = {}                        # transposed matrices: of which
     open_groups: dict[tuple[Var, int], list[int]] = {}
@@ -42,6 +47,12 @@ def together(jaxpr: Jaxpr) -> Jaxpr:
         elif number not in done:
             eqns.append(e)
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
+
+
+@lru_cache(8192)
+def _large(sig: Sig) -> bool:
+    """Whether it is a product with a large matrix."""
+    return any([a.ndim == 2 and a.nbytes >= LARGE for a in sig.in_avals])
 
 
 def _matrix(e: Eqn, turned: dict[Var, Var]) -> tuple[Var, int, Var] | None:

@@ -22,6 +22,9 @@ cdef class Step:
     cdef public list members
     cdef public int partly
 
+cdef Step make_step(object kernel, list buffers, list offsets, tuple shape, tuple strides, tuple ints,
+                    double cost, bint inplace, object fusable, int nouts)
+
 cdef struct port:                   # an input or output
     int typenum
     int ndim

@@ -14,6 +14,7 @@ from ..kernels.lib cimport (FT_EMEM, FT_OK, enter, find, ft_entry, ft_frame, ft_
 from .arena cimport give_arena, take_arena
 from .control cimport Clock, control_step, execute, look_for_interrupts, run_state
 from .outputs cimport POOLED, new_output
+from .view cimport Buffer
 
 cnp.import_array()
 
@@ -82,6 +83,17 @@ cdef class Step:
         self.fusable, self.nouts, self.reuse, self.partly = fusable, nouts, reuse, -1
 
 
+cdef Step make_step(object kernel, list buffers, list offsets, tuple shape, tuple strides, tuple ints,
+                    double cost, bint inplace, object fusable, int nouts):
+    """``Step(...)`` of a kernel, without the price of a call from Python."""
+    cdef Step s = Step.__new__(Step)
+    s.kernel, s.buffers, s.offsets = kernel, buffers, offsets
+    s.shape, s.strides, s.ints = shape, strides, ints
+    s.cost, s.inplace = cost, inplace
+    s.fusable, s.nouts, s.partly = fusable, nouts, -1
+    return s
+
+
 cdef class Numbers:
     """Tuples of ints, each stored once in one array."""
     cdef dict places
@@ -135,9 +147,12 @@ cdef class Program:
     cdef pack(self, list steps, bytes consts):
         """Copies everything into two blocks: steps and their tables, and constants."""
         cdef Numbers numbers = Numbers()
+        cdef dict known = {}                                # kernel -> the first step that runs it
+        cdef ft_step *same
+        cdef Buffer buffer
         cdef Step s
         cdef list places = [], parts = []
-        cdef Py_ssize_t i, k, n_operands = 0, n_parts = 0, nbytes, place
+        cdef Py_ssize_t i, k, n_operands = 0, n_parts = 0, nbytes, place, pad
         cdef ft_step *step
         cdef ft_operand *operand
         cdef void **part
@@ -150,11 +165,13 @@ cdef class Program:
             n_operands += len(s.buffers)
             places.append(numbers.add(s.shape))
             places.append(numbers.add(s.ints))
+            pad = len(s.shape)
             for walk in s.strides:
-                places.append(numbers.add(<tuple>walk, len(s.shape)))
+                places.append(numbers.add(<tuple>walk, pad))
             if type(s.data) is list:
                 n_parts += len(s.data)
-        dims = [numbers.add(a.shape) for a in self.in_avals + self.out_avals]
+        avals = self.in_avals + self.out_avals
+        dims = [numbers.add(a.shape) for a in avals]
 
         nbytes = (len(steps) * sizeof(ft_step) + n_operands * sizeof(ft_operand)
                   + len(dims) * sizeof(port) + n_parts * sizeof(void *)
@@ -178,8 +195,8 @@ cdef class Program:
             q[i].typenum = (<cnp.dtype>self.dtypes[i]).type_num
             place = dims[i]
             q[i].dims = table + place
-            q[i].ndim = (self.in_avals + self.out_avals)[i].ndim
-            q[i].nbytes = (self.in_avals + self.out_avals)[i].nbytes
+            q[i].ndim = avals[i].ndim
+            q[i].nbytes = avals[i].nbytes
             k = i - self.p.nin if i >= self.p.nin else i + self.p.nout
             q[i].at = self.p.scalars + 16 * k
 
@@ -199,7 +216,13 @@ cdef class Program:
             step.ndim, step.nint, step.nopnd = len(s.shape), len(s.ints), len(s.buffers)
             step.opnd = operand
             step.cost = s.cost
-            set_kernel(step, s.kernel)
+            same_at = known.get(s.kernel)
+            if same_at is None:
+                set_kernel(step, s.kernel)
+                known[s.kernel] = <intptr_t>step
+            else:
+                same = <ft_step *><intptr_t>same_at
+                step.run, step.kernel = same.run, same.kernel
             if type(s.data) is list:                    # programs, by address
                 step.data = part
                 for x in <list>s.data:
@@ -216,7 +239,7 @@ cdef class Program:
             for k in range(len(s.buffers)):
                 buffer = s.buffers[k]
                 operand.slot = buffer.slot
-                operand.offset = buffer.offset + s.offsets[k]
+                operand.offset = buffer.offset + <int64_t>s.offsets[k]
                 if operand.slot < 0:                    # an address, told relative to the constants
                     operand.slot = 1
                     operand.offset -= <intptr_t>self.p.consts

@@ -114,6 +114,20 @@ cdef class View:
         strides = _split(*_merge(self.shape, (self.strides,), axes), shape)
         return None if strides is None else self._with(self.offset, shape, strides)
 
+    def arranged(self, tuple perm, tuple shape):
+        """``transpose(perm)``, then ``reshape(shape)``."""
+        key = (self.shape, self.strides, self.dtype.itemsize, perm, shape)
+        found = _arranged.get(key, self)
+        if found is self:
+            view = self.transpose(perm).reshape(shape)
+            if len(_arranged) > 4096:
+                _arranged.clear()
+            _arranged[key] = None if view is None else (view.strides, view.contiguous)
+            return view
+        if found is None:
+            return None
+        return make_view(self.buffer, self.offset, shape, <tuple>found[0], self.dtype, found[1])
+
     def reinterpreted(self, dtype, tuple shape):
         """The same bytes as ``dtype``: of its size, or of another size if the view is contiguous."""
         if dtype.itemsize == self.dtype.itemsize:
@@ -165,6 +179,7 @@ def line_walk(View view, int axis):
 
 
 cdef dict _dense = {}
+cdef dict _arranged = {}            # what a view was rearranged to: strides, contiguous; None: a copy
 
 
 cpdef tuple dense(tuple shape, int64_t itemsize):
