@@ -43,7 +43,7 @@ def costs(Sig sig):
         if name == "integer_pow" and not -2**31 <= sig.params["y"] < 2**31:
             return None
         called = sig.op.c is not None and name in _CALLED
-        return 7.0 + (0.6 if called else 0.1) * size, (NS_CALLED if called else 1.0) * size
+        return 11.0 + (0.6 if called else 0.1) * size, (NS_CALLED if called else 1.0) * size
     if name in MOVES:
         return {"pad": 12.0, "concatenate": 6.0 * len(sig.in_avals)}.get(name, 0.0), 0.0
     if name in REDUCTIONS or name in RUNNING:
