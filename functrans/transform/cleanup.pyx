@@ -54,7 +54,7 @@ cdef tuple replaced(tuple atoms, dict new):
 
 
 cdef list live(list eqns, outs, bint narrow=False):
-    """The equations that outs depend on; with ``narrow``, scans lose what nobody reads of them."""
+    """The equations that outs depend on; with ``narrow``, loops lose what nobody reads of them."""
     cdef set needed = {x for x in outs if type(x) is Var}
     cdef list kept = []
     cdef Py_ssize_t i
@@ -63,7 +63,7 @@ cdef list live(list eqns, outs, bint narrow=False):
         e = <Eqn>eqns[i]
         for v in e.outs:
             if v in needed:
-                if narrow and e.sig.op.name == "scan":
+                if narrow and e.sig.op.name in ("scan", "while"):
                     e = loops.narrow(e, needed, cleanup)
                 kept.append(e)
                 for x in e.inputs:
