@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..ir.op import Hooks, Op, Sample
+from ..ir.op import Hooks, Op
 
 
 def _barrier_jvp(primals, tangents):
@@ -23,10 +21,8 @@ def _barrier_transpose(cts, operands):
 
 # Equations on the two sides are not simplified together; the values stay where they are.
 optimization_barrier = Op(
-    "optimization_barrier", "barrier", multiple=True, infer=lambda *avals: [a.strong for a in avals],
+    "optimization_barrier", "effect", multiple=True, infer=lambda *avals: [a.strong for a in avals],
     jvp=_barrier_jvp, transpose=_barrier_transpose, lower=lambda ctx, eqn, views: views,
-    batch=lambda size, operands, dims: (optimization_barrier(*operands), dims),
-    reference=lambda *xs: [np.copy(x) for x in xs],
-    samples=[Sample("f64[3]", "i64[2]"), Sample("f32[2,2]", "f64[]")])
+    batch=lambda size, operands, dims: (optimization_barrier(*operands), dims))
 
 __all__ = ["optimization_barrier"]
