@@ -11,6 +11,7 @@ from . import collectives as _collectives
 from . import contractions as _contractions
 from . import control as _control
 from . import integers as _integers
+from . import linalg as linalg
 from . import ops as _ops
 from . import options as _options
 from . import order as _order
