@@ -240,8 +240,9 @@ def _half_nextafter(x, y):
 def _spacing(x):
     """The distance to the next number away from zero; of float16 to the next greater one, as NumPy's."""
     (x,) = in_loop(np.spacing, x)
-    half = aval_of(x).dtype.itemsize == 2           # whose sign NumPy does not look at
-    found = np.nextafter(x, np.inf if half else np.where(x < 0, -np.inf, np.inf)) - x
+    dtype = aval_of(x).dtype
+    to = np.inf if dtype.itemsize == 2 else convert(np.where(x < 0, -np.inf, np.inf), dtype)
+    found = np.nextafter(x, to) - x
     return np.where(np.isinf(x), np.nan, found)
 
 
