@@ -5,7 +5,7 @@ import importlib
 from .errors import BuildError
 
 _ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.dynamic", "ops.reduce",
-          "ops.contract", "ops.conv", "ops.window", "ops.index", "ops.sort", "ops.random",
+          "ops.contract", "ops.conv", "ops.window", "ops.index", "ops.sort", "ops.random", "ops.fft",
           "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs",
           "boundary", "staging")
 

@@ -65,7 +65,7 @@ _CONSTANTS = ["pi", "e", "euler_gamma", "inf", "nan", "newaxis", "bool_", "int8"
               "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "complex64",
               "complex128", "dtype", "finfo", "iinfo", "ndarray", "integer", "floating", "inexact",
               "number", "issubdtype", "isdtype", "promote_types", "result_type", "can_cast", "s_"]
-__all__ = sorted({*_NAMES, *_UFUNCS, *_CONSTANTS, "linalg"})
+__all__ = sorted({*_NAMES, *_UFUNCS, *_CONSTANTS, "fft", "linalg"})
 
 
 class _Namespace(types.ModuleType):
@@ -82,8 +82,8 @@ sys.modules[__name__].__class__ = _Namespace
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
-    elif name == "linalg":
-        value = importlib.import_module(".linalg", __name__)
+    elif name in ("fft", "linalg"):
+        value = importlib.import_module(f".{name}", __name__)
     elif name in __all__:
         value = getattr(_np, name)
     else:
@@ -98,8 +98,8 @@ def __dir__() -> list[str]:
 
 def _load_for(function) -> None:
     """Loads what has the traced version of one of NumPy's functions, if anything has."""
-    if function.__module__ == "numpy.linalg":
-        importlib.import_module(".linalg", __name__)
+    if function.__module__ in ("numpy.linalg", "numpy.fft"):
+        importlib.import_module(function.__module__.replace("numpy", "", 1), __name__)
     elif function.__name__ in _NAMES:
         __getattr__(function.__name__)
 
