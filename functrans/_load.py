@@ -5,9 +5,9 @@ import importlib
 from .errors import BuildError
 
 _ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.shape", "ops.dynamic", "ops.reduce",
-          "ops.contract", "ops.conv", "ops.window", "ops.index", "ops.sort", "ops.random", "ops.fft",
-          "ops.call", "ops.collective", "ops.control", "transform", "plan", "numpy.ufuncs",
-          "boundary", "staging")
+          "ops.contract", "ops.conv", "ops.window", "ops.index", "ops.sort", "ops.random",
+          "ops.fft", "ops.bits", "ops.effects", "ops.call", "ops.collective", "ops.control", "transform",
+          "plan", "numpy.ufuncs", "boundary", "staging")
 
 try:
     for _room in _ROOMS:

@@ -20,7 +20,7 @@ from .shape import as_array, cut, dtype_of, ndim_of, shape_of
 _INVERSE = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
-def _scale(n: int, norm, backward: bool) -> float:
+def scale_of(n: int, norm, backward: bool) -> float:
     """The factor of a transform: 1, 1 / n or their mean, by ``norm`` and direction."""
     if norm not in _INVERSE:
         raise ValueError(f'Invalid norm value {norm}; should be "backward", "ortho" or "forward".')
@@ -65,7 +65,7 @@ def one_axis(kind, a, n, axis, norm, backward):
                                 "A transform needs at least one.")
     if kind == "rfft" and dtype_of(x).kind == "c":
         raise errors.DtypeError(f"rfft takes real input, got {dtype_of(x)}.", "Use fft, or x.real.")
-    scale = _scale(n, norm, backward)
+    scale = scale_of(n, norm, backward)
     if kind != "rfft" and dtype_of(x).kind == "f":
         x = convert(x, np.result_type(dtype_of(x), np.complex64))
     x = fitted(x, axis, n // 2 + 1 if kind == "irfft" else n)
@@ -157,18 +157,18 @@ def irfft(a, n=None, axis=-1, norm=None, out=None):
 def hfft(a, n=None, axis=-1, norm=None, out=None):
     """The real transform of a signal with Hermitian symmetry, given by its first half."""
     refuse_out(out)
-    return irfft.traced(np.conjugate(as_array(a)), n, axis, _swapped(norm))
+    return irfft.traced(np.conjugate(as_array(a)), n, axis, swapped(norm))
 
 
 @implements(np.fft.ihfft)
 def ihfft(a, n=None, axis=-1, norm=None, out=None):
     """The inverse of ``hfft``: half of a signal with Hermitian symmetry."""
     refuse_out(out)
-    return np.conjugate(rfft.traced(a, n, axis, _swapped(norm)))
+    return np.conjugate(rfft.traced(a, n, axis, swapped(norm)))
 
 
-def _swapped(norm):
-    _scale(1, norm, False)
+def swapped(norm):
+    scale_of(1, norm, False)
     return _INVERSE[norm]
 
 
