@@ -7,6 +7,7 @@ rule comes from the op's record.
 """
 
 from ..ir import core as _ir
+from ..ops import while_loop as _while_loop  # noqa: F401  (loops are records that no other room loads)
 from ..ops.call import Passes
 from . import cleanup, interpret, jvp, linearize, programs, vmap, zeros
 
