@@ -136,7 +136,7 @@ class _Frame:
 
 
 def _user_frames(frame: FrameType | None, every: bool, most: int | None) -> list[FrameType]:
-    found = []
+    found: list[FrameType] = []
     while frame is not None and (most is None or len(found) < most):
         if every or not errors._is_library(frame.f_code.co_filename):
             found.append(frame)

@@ -248,7 +248,8 @@ def test_print(capsys):
     jit(lambda x: debug.print("{} {}", {"a": x}, "text"))(np.ones(2))
     assert capsys.readouterr().out == "{'a': array([1., 1.])} text\n"
     for call, text in ((lambda x: debug.print("{} {}", x), "more values"),
-                       (lambda x: debug.print("x", x), "f-string"), (lambda x: debug.print("{y}", x=x), "needs y")):
+                       (lambda x: debug.print("x", x), "f-string"),
+                       (lambda x: debug.print("{y}", x=x), "needs y")):
         with pytest.raises(errors.ArgumentError, match=text):
             jit(call)(1.0)
 

@@ -152,8 +152,8 @@ def random_gamma_grad(a, sample):
 
     >>> import numpy as np
     >>> from functrans import lax
-    >>> bool(abs(lax.random_gamma_grad(1.0, np.log(2.0)) - 0.88) < 0.02)
-    True
+    >>> round(float(lax.random_gamma_grad(1.0, np.log(2.0))), 4)      # at the median
+    0.968
     """
     a, sample = _together("random_gamma_grad", (a, sample))
     return np.multiply(sample, OPS["gamma_slope"](a, np.log(sample)))

@@ -68,7 +68,8 @@ class Callback:
             shape = list(lead + a.shape)
             raise errors.CallbackResultError(
                 f"the {self.kind} of {self.name} returned {got.dtype}{list(got.shape)} where "
-                f"{a.dtype}{shape} was announced.", "Make result_shape_dtypes (and vmap_method) fit what the function returns.",
+                f"{a.dtype}{shape} was announced.",
+                "Make result_shape_dtypes (and vmap_method) fit what the function returns.",
                 self.where)
         return got.astype(a.dtype, copy=False)
 
@@ -132,7 +133,8 @@ def _callback_batch(size, operands, dims, *, callback, lead, loops):
 
 callback_op = Op(
     "callback", "effect", multiple=True, always=True, infer=_callback_infer, jvp=_callback_jvp,
-    transpose=None, batch=_callback_batch, lower=lambda ctx, eqn, views: ctx.python(Runner(**eqn.params), eqn, views),
+    transpose=None, batch=_callback_batch,
+    lower=lambda ctx, eqn, views: ctx.python(Runner(**eqn.params), eqn, views),
     why={"transpose": "A callback has no derivative; use functrans.custom_vjp."})
 
 
