@@ -513,7 +513,7 @@ cdef class Context:
                 return scalar
         body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
-        if not outs:
+        if not outs and not eqn.sig.effect:
             return outs
         ins = [self.contiguous(v) for v in views]
         given = ins[1:] if length is None else ins
@@ -562,14 +562,14 @@ cdef class Context:
         spare, scratch = _spares(body, n_body, carry, test_at + cond.frame_bytes)
         ints = [n_cond, n_body, n_carry, test_at, len(outs) - n_carry, *spare, *[v.nbytes for v in carry],
                 *[a.nbytes for a in body.out_avals[n_carry:]]]
-        if outs:
+        if outs or eqn.sig.effect:
             self._control("while", outs, ins, ints, UNKNOWN_NS, [body, cond], scratch)
         return outs
 
     def cond(self, Eqn eqn, views):
         branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
-        if outs:
+        if outs or eqn.sig.effect:
             self._control("cond", outs, [self.contiguous(v) for v in views],
                           [len(outs), len(views) - 1, len(branches)],
                           max([b.cost for b in branches]), branches,

@@ -127,7 +127,8 @@ def _narrow_while(e: Eqn, needed: set, clean: Clean) -> Eqn:
     alive = {k for k in range(n_carry) if e.outs[k] in needed}
     cond_uses = _read(p["cond"].eqns, p["cond"].outs)
     alive |= {k for k in range(n_carry) if p["cond"].invars[p["n_cond"] + k] in cond_uses}
-    todo = [*[body.outs[k] for k in alive], *body.outs[n_carry:]]
+    todo = [*[body.outs[k] for k in alive], *body.outs[n_carry:],
+            *[x for b in body.eqns if b.sig.effect for x in b.inputs]]
     place = {v: k for k, v in enumerate(body.invars[p["n_body"]:])}
     used: set = set()
     while todo:
