@@ -36,12 +36,7 @@ def array_function(function, args, kwargs):
         namespace._load_for(function)
         found = FUNCTIONS.get(function)
     if found is None:
-        name = f"{function.__module__}.{function.__name__}"
-        if name == "numpy.copyto":
-            raise errors.InPlaceError("np.copyto (or np.full with a traced value) writes into an ndarray.",
-                                      "Use np.full_like(x, value), or value * np.ones(shape).")
-        raise errors.NotSupportedError(f"{name} has no traced version.",
-                                       "Write it with supported functions (see functrans.numpy).")
+        raise namespace._refuse(function.__name__, function.__module__)
     return found(*args, **kwargs)
 
 
