@@ -35,11 +35,11 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "cumulative_body.h", "logsumexp_body.h",
            "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
-           "fastmath_f32.h", "scalar_vm.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
+           "fastmath_f32.h", "scalar_vm.h", "lanes.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
            "fft_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
-                  "conv.c", "window.c", "space.c", "group.c", "sort.c", "lapack.c", "random.c")
+                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "lapack.c", "random.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "scalar", "product", "sort", "random",
          "fourier")
 

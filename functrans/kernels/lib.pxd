@@ -46,6 +46,21 @@ cdef extern from "scalar_vm.h":
     ctypedef int (*ft_vm_fn)(ft_vm *vm, int64_t *labels) noexcept nogil
     int FT_VM_DONE, FT_VM_TURNS, FT_VM_END
 
+cdef extern from "lanes.h":
+    ctypedef struct ft_lane_ins:
+        int64_t loop
+    ctypedef struct ft_lanes:
+        const ft_lane_ins *code
+        int64_t body, end
+        const int64_t *constants
+        int64_t nconstants, registers
+        char **ptr
+        const int64_t *by
+        const int64_t *across
+        int64_t npointers, lanes, block
+        char *space
+    int FT_LANE_POINTERS
+
 cdef extern from "threads.h":
     ctypedef struct ft_run:
         int threads
@@ -56,3 +71,6 @@ cdef ft_step_fn group_step() noexcept     # the driver of block groups
 cdef const ft_entry *find(bytes name) noexcept
 cdef int enter(ft_run *run) except -1     # around a run that is long enough for threads
 cdef void leave(ft_run *run) noexcept
+# turns start .. stop of some blocks of lanes
+cdef void run_lanes(const ft_lanes *p, int64_t first, int64_t count, int64_t start, int64_t stop,
+                    int64_t turns, double cost) noexcept nogil

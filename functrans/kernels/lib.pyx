@@ -69,6 +69,10 @@ cdef extern from "Python.h":
 cdef extern from "driver.h":
     int ft_run_group(const ft_step *step, ft_frame *frame) noexcept nogil
 
+cdef extern from "lanes.h":
+    void ft_run_lanes(const ft_lanes *p, int64_t first, int64_t count, int64_t start, int64_t stop,
+                      int64_t turns, double cost) noexcept nogil
+
 cdef dict _entries = {}          # name -> (part, index)
 cdef int _level = -1
 
@@ -94,6 +98,11 @@ cdef void leave(ft_run *run) noexcept:
 
 cdef ft_step_fn group_step() noexcept:
     return ft_run_group
+
+
+cdef void run_lanes(const ft_lanes *p, int64_t first, int64_t count, int64_t start, int64_t stop,
+                    int64_t turns, double cost) noexcept nogil:
+    ft_run_lanes(p, first, count, start, stop, turns, cost)
 
 
 def _choose_level():

@@ -22,6 +22,19 @@ cpdef int64_t round_up(int64_t n):
     return (n + ALIGN - 1) & -ALIGN
 
 
+def spares(body, first, carry, end):
+    """Where in a loop's scratch each carry's second buffer lies (-1: updated in place)."""
+    spare = []
+    for k, view in enumerate(carry):
+        if first + k in body.shared:
+            spare.append(-1)
+        else:
+            end = round_up(end)
+            spare.append(end)
+            end += view.nbytes
+    return spare, end
+
+
 def place(list steps, int first_output, carries):
     """Gives every arena buffer its offset; returns the arena's size and which carries share memory.
 

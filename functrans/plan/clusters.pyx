@@ -13,6 +13,7 @@ import os
 
 from ..ir.core cimport Eqn, Jaxpr, Var
 from ..ir.op import CODE
+from .lanes import MOST_POINTERS, Cut, Unfit, alone, assembled, axis_of, extents, steps_ns
 from .registers import Loop, TooLarge, straight
 from .scalar cimport Elements
 from .scalar import costs, jaxpr_costs, loaded, offsets, reachable
@@ -182,54 +183,105 @@ def _emit(ctx, Elements b, loop, turns, list outs, ins, dict keys, n_moving, cos
                  cost_turns * (loop.turn_ns + TURN_NS), loop.packed, 8 * (loop.registers + len(order)))
 
 
+# ints of a loop of lanes: see ``control.run_lane_loop``.
+
+
+def _emit_lanes(ctx, Elements b, loop, turns, body, lanes, list outs, ins, dict keys):
+    """The step of a loop in lanes; False where steps are faster."""
+    order = list(b.pointers)
+    registers = loop.registers - loop.n_constants
+    cut = Cut(lanes, registers, loop.end_at - loop.body_at, loop.turn_ns)
+    if len(order) > MOST_POINTERS or cut.turn_ns > steps_ns(body):
+        return False
+    try:
+        data = assembled(loop.packed, loop.n_constants)
+    except Unfit:
+        return False
+    numbers = {id(v): i for i, v in enumerate([*outs, *ins])}
+    ints = [turns, loop.n_constants, registers, len(order), loop.body_at, loop.end_at, lanes, cut.block, cut.wave,
+            cut.look, *[numbers[id(keys[k][0])] for k in order], *[keys[k][1] for k in order],
+            *[keys[k][2] for k in order], *[k[2] for k in order]]
+    ctx._control("lane_loop", [_start(v) for v in outs], [_start(v) for v in ins], ints, turns * cut.turn_ns, data,
+                 cut.scratch)
+    return True
+
+
+def _in_lanes(body, n_consts, n_carry):
+    """How many lanes a scan's body has, and the program of one; 0 where it has none."""
+    for lanes in extents(body.in_avals[n_consts:n_consts + n_carry]):
+        single = alone(body, lanes)
+        if single is not None and jaxpr_costs(single) is not None:
+            return lanes, single
+    return 0, None
+
+
 def scan(ctx, Eqn eqn, views):
-    """The scan as a scalar loop, or None where its body is not tiny or would be slower."""
+    """The scan as a scalar loop, or as one in lanes; None where its body is not tiny or would be slower."""
     p = eqn.params
     body, n_consts, n_carry, length = p["jaxpr"], p["n_consts"], p["n_carry"], p["length"]
-    if not enabled or length == 0 or not _pays(body):
+    if not enabled or length == 0 or not eqn.outs:
         return None
+    single, lanes = body, 0
+    if not _pays(body):
+        lanes, single = _in_lanes(body, n_consts, n_carry)
+        if not lanes:
+            return None
     outs = [ctx.new(a) for a in eqn.sig.outs]
-    if not outs:
-        return outs
     views = _views(ctx, views)
     consts, carry, xs = views[:n_consts], views[n_consts:n_consts + n_carry], views[n_consts + n_carry:]
     cdef Elements b = Elements()
     keys = {}
 
-    def fixed(view):
-        key = view.buffer
+    def part(view, aval, first=0):
+        """What one lane sees of a view from axis ``first`` on, and how far away the next lane is."""
+        shape, strides, d = view.shape[first:], view.strides[first:], axis_of(aval, lanes) if lanes else None
+        if d is None:
+            return View(view.buffer, view.offset, shape, strides, view.dtype, False), 0
+        return View(view.buffer, view.offset, shape[:d] + shape[d + 1:], strides[:d] + strides[d + 1:], view.dtype,
+                    False), strides[d]
+
+    def fixed(view, aval):
+        one, across = part(view, aval)
+        key = (view.buffer, 0, across)
         if key not in keys:
             keys[key] = (view, 0, 0)
             b.pointer(key)
+        return key, one
 
-    for view in (*outs[:n_carry], *consts, *carry):
-        fixed(view)
-    args = [loaded(b, v) for v in consts]
-    starts = [i for v in carry for i in loaded(b, v)]
-    states = [[b.fresh(CODE[v.dtype]) for _ in range(v.size)] for v in carry]
+    avals = body.in_avals
+    ends = [fixed(v, a) for v, a in zip(outs, body.out_avals[:n_carry], strict=False)]
+    args = [b.load(key, offsets(one), CODE[one.dtype])
+            for key, one in [fixed(v, a) for v, a in zip(consts, avals, strict=False)]]
+    first = [fixed(v, a) for v, a in zip(carry, avals[n_consts:], strict=False)]
+    starts = [i for key, one in first for i in b.load(key, offsets(one), CODE[one.dtype])]
+    states = [[b.fresh(CODE[one.dtype]) for _ in range(one.size)] for _, one in first]
     backwards = bool(p["reverse"])
     slices = []
     moving = set()
-    for view in (*outs[n_carry:], *xs):
+    for view, aval in zip((*outs[n_carry:], *xs), (*body.out_avals[n_carry:], *avals[n_consts + n_carry:]),
+                          strict=True):
         step = view.strides[0]
-        one = View(view.buffer, view.offset, view.shape[1:], view.strides[1:], view.dtype, False)
-        key = (view.buffer, step)
+        one, across = part(view, aval, 1)
+        key = (view.buffer, step if step else None, across)
         if key not in keys:
             keys[key] = (view, step * (length - 1) if backwards else 0, -step if backwards else step)
             moving.add(b.pointer(key))
         slices.append((key, one))
     n_ys = len(outs) - n_carry
     inputs = [b.load(key, offsets(one), CODE[one.dtype]) for key, one in slices[n_ys:]]
-    results = b.run(body, [*args, *states, *inputs])
+    results = b.run(single, [*args, *states, *inputs])
     stores = [(v, b.pointer(key), at) for values, (key, one) in zip(results[n_carry:], slices, strict=False)
               for v, at in zip(values, offsets(one), strict=True)]
-    ends = [(b.pointer(v.buffer), at) for v in outs[:n_carry] for at in offsets(v)]
+    ends = [(b.pointer(key), at) for key, one in ends for at in offsets(one)]
     try:
         loop = Loop(b, [i for s in states for i in s], starts, [i for r in results[:n_carry] for i in r],
-                    ends, stores, moving)
+                    ends, stores, moving, wide=lanes > 0)
     except TooLarge:
         return None
-    _emit(ctx, b, loop, length, outs, views, keys, len(moving), length)
+    if not lanes:
+        _emit(ctx, b, loop, length, outs, views, keys, len(moving), length)
+    elif not _emit_lanes(ctx, b, loop, length, body, lanes, outs, views, keys):
+        return None
     return outs
 
 

@@ -14,8 +14,8 @@ from cpython.ref cimport Py_INCREF
 import numpy as np
 cimport numpy as cnp
 
-from ..kernels.lib cimport (FT_ECALL, FT_EINTR, FT_EMEM, FT_OK, FT_VM_END, ft_frame, ft_ins, ft_reg, ft_step,
-                            ft_step_fn, ft_vm, ft_vm_fn)
+from ..kernels.lib cimport (FT_ECALL, FT_EINTR, FT_EMEM, FT_OK, FT_VM_END, ft_frame, ft_ins, ft_lane_ins,
+                            ft_lanes, ft_reg, ft_step, ft_step_fn, ft_vm, ft_vm_fn, run_lanes)
 
 from .stacks cimport free_stack, need_stack, open_stack, stack
 
@@ -23,6 +23,9 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
+
+cdef enum:
+    POINTERS = 256               # FT_LANE_POINTERS
 
 cdef double BUDGET = 20e3        # ns of estimated work between two looks at the clock
 cdef double PERIOD = 0.05        # s between two looks at signals
@@ -313,6 +316,49 @@ cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
     return FT_OK
 
 
+# ints: turns, number of constants, registers beside them, pointers, where the body and the end are,
+# lanes, lanes of a block, blocks of a wave, turns between two looks at the clock; then per pointer its
+# operand, where it starts, how far it goes from turn to turn and from lane to lane. data: the constants,
+# the instructions. The last operand is the scratch: registers of a wave.
+
+cdef int run_lane_loop(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef const int64_t *n = s.ints
+    cdef int64_t turns = n[0], n_pointers = n[3], blocks, wave = n[8], look_after = n[9]
+    cdef int64_t first, count, start, stop, k
+    cdef const int64_t *which = n + 10
+    cdef double per_turn = s.cost / turns
+    cdef char *pointers[POINTERS]
+    cdef run_state *state = <run_state *>f.run
+    cdef ft_lanes p
+    cdef int code
+    p.constants = <const int64_t *>s.data
+    p.code = <const ft_lane_ins *>(p.constants + n[1])
+    p.nconstants, p.registers, p.npointers, p.body, p.end = n[1], n[2], n_pointers, n[4], n[5]
+    p.lanes, p.block = n[6], n[7]
+    p.by = which + 2 * n_pointers
+    p.across = p.by + n_pointers
+    p.ptr = pointers
+    p.space = FT_PTR(s, f, s.nopnd - 1)
+    for k in range(n_pointers):
+        pointers[k] = FT_PTR(s, f, <int>which[k]) + which[n_pointers + k]
+    blocks = (p.lanes + p.block - 1) // p.block
+    first = 0
+    while first < blocks:
+        count = min(wave, blocks - first)
+        start = 0
+        while start < turns:
+            stop = min(start + look_after, turns)
+            run_lanes(&p, first, count, start, stop, turns, per_turn * (stop - start) * count / blocks)
+            if state.run.stopped:
+                return FT_OK
+            code = turn(state, per_turn * (stop - start) * count / blocks)
+            if code != FT_OK:
+                return code
+            start = stop
+        first += count
+    return FT_OK
+
+
 # ----- cond ----------------------------------------------------------------------------------
 
 # ints: number of outputs, of arguments, of branches; operands: outputs; index, arguments, scratch
@@ -421,6 +467,8 @@ cdef ft_step_fn control_step(str kind):
         return run_python
     if kind == "scalar_loop":
         return run_scalar_loop
+    if kind == "lane_loop":
+        return run_lane_loop
     if kind == "clock":
         return run_clock
     return NULL

@@ -23,7 +23,8 @@ from .run import Program, Step
 from .view import ARENA, CONSTS, FIRST_INPUT, Buffer
 
 BODIES = {"scan": ("body",), "while": ("body", "cond")}
-KINDS = {"copy": "copy", "scalar": "scalar program", "scalar_loop": "scalar loop"}
+KINDS = {"copy": "copy", "scalar": "scalar program", "scalar_loop": "scalar loop",
+         "lane_loop": "loop of lanes"}
 
 
 def plan_of(jaxpr: Jaxpr, clocks: bool = False) -> Plan:
@@ -121,7 +122,7 @@ class PlanStep:
             self.bodies = list(zip(titles, inner, strict=True))
             turns = -1 if head == "while" else step.ints[4] if head == "scan" else 1
             self.turns = turns if turns >= 0 else None
-        elif head == "scalar_loop":
+        elif head in ("scalar_loop", "lane_loop"):
             self.turns = step.ints[0] if step.ints[0] >= 0 else None
         self.register_bytes = step.ints[3] if head == "group" else 0
         self.cost: Cost = self._cost(step, counted)

@@ -21,7 +21,7 @@ from ..ir.op import CODE, OPS
 from ..kernels.lib import load_lapack
 
 from . import clusters
-from .buffers import place, round_up
+from .buffers import place, round_up, spares
 from .cache import ProgramCache
 from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM as _FUSE_FROM
@@ -540,7 +540,7 @@ cdef class Context:
         ins = [self.contiguous(v) for v in views]
         given = ins[1:] if length is None else ins
         carry = given[n_consts:n_consts + n_carry]
-        spare, scratch = _spares(body, n_consts, carry, body.frame_bytes)
+        spare, scratch = spares(body, n_consts, carry, body.frame_bytes)
         ints = [n_consts, n_carry, len(given) - n_consts - n_carry, len(outs) - n_carry,
                 -1 if length is None else length, bool(p["reverse"]), *spare, *[v.nbytes for v in carry],
                 *[a.nbytes for a in body.in_avals[n_consts + n_carry:]],
@@ -581,7 +581,7 @@ cdef class Context:
         ins = [self.contiguous(v) for v in views]
         carry = ins[n_cond + n_body:]
         test_at = round_up(body.frame_bytes)
-        spare, scratch = _spares(body, n_body, carry, test_at + cond.frame_bytes)
+        spare, scratch = spares(body, n_body, carry, test_at + cond.frame_bytes)
         ints = [n_cond, n_body, n_carry, test_at, len(outs) - n_carry, *spare, *[v.nbytes for v in carry],
                 *[a.nbytes for a in body.out_avals[n_carry:]]]
         if outs or eqn.sig.effect:
@@ -597,16 +597,3 @@ cdef class Context:
                           max([b.cost for b in branches]), branches,
                           max([b.frame_bytes for b in branches]))
         return outs
-
-
-def _spares(body, first, carry, end):
-    """Where in a loop's scratch each carry's second buffer lies (-1: updated in place)."""
-    spare = []
-    for k, view in enumerate(carry):
-        if first + k in body.shared:
-            spare.append(-1)
-        else:
-            end = round_up(end)
-            spare.append(end)
-            end += view.nbytes
-    return spare, end

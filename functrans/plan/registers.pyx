@@ -50,9 +50,10 @@ cdef class Code:
     cdef Py_ssize_t room
     cdef int most
     cdef readonly double ns
+    cdef bint wide                              # for lanes: an instruction has its operation's number
 
-    def __init__(self):
-        self.most = MOST
+    def __init__(self, bint wide=False):
+        self.most, self.wide = MOST, wide
 
     def __dealloc__(self):
         PyMem_Free(self.at)
@@ -68,7 +69,7 @@ cdef class Code:
                 raise MemoryError
             self.at, self.room = <instruction *>more, 2 * self.room + 64
         i = self.at + self.n
-        i.label = OPERATIONS[op].label
+        i.label = op if self.wide else OPERATIONS[op].label
         i.d, i.a, i.b, i.c = d, a, b, c
         self.n += 1
         self.ns += OPERATIONS[op].ns
@@ -102,11 +103,12 @@ cdef class Writer:
     cdef uint8_t *placed
     cdef list free
     cdef set pinned                             # registers that are not given out again
+    cdef bint wide                              # registers hold lanes, each as wide as its dtype
 
-    def __init__(self, Elements b, roots):
+    def __init__(self, Elements b, roots, bint wide=False):
         cdef int32_t i, n = b.n
         cdef node *v
-        self.b, self.code, self.n = b, Code(), n
+        self.b, self.code, self.n, self.wide = b, Code(wide), n, wide
         self.v = v = <node *>PyMem_Calloc(n + 1, sizeof(node))
         self.need = <uint8_t *>PyMem_Calloc(2 * n + 2, 1)
         self.uses = <int32_t *>PyMem_Calloc(3 * n + 3, sizeof(int32_t))
@@ -234,6 +236,8 @@ cdef class Writer:
         if OPERATIONS[v.op].load:
             self.home[i] = d = wish if wish >= 0 else self.register()
             return self.code.add_imm(v.op, d, v.a, v.imm)
+        if self.wide and wish < 0:                      # a result as wide as an operand may be in its place
+            wish = self.register()
         ra = self.home[v.a]
         if self.last[v.a] <= now:
             self.release(v.a)
@@ -267,7 +271,7 @@ cdef class Writer:
             if not ready:                               # a cycle: one value steps aside
                 d = next(iter(todo))
                 spare = self.register()
-                self.code.add(MOVE8, spare, d, 0, 0)
+                self.code.add(MOVE8, spare, d, 0, 0)       # all of it, whatever its dtype
                 for e, (s, c) in todo.items():
                     if s == d:
                         todo[e] = (spare, c)
@@ -276,6 +280,8 @@ cdef class Writer:
             d = ready.pop()
             s, c = todo.pop(d)
             self.code.add(MOVE4 if c == F32 else MOVE8, d, s, 0, 0)
+            if self.wide:                               # of one dtype: told by the store of it
+                self.code.at[self.code.n - 1].label = -1 - STORE[<int>c]
             readers[s] -= 1
             if not readers[s]:
                 del readers[s]
@@ -320,7 +326,7 @@ cdef class Loop:
     ``carries`` are the values that a turn begins with, ``starts`` where they come from (values),
     ``nexts`` what they become, ``ends`` where they are stored at last (pointer, byte offsets).
     ``test`` is a value that ends the loop before a turn when it is false, made by the first
-    ``n_test`` values.
+    ``n_test`` values. ``wide`` is for lanes: instructions are numbered, operands never overlap results.
     """
     cdef Writer w
     cdef readonly Py_ssize_t body_at, end_at
@@ -331,14 +337,14 @@ cdef class Loop:
         PyMem_Free(self.inside)
 
     def __init__(self, Elements b, list carries, list starts, list nexts, list ends, list stores,
-                 set moving, test=None, int32_t n_test=0):
+                 set moving, test=None, int32_t n_test=0, bint wide=False):
         cdef Writer w
         cdef int32_t n = b.n, i
         cdef node *v
         cdef uint8_t *inside
         cdef double before
         roots = [*starts, *nexts, *[s[0] for s in stores], *carries]
-        w = self.w = Writer(b, roots if test is None else [*roots, test])
+        w = self.w = Writer(b, roots if test is None else [*roots, test], wide)
         v = w.v
         self.inside = inside = <uint8_t *>PyMem_Calloc(n + 1, 1)
         if inside is NULL:
