@@ -6,8 +6,8 @@ no output shares memory with anything; lowering is linear in the number of equat
 ``recompute`` chooses what is computed twice, ``view``, ``dtypes`` and ``lower`` make steps, ``fuse``
 and ``group`` join them to block groups, ``buffers`` places them, ``run`` and ``control`` execute them,
 ``outputs`` recycles the memory of large results, ``clusters``, ``scalar`` and ``registers`` make one
-step of many equations on tiny arrays, ``entry`` is where other rooms come in, ``describe`` says what a
-plan does and what it costs.
+step of many equations on tiny arrays, ``lanes`` one of a loop over many equal tiny problems, ``entry``
+is where other rooms come in, ``describe`` says what a plan does and what it costs.
 """
 
 from .arena import arena_info, clear_arenas

@@ -198,11 +198,11 @@ def _emit_lanes(ctx, Elements b, loop, turns, body, lanes, list outs, ins, dict 
     except Unfit:
         return False
     numbers = {id(v): i for i, v in enumerate([*outs, *ins])}
-    ints = [turns, loop.n_constants, registers, len(order), loop.body_at, loop.end_at, lanes, cut.block, cut.wave,
-            cut.look, *[numbers[id(keys[k][0])] for k in order], *[keys[k][1] for k in order],
+    ints = [turns, loop.n_constants, registers, len(order), loop.body_at, loop.end_at, lanes, cut.block,
+            cut.wave, cut.look, *[numbers[id(keys[k][0])] for k in order], *[keys[k][1] for k in order],
             *[keys[k][2] for k in order], *[k[2] for k in order]]
-    ctx._control("lane_loop", [_start(v) for v in outs], [_start(v) for v in ins], ints, turns * cut.turn_ns, data,
-                 cut.scratch)
+    ctx._control("lane_loop", [_start(v) for v in outs], [_start(v) for v in ins], ints,
+                 turns * cut.turn_ns, data, cut.scratch)
     return True
 
 
@@ -234,11 +234,12 @@ def scan(ctx, Eqn eqn, views):
 
     def part(view, aval, first=0):
         """What one lane sees of a view from axis ``first`` on, and how far away the next lane is."""
-        shape, strides, d = view.shape[first:], view.strides[first:], axis_of(aval, lanes) if lanes else None
-        if d is None:
-            return View(view.buffer, view.offset, shape, strides, view.dtype, False), 0
-        return View(view.buffer, view.offset, shape[:d] + shape[d + 1:], strides[:d] + strides[d + 1:], view.dtype,
-                    False), strides[d]
+        cdef tuple shape = view.shape[first:], strides = view.strides[first:]
+        across, d = 0, axis_of(aval, lanes) if lanes else None
+        if d is not None:
+            across = strides[d]
+            shape, strides = shape[:d] + shape[d + 1:], strides[:d] + strides[d + 1:]
+        return View(view.buffer, view.offset, shape, strides, view.dtype, False), across
 
     def fixed(view, aval):
         one, across = part(view, aval)

@@ -27,7 +27,7 @@ REGISTER_BYTES = 24 << 10   # of a block: the first cache's, with room for what 
 WAVE_BYTES = 8 << 20        # registers of the blocks that take turns at once
 WAVE_NS = 4e6               # work between two looks at interrupts
 MOST_POINTERS = 256         # FT_LANE_POINTERS
-CALL_NS, LANE_NS = 10.0, 0.12       # of an instruction, and of a lane of it
+CALL_NS, LANE_NS = 10.0, 0.1       # of an instruction, and of a lane of it
 STEP_NS, ELEMENT_NS = 11.0, 0.25    # the same of steps, which move their operands through memory
 
 
@@ -183,8 +183,8 @@ def _dot(sig, ins, outs):
 
 
 _PARAMS: dict[str, Callable[..., dict[str, Any] | None]] = {
-    "reshape": _reshape, "transpose": _transpose, "broadcast_in_dim": _broadcast, "slice": _slice, "pad": _pad,
-    "concatenate": _concatenate, "rev": _over_axes, "argmax": _along_axis, "argmin": _along_axis,
+    "reshape": _reshape, "transpose": _transpose, "broadcast_in_dim": _broadcast, "slice": _slice,
+    "pad": _pad, "concatenate": _concatenate, "rev": _over_axes, "argmax": _along_axis, "argmin": _along_axis,
     "dot_general": _dot, **dict.fromkeys(REDUCTIONS, _over_axes), **dict.fromkeys(RUNNING, _along_axis)}
 
 
@@ -250,10 +250,11 @@ def _instruction(name: str) -> tuple[int, int, int, tuple[int, ...], bool]:
         sizes = (DTYPE[target].itemsize, DTYPE[source].itemsize, 0, 0)
         return kernel_address(f"ew:{name}"), OP, 1, sizes, False
     op = OPS[base]
-    codes = ["b1" if base == "select" and i == 0 else code for i in range(op.arity)]
+    arity = op.arity or 0
+    codes = ["b1" if base == "select" and i == 0 else code for i in range(arity)]
     sig = signature(op, tuple([aval((), DTYPE[c]) for c in codes]), {"y": 2} if op.param_names else {})
     sizes = (sig.out.dtype.itemsize, *[DTYPE[c].itemsize for c in codes])
-    return (kernel_address(f"ew:{name}"), OP, op.arity, (*sizes, *[0] * (4 - len(sizes))),
+    return (kernel_address(f"ew:{name}"), OP, arity, (*sizes, *[0] * (4 - len(sizes))),
             bool(op.param_names))
 
 
