@@ -20,6 +20,7 @@ from ..ir.op import CODE
 from ..kernels.lib import load_lapack
 
 from . import clusters
+from .apart import apart
 from .buffers import place, round_up
 from .cache import ProgramCache
 from .dtypes import F16, route, widened
@@ -65,7 +66,7 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     cdef Context ctx
     fused = FUSE if fused is None else fused
     if fused:
-        jaxpr = together(jaxpr)
+        jaxpr = apart(together(jaxpr))
     ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
     if ctx.large and fused and (other := recompute(jaxpr)) is not jaxpr:
         again = _emitted(other, fused, watch)
