@@ -125,7 +125,12 @@ class SymbolicZero:
 
 
 class CustomVJPPrimal:
-    """An argument of a fwd rule with ``symbolic_zeros=True``: its ``value``, and if it is ``perturbed``."""
+    """An argument of a fwd rule with ``symbolic_zeros=True``: its ``value``, and if it is ``perturbed``.
+
+    >>> from functrans import CustomVJPPrimal
+    >>> CustomVJPPrimal(2.0, perturbed=False)
+    CustomVJPPrimal(2.0, perturbed=False)
+    """
 
     __functrans_leaf__ = True
 
