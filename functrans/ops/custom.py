@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import NonDifferentiableError
 from ..ir.op import Hooks, Linear, Op, aval_of, instantiate, move_axis, spread
-from .call import Passes, _call_infer, _inline, _inner_work, call, fill, is_zero, nonzero, pick, split
+from .call import Passes, _call_infer, _inner_work, call, fill, inline, is_zero, nonzero, pick, split
 from .reduce import reduce_sum
 
 
@@ -86,7 +86,7 @@ def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
 
 
 custom_jvp_call = Op("custom_jvp_call", "call", multiple=True, infer=_custom_infer, jvp=_forward,
-                     linearize=_custom_jvp_linearize, transpose=None, batch=_custom_jvp_batch, lower=_inline,
+                     linearize=_custom_jvp_linearize, transpose=None, batch=_custom_jvp_batch, lower=inline,
                      work=_inner_work)
 
 
@@ -153,7 +153,7 @@ def _sum_first(ct):
 
 custom_vjp_call = Op("custom_vjp_call", "call", multiple=True, infer=_custom_infer,
                      jvp=_custom_vjp_jvp, linearize=_custom_vjp_linearize, transpose=None,
-                     batch=_custom_vjp_batch, lower=_inline, work=_inner_work)
+                     batch=_custom_vjp_batch, lower=inline, work=_inner_work)
 
 
 def _custom_linear_infer(*avals, rule, nonzeros, out_avals, moves, n_primals):
@@ -264,7 +264,7 @@ def _linear_batch(size, operands, dims, *, jaxpr, rule, n_res):
 
 
 linear_call = Op("linear_call", "call", multiple=True, infer=_linear_infer, jvp=_linear_jvp,
-                 transpose=_linear_transpose, batch=_linear_batch, lower=_inline, work=_inner_work)
+                 transpose=_linear_transpose, batch=_linear_batch, lower=inline, work=_inner_work)
 
 
 # ----- functions with their own batching -----------------------------------------------------------------
@@ -324,7 +324,7 @@ def _mapped_batch(size, operands, dims, *, jaxpr, rule):
 
 
 custom_vmap_call = Op("custom_vmap_call", "call", multiple=True, infer=_custom_infer, jvp=_mapped_jvp,
-                      linearize=_mapped_linearize, transpose=None, batch=_mapped_batch, lower=_inline,
+                      linearize=_mapped_linearize, transpose=None, batch=_mapped_batch, lower=inline,
                       work=_inner_work)
 
 __all__ = ["LinearRule", "MapRule", "Rule", "custom_jvp_call", "custom_linear", "custom_vjp_call",
