@@ -326,6 +326,10 @@ class CarryTypeError(FunctransError, TypeError):
     """
 
 
+class SparsityError(FunctransError, ValueError):
+    """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
+
+
 class ThreadCountError(FunctransError, ValueError):
     """A number of threads that is none: ``set_num_threads(0)``, ``threads("2")``."""
 

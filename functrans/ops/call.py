@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import NonDifferentiableError
 from ..ir.op import Hooks, Linear, Op, aval_of, instantiate, program_work
+from .reach import inside
 
 
 class Passes:
@@ -105,7 +106,7 @@ def _inline(ctx, eqn, views):
 
 
 call = Op("call", "call", multiple=True, infer=_call_infer, jvp=_call_jvp, linearize=_call_linearize,
-          transpose=_call_transpose, batch=_call_batch, lower=_inline, work=_inner_work)
+          transpose=_call_transpose, batch=_call_batch, lower=_inline, work=_inner_work, reach=inside)
 
 
 # ----- remat: recompute instead of keeping ---------------------------------------------------------------
@@ -140,7 +141,8 @@ def _remat_infer(*avals, jaxpr):
 
 
 remat = Op("remat", "call", multiple=True, infer=_remat_infer, jvp=_remat_jvp,
-           linearize=_remat_linearize, transpose=None, batch=_remat_batch, lower=_inline, work=_inner_work)
+           linearize=_remat_linearize, transpose=None, batch=_remat_batch, lower=_inline, work=_inner_work,
+           reach=inside)
 
 
 # ----- users' rules -----------------------------------------------------------------------------------------

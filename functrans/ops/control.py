@@ -9,6 +9,7 @@ from ..ir.core import Jaxpr, Var
 from ..ir.op import Hooks, Linear, Op, aval_of, batch_first, instantiate, move_axis, program_work
 from .call import Passes, fill, is_zero, nonzero, pick, split
 from .elementwise import OPS, select
+from .reach import any_turns, branches, turns
 from .shape import broadcast_in_dim
 
 
@@ -236,7 +237,7 @@ def _scan_batch(size, operands, dims, *, jaxpr, n_consts, n_carry, **params):
 
 
 scan = Op("scan", "control", multiple=True, infer=_scan_infer, jvp=_scan_jvp,
-          linearize=_scan_linearize, transpose=_scan_transpose, batch=_scan_batch,
+          linearize=_scan_linearize, transpose=_scan_transpose, batch=_scan_batch, reach=turns,
           lower=lambda ctx, eqn, views: ctx.scan(eqn, views),
           work=lambda sig: tuple([sig.params["length"] * n for n in program_work(sig.params["jaxpr"])]))
 
@@ -325,7 +326,7 @@ def _while_batch(size, operands, dims, *, cond, body, n_cond, n_body):
 
 
 while_ = Op("while", "control", multiple=True, infer=_while_infer, jvp=_while_jvp,
-            linearize=_while_linearize, transpose=None, batch=_while_batch,
+            linearize=_while_linearize, transpose=None, batch=_while_batch, reach=any_turns,
             lower=lambda ctx, eqn, views: ctx.while_loop(eqn, views),
             # one turn: how many there will be is not known
             work=lambda sig: tuple(map(sum, zip(program_work(sig.params["cond"]),
@@ -448,7 +449,7 @@ def spread_to(x, shape):
 
 
 cond = Op("cond", "control", multiple=True, infer=_cond_infer, jvp=_cond_jvp,
-          linearize=_cond_linearize, transpose=_cond_transpose, batch=_cond_batch,
+          linearize=_cond_linearize, transpose=_cond_transpose, batch=_cond_batch, reach=branches,
           lower=lambda ctx, eqn, views: ctx.cond(eqn, views),
           # the branch that takes most
           work=lambda sig: max([program_work(b) for b in sig.params["branches"]], key=sum))
