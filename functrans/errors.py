@@ -337,6 +337,13 @@ class SparsityError(FunctransError, ValueError):
     """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
 
 
+class CallbackResultError(FunctransError, ValueError, TypeError):
+    """A function called from a program returned arrays of another shape or dtype than was announced.
+
+    For example ``pure_callback(f, ShapeDtypeStruct((3,), "float64"), x)`` for an f that returns float32.
+    """
+
+
 class ThreadCountError(FunctransError, ValueError):
     """A number of threads that is none: ``set_num_threads(0)``, ``threads("2")``."""
 

@@ -184,6 +184,7 @@ cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=False):
     sig.op, sig.params, sig.in_avals = op, dict(params), in_avals
     sig.multiple, sig.splat, sig.collective = op.multiple, op.splat, op.family == "collective"
     sig.retraced = any([_is_retraced(p) for p in params.values()])
+    sig.effect = any([_has_effect(p) for p in params.values()])
     if sig.multiple:
         sig.outs = tuple([a if isinstance(a, Aval) else aval(a[0], a[1]) for a in result])
         sig.out = None
@@ -205,6 +206,14 @@ def _is_retraced(param):
     if isinstance(param, tuple):
         return any([_is_retraced(p) for p in param])
     return bool(getattr(param, "retraced", False))
+
+
+def _has_effect(param):
+    if isinstance(param, Jaxpr):
+        return any([(<Eqn>e).sig.effect for e in (<Jaxpr>param).eqns])
+    if isinstance(param, tuple):
+        return any([_has_effect(p) for p in param])
+    return bool(getattr(param, "effect", False))
 
 
 def clear_signatures():

@@ -88,7 +88,7 @@ _NUMPYS = """
     getbufsize setbufsize info get_include show_config show_runtime
     exceptions dtypes testing typing polynomial""".split()
 _ALIASES = {"float_": "float64", "complex_": "complex128"}         # names of jax.numpy
-_MODULES = ("linalg",)
+_MODULES = ("fft", "linalg")
 __all__ = sorted({*_NAMES, *_UFUNCS, *_KNOWN_ONLY, *[n for n in _NUMPYS if hasattr(_np, n)], *_ALIASES,
                   "ComplexWarning", *_MODULES})
 
@@ -129,21 +129,22 @@ def __dir__() -> list[str]:
 
 def _known_only(name: str) -> Any:
     """NumPy's function, which raises for traced arguments."""
-    implements = importlib.import_module(".core", __name__).implements
+    core = importlib.import_module(".core", __name__)
     function = getattr(_np, name)
 
-    @implements(function)
+    @core.implements(function)
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise _refuse(name)
     refuse.__name__ = refuse.__qualname__ = name
     refuse.__doc__ = f"As numpy.{name}; traced arguments raise NotSupportedError."
+    refuse.__signature__ = core.signature_of(function)
     return refuse
 
 
 def _load_for(function) -> None:
     """Loads what has the traced version of one of NumPy's functions, if anything has."""
-    if function.__module__ == "numpy.linalg":
-        importlib.import_module(".linalg", __name__)
+    if function.__module__ in ("numpy.linalg", "numpy.fft"):
+        importlib.import_module(function.__module__.replace("numpy", "", 1), __name__)
     elif function.__name__ in _NAMES:
         __getattr__(function.__name__)
     elif function.__name__ in _KNOWN_ONLY:

@@ -487,7 +487,7 @@ cdef class Context:
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
         body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
-        if not outs:
+        if not outs and not eqn.sig.effect:
             return outs
         ins = [self.contiguous(v) for v in views]
         carry = ins[n_consts:n_consts + n_carry]
@@ -514,14 +514,14 @@ cdef class Context:
         test_at = round_up(body.frame_bytes)
         spare, scratch = _spares(body, n_body, carry, test_at + cond.frame_bytes)
         ints = [n_cond, n_body, n_carry, test_at, *spare, *[v.nbytes for v in carry]]
-        if outs:
+        if outs or eqn.sig.effect:
             self._control("while", outs, ins, ints, UNKNOWN_NS, [body, cond], scratch)
         return outs
 
     def cond(self, Eqn eqn, views):
         branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
-        if outs:
+        if outs or eqn.sig.effect:
             self._control("cond", outs, [self.contiguous(v) for v in views],
                           [len(outs), len(views) - 1, len(branches)],
                           max([b.cost for b in branches]), branches,

@@ -92,7 +92,7 @@ class _Loop:
         """Variables of the body that depend on nothing but ``start``."""
         known = set(start)
         for b in self.eqns:
-            if all(type(x) is not Var or x in known for x in b.inputs):
+            if not b.sig.effect and all(type(x) is not Var or x in known for x in b.inputs):
                 known.update(b.outs)
         return known
 
@@ -126,8 +126,10 @@ class _Loop:
         ahead = self.following({v for v, _ in (*self.consts, *self.xs)})
         moved: list[Var] = []
         for b in self.eqns:
-            (v,), operands = b.outs[:1], b.inputs
-            if b.op.name != "dot_general" or v not in ahead or any(type(x) is not Var for x in operands):
+            if b.op.name != "dot_general":
+                continue
+            (v,), operands = b.outs, b.inputs
+            if v not in ahead or any(type(x) is not Var for x in operands):
                 continue
             steps = [x for x in operands if x not in fixed]
             size = self.length * v.aval.nbytes
@@ -140,7 +142,8 @@ class _Loop:
         dims = [None] * len(self.consts) + [0] * len(self.xs)
         batched, _ = batch_jaxpr(program, self.length, dims, (True,) * len(moved))
         values = self.inline(self.before, batched, [x for _, x in (*self.consts, *self.xs)])
-        self.eqns = [b for b in self.eqns if b.outs[0] not in moved]
+        gone = set(moved)
+        self.eqns = [b for b in self.eqns if gone.isdisjoint(b.outs)]
         self.xs += zip(moved, values, strict=True)
         self.changed = True
 
