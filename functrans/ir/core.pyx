@@ -12,7 +12,11 @@ from .op import CODE, NUMPY_NAME
 cdef extern from "Python.h":
     int PyCode_Addr2Line(object code, int lasti)
 
+# The leading extent of what a while_loop stacks: known when it has run.
+TURNS = -(1 << 40)
+
 cdef dict _AVALS = {}
+cdef object _TURNS = TURNS
 cdef dict _DTYPES = {}
 cdef long _MAX_SIGS = 200_000
 cdef long _n_sigs = 0
@@ -41,6 +45,11 @@ cdef class Aval:
         return aval_of_type(self.shape, self.dtype, False) if self.weak else self
 
     @property
+    def stacked(self):
+        """Whether a run decides the leading extent; ``size`` and ``nbytes`` are then of one entry."""
+        return self.ndim > 0 and self.shape[0] == _TURNS
+
+    @property
     def code(self):
         """Short name of the dtype: ``f64``."""
         return CODE[self.dtype]
@@ -56,7 +65,7 @@ cdef class Aval:
         return aval_of_type(self.shape, dtype, False)
 
     def __repr__(self):
-        dims = ",".join([str(d) for d in self.shape])
+        dims = ",".join(["?" if d == _TURNS else str(d) for d in self.shape])
         code = CODE[self.dtype]
         return f"{'bool' if code == 'b1' else code}[{dims}]"
 
@@ -92,7 +101,7 @@ cdef Aval aval_of_type(tuple shape, object dtype, bint weak):
     a.shape, a.dtype, a.weak = shape, dtype, weak
     a.ndim = len(shape)
     a.size = 1
-    for d in shape:
+    for d in shape[1:] if shape and shape[0] == _TURNS else shape:
         if d < 0:
             raise ValueError(f"negative dimension in shape {shape}")
         a.size *= d

@@ -223,6 +223,8 @@ def turns(walk, e, patterns, known):
     """The turns of a scan one after another; a long one is taken for dense."""
     p = e.params
     body, length, n_carry = p["jaxpr"], p["length"], p["n_carry"]
+    if length is None:
+        return _until_it_stays(walk, body, patterns[1:], known[1:], p["n_consts"], n_carry)
     if length * max(len(body.eqns), 1) > TURNS:
         return walk.everything(e, patterns), [None] * len(e.outs)
     first = p["n_consts"] + n_carry
@@ -246,12 +248,19 @@ def turns(walk, e, patterns, known):
 
 
 def any_turns(walk, e, patterns, known):
-    """However many turns: what the carry depends on grows until another turn adds nothing."""
+    """A while loop: what is stacked has the pattern of a row, which holds for each."""
     n_cond, n_body = e.params["n_cond"], e.params["n_body"]
-    consts, carry = patterns[n_cond:n_cond + n_body], patterns[n_cond + n_body:]
+    n_carry = len(e.inputs) - n_cond - n_body
+    return _until_it_stays(walk, e.params["body"], patterns[n_cond:], known[n_cond:], n_body, n_carry)
+
+
+def _until_it_stays(walk, body, patterns, known, n_consts, n_carry):
+    """However many turns: what the carry depends on grows until another turn adds nothing."""
+    consts, first = patterns[:n_consts], n_consts + n_carry
+    carry, xs = patterns[n_consts:first], patterns[first:]
+    values = [*known[:n_consts], *[None] * (n_carry + len(xs))]
     entries = -1
     while entries != (entries := sum(p.nnz for p in carry if p is not None)):
-        outs, _ = walk.run(e.params["body"], [*consts, *carry],
-                           [*known[n_cond:n_cond + n_body], *[None] * len(carry)])
-        carry = [walk.union(a, b) for a, b in zip(carry, outs, strict=True)]
-    return carry, [None] * len(carry)
+        outs, _ = walk.run(body, [*consts, *carry, *xs], values)
+        carry = [walk.union(a, b) for a, b in zip(carry, outs, strict=False)]
+    return [*carry, *outs[n_carry:]], [None] * len(outs)

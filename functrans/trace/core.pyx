@@ -47,9 +47,9 @@ cdef class Captured:
     """A value that a traced function captured: an array of ours, or a number."""
 
     @staticmethod
-    def of(value):
-        """A NumPy scalar as an input of the program instead of a literal."""
-        return captured(value, aval_of(value))
+    def of(value, aval=None):
+        """A NumPy scalar as an input of the program instead of a literal; or an array as an ``aval``."""
+        return captured(value, aval_of(value) if aval is None else aval)
 
     def __repr__(self):
         return f"Captured({self.aval})"
@@ -251,7 +251,7 @@ cdef class Builder:
             result = Upward.run_op(e.sig.op, args, e.sig.params)
             if e.sig.multiple:
                 for out, r in zip(e.outs, result):
-                    self.values[out] = r
+                    self.values[out] = captured(r, (<Var>out).aval) if (<Var>out).aval.stacked else r
             else:
                 self.values[e.outs[0]] = result
         return self.values[v]

@@ -54,7 +54,7 @@ cdef tuple replaced(tuple atoms, dict new):
 
 
 cdef list live(list eqns, outs, bint narrow=False):
-    """The equations that outs depend on, and those that act beside their results; with ``narrow``, scans
+    """The equations that outs depend on, and those that act beside their results; with ``narrow``, loops
     lose what nobody reads of them."""
     cdef set needed = {x for x in outs if type(x) is Var}
     cdef list kept = []
@@ -63,7 +63,7 @@ cdef list live(list eqns, outs, bint narrow=False):
     for i in range(len(eqns) - 1, -1, -1):
         e = <Eqn>eqns[i]
         if e.sig.effect or not needed.isdisjoint(e.outs):
-            if narrow and e.sig.op.name == "scan":
+            if narrow and e.sig.op.name in ("scan", "while"):
                 e = loops.narrow(e, needed, cleanup)
             kept.append(e)
             for x in e.inputs:
