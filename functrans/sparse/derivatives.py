@@ -17,6 +17,7 @@ from ..compilation import jit
 from ..ir.core import Jaxpr, eqn, lit
 from ..jacobians import float_leaves
 from ..staging import Traced, api, check_callable, find_pass, in_trace, trace_call
+from ..trace.source import source_of
 from ..transform.cleanup import cleanup
 from ..transform.interpret import evaluate
 from ..transform.jvp import jvp_jaxpr
@@ -96,8 +97,11 @@ class SparseDerivative:
         moved, keep = _tangent_program(jaxpr, (True,) * len(avals) + (False,) * len(consts))
         walk, first = Propagation(n), np.cumsum([0, *[a.size for a in avals]])
         own = [identity(a.size, at, n) for a, at in zip(avals, first, strict=False)]
-        got, _ = walk.run(moved, [None] * len(jaxpr.invars) + own,
-                          [*[None] * len(avals), *map(known_value, consts), *[None] * len(own)])
+        try:
+            got, _ = walk.run(moved, [None] * len(jaxpr.invars) + own,
+                              [*[None] * len(avals), *map(known_value, consts), *[None] * len(own)])
+        finally:
+            source_of(None)
         if walk.notes:
             places = ", ".join([f"{name} at {line[0]}:{line[1]}" if line else name
                                 for name, line in walk.notes])
