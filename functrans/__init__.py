@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import checkpoint_policies as checkpoint_policies
     from . import debug as debug
     from . import errors as errors
     from . import lax as lax
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from .callbacks import io_callback as io_callback
     from .callbacks import pure_callback as pure_callback
     from .compilation import jit as jit
-    from .custom import checkpoint as checkpoint
     from .custom import custom_jvp as custom_jvp
     from .custom import custom_vjp as custom_vjp
     from .custom import stop_gradient as stop_gradient
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from .products import hessian_diag as hessian_diag
     from .products import hvp as hvp
     from .profiling import profile as profile
+    from .recomputation import checkpoint as checkpoint
+    from .recomputation import checkpoint_name as checkpoint_name
+    from .recomputation import remat as remat
     from .staging import cache_info as cache_info
     from .staging import clear_caches as clear_caches
 
@@ -59,7 +62,7 @@ _HOME = {
     "batching": ("vmap",),
     "callbacks": ("io_callback", "pure_callback"),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
-    "custom": ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"),
+    "custom": ("custom_jvp", "custom_vjp", "stop_gradient"),
     "flattening": ("ravel_pytree",),
     "jacobians": ("hessian", "jacfwd", "jacobian", "jacrev"),
     "preparing": ("prepare",),
@@ -67,11 +70,12 @@ _HOME = {
     "compilation": ("jit",),
     "numpy.indexing": ("at",),
     "profiling": ("profile",),
+    "recomputation": ("checkpoint", "checkpoint_name", "remat"),
     "staging": ("cache_info", "clear_caches"),
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("debug", "errors", "lax", "numpy", "random", "scipy", "sparse", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "lax", "numpy", "random", "scipy", "sparse", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 
