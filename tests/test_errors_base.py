@@ -36,6 +36,8 @@ BUILTIN = {
     "CallbackResultError": ValueError,
     "MissingNameError": (NotImplementedError, AttributeError),
     "SparsityError": ValueError,
+    "KernelError": RuntimeError,
+    "CheckError": AssertionError,
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
