@@ -109,7 +109,8 @@ SKIPS = {
     "NumPy refuses an empty float array as the number of repetitions":
         ["test_manipulation_functions.py::test_repeat"],
     "NumPy's floor_divide of infinities is nan, as Python's; of a finite number by an infinity -1 or 0":
-        ["test_special_cases.py::test_binary[floor_divide(", "test_special_cases.py::test_binary[__floordiv__(",
+        ["test_special_cases.py::test_binary[floor_divide(",
+         "test_special_cases.py::test_binary[__floordiv__(",
          "test_special_cases.py::test_iop[__ifloordiv__("],
     "NumPy's sign keeps the sign of zero":
         ["test_special_cases.py::test_unary[sign("],

@@ -87,7 +87,7 @@ CALLS = {
     "transpose": lambda xp, x, m: m.T @ m.mT @ xp.matrix_transpose(m) + xp.tril(m, k=-1),
     "expand": lambda xp, x, m: xp.squeeze(xp.expand_dims(m, axis=(0,)), axis=0) + xp.flip(m, axis=None),
     "moved": lambda xp, x, m: m.to_device("cpu").to_device(m.device) + xp.roll(m, (1, 2), axis=(0, 1)),
-    "operators": lambda xp, x, m: (x // 2 % 3 + divmod(x, 2)[0]) * +x / abs(-x) + (x == 2) * (x >= 2) + 2 ** x,
+    "operators": lambda xp, x, m: (x // 2 % 3 + divmod(x, 2)[0]) * +x / abs(-x) + (x == 2) * 2 ** x,
 }
 
 
