@@ -108,9 +108,9 @@ def _emitted(Jaxpr jaxpr, fused, watch):
             buffer = Buffer(view.nbytes, slot)
             ctx.copy(_whole(buffer, view.shape, view.dtype), view)
         outputs.append(buffer)
-    ctx.release()
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
+    ctx.release()
     return ctx, inputs, outputs
 
 
@@ -184,14 +184,15 @@ cdef class Context:
 
     def reference(self, array):
         """An array that every run reads where it is, so that changes to it are seen."""
-        if not (array.flags.aligned and array.dtype.isnative):
-            return self.const(array)
+        if not (isinstance(array, np.ndarray) and array.flags.aligned and array.dtype.isnative):
+            return self.const(array)        # a NumPy scalar has no memory of its own to point to
         self.references.append(array)
         buffer = Buffer(array.nbytes, OUTSIDE, array.__array_interface__["data"][0])
         return View(buffer, 0, array.shape, array.strides, array.dtype, array.flags.c_contiguous)
 
     def release(self):
-        """Frees the stacks that are no results, when all that reads them has been emitted."""
+        """Frees the stacks that are no results, behind all that reads them: behind ``fuse``, which sees
+        no reason to keep this order."""
         stacks = [v for v in self.stacks if (<View>v).buffer.slot == ARENA]
         if stacks:
             self._control("release", [], stacks, (), STEP_NS, None)
