@@ -169,7 +169,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
         return body
 
     def solver(how, f):
-        aux_tree = None
+        aux_tree: Any = None
 
         def run(xs):
             nonlocal aux_tree
@@ -265,7 +265,7 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
     dtypes = [a.dtype for a in avals]
     function = trace_body(lambda xs: f(treedef.unflatten(xs)), avals, name, dtypes)
     _same_types(name, "f", function, treedef, avals)
-    aux_tree = None
+    aux_tree: Any = None
 
     def run(xs):
         nonlocal aux_tree
