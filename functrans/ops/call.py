@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ir.op import Hooks, Linear, Op, program_work
+from .reach import inside
 
 
 class Passes:
@@ -113,4 +114,4 @@ def inline(ctx, eqn, views):
 
 
 call = Op("call", "call", multiple=True, infer=_call_infer, jvp=_call_jvp, linearize=_call_linearize,
-          transpose=_call_transpose, batch=_call_batch, lower=inline, work=_inner_work)
+          transpose=_call_transpose, batch=_call_batch, lower=inline, work=_inner_work, reach=inside)
