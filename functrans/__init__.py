@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .custom import custom_jvp as custom_jvp
     from .custom import custom_vjp as custom_vjp
     from .custom import stop_gradient as stop_gradient
+    from .finite import debug_infs as debug_infs
+    from .finite import debug_nans as debug_nans
     from .inspection import ShapeDtypeStruct as ShapeDtypeStruct
     from .inspection import eval_shape as eval_shape
     from .inspection import make_jaxpr as make_jaxpr
@@ -57,6 +59,7 @@ _HOME = {
     "callbacks": ("io_callback", "pure_callback"),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "custom": ("custom_jvp", "custom_vjp", "stop_gradient"),
+    "finite": ("debug_infs", "debug_nans"),
     "jacobian": ("hessian", "jacfwd", "jacrev"),
     "compilation": ("jit",),
     "numpy.indexing": ("at",),
