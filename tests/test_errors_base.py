@@ -35,6 +35,8 @@ BUILTIN = {
     "IndexRangeError": IndexError,
     "CarryTypeError": TypeError,
     "CallbackResultError": ValueError,
+    "MissingNameError": (NotImplementedError, AttributeError),
+    "SparsityError": ValueError,
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
