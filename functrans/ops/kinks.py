@@ -1,4 +1,4 @@
-"""Local derivatives that are decided where a formula would give inf or nan (docs/semantics.md has the table)."""
+"""Local derivatives that are decided where a formula would give inf or nan (see docs/semantics.md)."""
 
 import numpy as np
 
