@@ -50,7 +50,8 @@ def _eigh_infer(a, *, vectors):
 
 
 def _reciprocal_gaps(x, y, dtype):
-    """1 / (x_j - y_i) where they differ by more than rounding; inf elsewhere, 0 on the diagonal."""
+    """1 / (x_j - y_i) where they differ by more than rounding, 0 elsewhere: directions of one eigenspace
+    do not turn into each other."""
     shape = (*aval_of(x).shape, aval_of(x).shape[-1])
     gap = sub(along_rows(x, shape), along_cols(y, shape))
     size = OPS["abs"](x)
@@ -60,8 +61,8 @@ def _reciprocal_gaps(x, y, dtype):
         most = OPS["reduce_sum"](size, axes=(len(shape) - 2,))
     eps = float(np.finfo(dtype).eps) * shape[-1]
     least = mul(broadcast_in_dim(most, shape=shape, dims=tuple(range(len(shape) - 2))), eps)
-    gap = select(OPS["le"](OPS["abs"](gap), least), 0, gap)
-    return select(where(gap, np.equal), 0, div(Hooks.lit_like(1, gap), gap))
+    close = OPS["le"](OPS["abs"](gap), least)
+    return select(close, 0, div(Hooks.lit_like(1, gap), select(close, 1, gap)))
 
 
 def _eigh_jvp(primals, tangents, *, vectors):
@@ -133,7 +134,7 @@ def _eig_jvp(primals, tangents, *, left, right):
 
 
 def _complex_gaps(w):
-    """1 / (w_j - w_i) where they differ by more than rounding; inf elsewhere, 0 on the diagonal."""
+    """1 / (w_j - w_i) where they differ by more than rounding, 0 elsewhere."""
     shape = (*aval_of(w).shape, aval_of(w).shape[-1])
     gap = sub(along_rows(w, shape), along_cols(w, shape))
     dtype = real_dtype(aval_of(w).dtype)
@@ -141,8 +142,7 @@ def _complex_gaps(w):
     least = mul(broadcast_in_dim(most, shape=shape, dims=tuple(range(len(shape) - 2))),
                 float(np.finfo(dtype).eps) * shape[-1])
     close = OPS["le"](OPS["abs"](gap), least)
-    inverse_gap = select(close, np.inf, div(Hooks.lit_like(1, gap), select(close, 1, gap)))
-    return select(where(gap, np.equal), 0, inverse_gap)
+    return select(close, 0, div(Hooks.lit_like(1, gap), select(close, 1, gap)))
 
 
 def _eig_lower(ctx, eqn, views):
@@ -195,7 +195,8 @@ def _svd_jvp(primals, tangents, *, full, vectors):
     by_col, by_row = mul(inner, as_rows), mul(inner, as_cols)
     du = mm(u, zmul(add(by_col, h(by_col)), gaps))
     dv = mm(v, zmul(add(by_row, h(by_row)), gaps))
-    inverse_s = div(Hooks.lit_like(1, s), s)
+    null = OPS["eq"](s, Hooks.lit_like(0, s))
+    inverse_s = select(null, 0, div(Hooks.lit_like(1, s), select(null, 1, s)))
     if dtype.kind == "c":                      # the phase that u and v share stays with u
         spin = select(where(inner, np.equal), mul(sub(inner, h(inner)), 0.5), 0)
         du = add(du, mm(u, zmul(spin, convert(along_rows(inverse_s, shape), dtype=dtype))))
@@ -215,7 +216,7 @@ def _square_gaps(s):
     shape = (*aval_of(s).shape, aval_of(s).shape[-1])
     total = add(along_rows(s, shape), along_cols(s, shape))
     gaps = _reciprocal_gaps(s, s, aval_of(s).dtype)
-    return select(where(gaps, np.equal), 0, div(gaps, total))
+    return zmul(gaps, div(Hooks.lit_like(1, total), total))
 
 
 def _svd_lower(ctx, eqn, views):
