@@ -492,18 +492,14 @@ cdef class Context:
     cdef View _moved(self, Eqn e, View x, rule):
         """Of an op that moves elements: the rule's view, which depends on the operand's strides alone
         where it takes no step, and is then remembered."""
-        cdef Sig sig = e.sig
-        cdef View view
-        cdef tuple shape, strides
         cdef Py_ssize_t before = len(self.steps)
-        key = (sig, x.strides)
+        key = (e.sig, x.strides)
         found = self.moves.get(key)
         if found is not None:
-            by, shape, strides, contiguous = found
-            return make_view(x.buffer, x.offset + <int64_t>by, shape, strides, x.dtype, contiguous)
+            return make_view(x.buffer, x.offset + <int64_t>found[0], found[1], found[2], x.dtype, found[3])
         (view,) = rule(self, e, [x])
-        if view.shape != sig.out.shape or view.dtype != sig.out.dtype:
-            raise TypeError(f"lowering {sig.op.name} gave {view} for {sig.out}")
+        if view.shape != e.sig.out.shape or view.dtype != e.sig.out.dtype:
+            raise TypeError(f"lowering {e.sig.op.name} gave {view} for {e.sig.out}")
         if len(self.steps) == before and view.buffer is x.buffer and view.dtype is x.dtype:
             self.moves[key] = (view.offset - x.offset, view.shape, view.strides, view.contiguous)
         return view
