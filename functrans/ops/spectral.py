@@ -8,12 +8,15 @@ them, has NaN as its derivative there.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import NonDifferentiableError
 from ..ir.op import OPS, Hooks, aval_of
 from .elementwise import add, convert, div, mul, neg, select, sub, zmul
 from .matrices import (
+    INT64,
     along_cols,
     along_rows,
     check,
@@ -28,6 +31,7 @@ from .matrices import (
     mm,
     real,
     real_dtype,
+    same_lead,
     swapped,
     t,
     where,
@@ -269,3 +273,60 @@ def _pinv_jvp(primals, tangents, *, rtol):
 
 
 pinv = composed("pinv", _pinv, infer=_pinv_infer, jvp=_pinv_jvp)
+
+
+# ----- least squares --------------------------------------------------------------------------------------
+
+
+def _lstsq_infer(a, b, *, rtol):
+    check("lstsq", a)
+    check("lstsq", b)
+    same_lead("lstsq", a, b)
+    m, n = a.shape[-2:]
+    if b.shape[-2] != m:
+        raise ValueError(f"lstsq: {a} and {b} must have equal numbers of rows")
+    lead = a.shape[:-2]
+    return [((*lead, n, b.shape[-1]), a.dtype), ((*lead, min(m, n)), real_dtype(a.dtype)), (lead, INT64)]
+
+
+def _lstsq_jvp(primals, tangents, *, rtol):
+    """x = p b with the pseudo-inverse p, by its derivative (see _pinv_jvp), without n by m matrices of it."""
+    a, b = primals
+    ta, tb = tangents
+    x, s, rank = lstsq(a, b, rtol=rtol)
+    p = pinv(a, rtol=rtol)
+    if isinstance(ta, Hooks.zero):
+        ts = Hooks.zero(aval_of(s))
+        tx = Hooks.zero(aval_of(x)) if isinstance(tb, Hooks.zero) else mm(p, tb)
+    else:
+        hp, hta = h(p), h(ta)
+        rest = mm(hta, mm(hp, x))
+        tx = sub(add(mm(p, mm(hp, mm(hta, sub(b, mm(a, x))))), sub(rest, mm(p, mm(a, rest)))),
+                 mm(p, mm(ta, x)))
+        tx = tx if isinstance(tb, Hooks.zero) else add(tx, mm(p, tb))
+        u, _, vh = svd(a, full=False, vectors=True)
+        ts = real(diagonal(mm(h(u), mm(ta, h(vh)))))
+    return [x, s, rank], [tx, ts, Hooks.zero(aval_of(rank))]
+
+
+def _lstsq_lower(ctx, eqn, views):
+    a, b = views
+    (m, n), k = a.shape[-2:], b.shape[-1]
+    lead, most = a.shape[:-2], max(m, n)
+    flipped, _ = copied_by_columns(ctx, a)
+    x = ctx.new((*lead, k, most), a.dtype)                   # columns contiguous
+    zeros, ones = (0,) * x.ndim, (1,) * x.ndim
+    ctx.copy(x.slice(zeros, (*lead, k, m), ones), b.transpose(swapped(b.ndim)))
+    s, rank = (ctx.new(aval) for aval in eqn.sig.outs[1:])
+    bits = int(np.float64(eqn.params["rtol"]).view(np.int64))
+    emit(ctx, eqn, "lstsq", [x, flipped, s, rank], 4, (m, n, k, bits))
+    return [x.slice(zeros, (*lead, k, n), ones).transpose(swapped(x.ndim)), s, rank]
+
+
+def _lstsq_work(sig):
+    a, b = sig.in_avals
+    m, n = a.shape[-2:]
+    return int(math.prod(a.shape[:-2]) * min(m, n) * (4 * m * n + 4 * (m + n) * b.shape[-1])), 0
+
+
+lstsq = decomposition("lstsq", infer=_lstsq_infer, jvp=_lstsq_jvp, lower=_lstsq_lower, work=_lstsq_work)
