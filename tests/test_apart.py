@@ -94,6 +94,7 @@ def test_what_is_left_alone():
         return jit(f).lower(*[np.ones(s) for s in shapes]).jaxpr
     for j in (jaxpr(energy, (20, 3), (20,)), jaxpr(energy, (200, 9), (200,)),
               jaxpr(lambda x, b: np.exp(x + b), (50_000, 4), (4,)),
+              jaxpr(lambda x: np.sum(x * x, axis=1), (50_000, 8)),
               jaxpr(lambda x: x / np.sum(x, axis=1, keepdims=True), (50_000, 4))):
         assert apart(j) is j
 

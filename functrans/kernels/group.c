@@ -3,15 +3,16 @@
  *
  * shape = [outer..., R, C]; an item is a block of at most `k` of R times `w` of C (k > 1 only where
  * w == C). Items, and the chunks of them that go to threads, are fixed by the plan; a reduction that
- * leaves its block puts a partial result per item (or per chunk) into the step's last operand, and
+ * leaves its block puts a partial result per chunk (or per item) into the step's last operand, and
  * these are combined pairwise in order. So no bit depends on the number of threads.
  *
  * ints: k, w, items a chunk, bytes of registers, instructions before the first block of a chunk,
- * instructions of a block, epilogues, joins; then all of these.
+ * instructions of a block, epilogues, joins, first of the operands to read ahead; then all of these.
  *   instruction: op, operands, words, kernel, parameter, then four words an operand:
  *                base (0: registers, m: step operand m-1, beyond these: results of joins), byte
  *                offset, row stride, column stride; of a join more follow (see there)
- *   epilogue:    ft_reduce, step operand, partials' offset, outputs, partials of each, width */
+ *   epilogue:    ft_reduce, step operand, partials' offset, outputs, partials of each, width, and for a
+ *                sum over everything where in the registers the items of a chunk put theirs (else -1) */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -20,16 +21,21 @@
 #include "move.h"
 #include "reduce.h"
 
-enum { HEAD = 8, INSTR = 5, EPILOGUE = 6 };
+enum { HEAD = 9, INSTR = 5, EPILOGUE = 7, AHEAD = 1 << 19 };
 enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK, OP_STREAM, OP_JOIN };
 
 typedef struct {
     const ft_step *s;
     ft_frame *f;
-    const int64_t *code, *body;
+    const int64_t *code, *body, *epilogues;
     int64_t R, C, k, w, nrb, ncb, chunk;
     atomic_int failed;             /* a thread found no memory for its registers */
+    const struct ahead *ahead;     /* operands to fetch before their block is due */
+    int nahead;
 } group;
+
+/* An operand that is walked densely: block by block, so the next one is where this one ends. */
+struct ahead { int operand; int64_t nbytes; };
 
 /* Registers of this thread, kept for the next group; freed when the thread ends. */
 static pthread_key_t registers_key;
@@ -151,7 +157,18 @@ static void reduce_columns(const ft_reduce *k, char *acc, const char *x, int64_t
     }
 }
 
-static void run_code(const group *g, const int64_t *c, int64_t count, char **base, int64_t u, int first,
+/* What the next block reads comes into the cache while this one is computed: of itself the processor
+ * stops at the end of a page, and begins anew behind each pause. */
+static void fetch_ahead(const group *g, char **base)
+{
+    for (int i = 0; i < g->nahead; i++) {
+        const char *p = base[g->ahead[i].operand + 1] + g->ahead[i].nbytes;
+        for (int64_t j = 0; j < g->ahead[i].nbytes; j += 64)
+            __builtin_prefetch(p + j);
+    }
+}
+
+static void run_code(const group *g, const int64_t *c, int64_t count, char **base, int64_t u, int64_t lo,
                      int64_t rows, int64_t cols, int64_t flat)
 {
     char *partial = base[g->s->nopnd];
@@ -177,11 +194,12 @@ static void run_code(const group *g, const int64_t *c, int64_t count, char **bas
                 k->run(at(base, o) + r * o[2], at(base, o + 4) + r * o[6], o[7], cols);
             break;
         case OP_RED_ITEM:
-            k->run(partial + c[4] + u * k->size, at(base, o), o[3], rows * cols);
+            k->run((o[4] ? base[0] + c[4] + (u - lo) * k->size : partial + c[4] + u * k->size), at(base, o),
+                   o[3], rows * cols);
             break;
         case OP_RED_CHUNK:
             reduce_columns(k, partial + c[4] + u / g->chunk * g->C * k->size, at(base, o), o[2], rows,
-                           cols, first);
+                           cols, u == lo);
             break;
         case OP_JOIN:
             join(c, base, flat, rows * cols);
@@ -191,6 +209,21 @@ static void run_code(const group *g, const int64_t *c, int64_t count, char **bas
             break;
         }
     }
+}
+
+/* Pairwise, in place; the result ends at x: slot `depth` is never beyond the partial that is read. */
+static void combine(const ft_reduce *k, char *x, int64_t count, int64_t w)
+{
+    int64_t bytes = w * k->size, depth = 0;
+    for (int64_t q = 0; q < count; q++) {
+        if (depth != q)
+            memcpy(x + depth * bytes, x + q * bytes, bytes);
+        depth++;
+        for (int64_t c = q; c & 1; c >>= 1, depth--)
+            k->merge(x + (depth - 2) * bytes, x + (depth - 1) * bytes, w);
+    }
+    for (; depth > 1; depth--)
+        k->merge(x + (depth - 2) * bytes, x + (depth - 1) * bytes, w);
 }
 
 static void run_items(void *ctx, int64_t lo, int64_t hi)
@@ -219,31 +252,26 @@ static void run_items(void *ctx, int64_t lo, int64_t hi)
                 base[m + 1] += i * s->opnd[m].strides[d];
         }
         if (u == lo)
-            run_code(g, g->code + HEAD, g->code[4], base, u, 1, g->k, g->w, 0);
-        run_code(g, g->body, g->code[5], base, u, u == lo, ft_lesser(g->k, g->R - rb * g->k),
+            run_code(g, g->code + HEAD, g->code[4], base, u, lo, g->k, g->w, 0);
+        fetch_ahead(g, base);
+        run_code(g, g->body, g->code[5], base, u, lo, ft_lesser(g->k, g->R - rb * g->k),
                  ft_lesser(g->w, g->C - cb * g->w), flat);
     }
-}
-
-/* Pairwise, in place; the result ends at x: slot `depth` is never beyond the partial that is read. */
-static void combine(const ft_reduce *k, char *x, int64_t count, int64_t w)
-{
-    int64_t bytes = w * k->size, depth = 0;
-    for (int64_t q = 0; q < count; q++) {
-        if (depth != q)
-            memcpy(x + depth * bytes, x + q * bytes, bytes);
-        depth++;
-        for (int64_t c = q; c & 1; c >>= 1, depth--)
-            k->merge(x + (depth - 2) * bytes, x + (depth - 1) * bytes, w);
-    }
-    for (; depth > 1; depth--)
-        k->merge(x + (depth - 2) * bytes, x + (depth - 1) * bytes, w);
+    const int64_t *e = g->epilogues;
+    for (int64_t i = 0; i < g->code[6]; i++, e += EPILOGUE)
+        if (e[6] >= 0) {
+            const ft_reduce *k = (const ft_reduce *)(intptr_t)e[0];
+            combine(k, base[0] + e[6], hi - lo, 1);
+            memcpy(base[nop] + e[2] + lo / g->chunk * k->size, base[0] + e[6], k->size);
+        }
 }
 
 int ft_run_group(const ft_step *s, ft_frame *f)
 {
     const int64_t *n = s->ints;
-    group g = {s, f, n, n + HEAD, s->shape[s->ndim - 2], s->shape[s->ndim - 1], n[0], n[1], 0, 0, n[2], 0};
+    struct ahead ahead[s->nopnd];
+    group g = {s, f, n, n + HEAD, NULL, s->shape[s->ndim - 2], s->shape[s->ndim - 1], n[0], n[1], 0, 0,
+               n[2], 0, ahead, 0};
     int64_t items;
     g.nrb = (g.R + g.k - 1) / g.k;
     g.ncb = (g.C + g.w - 1) / g.w;
@@ -252,13 +280,22 @@ int ft_run_group(const ft_step *s, ft_frame *f)
         items *= s->shape[d];
     for (int64_t i = 0; i < n[4]; i++)
         g.body += g.body[2];
-    ft_parallel(run_items, &g, items, g.chunk, s->cost);
-    if (atomic_load(&g.failed))
-        return FT_EMEM;
-
     const int64_t *e = g.body;
     for (int64_t i = 0; i < n[5]; i++)
         e += e[2];
+    g.epilogues = e;
+    for (int m = (int)n[8]; m < s->nopnd; m++) {
+        const int64_t *st = s->opnd[m].strides + s->ndim - 2;
+        int64_t nbytes = g.k * g.w * st[1];
+        if (st[1] > 0 && st[1] <= 16 && (g.R == 1 || st[0] == g.C * st[1]) && items * nbytes >= AHEAD)
+            ahead[g.nahead++] = (struct ahead){m, nbytes};
+    }
+    ft_parallel(run_items, &g, items, g.chunk, s->cost);
+    if (atomic_load(&g.failed))
+        return FT_EMEM;
+    if (ft_stopped())
+        return FT_OK;
+
     for (int64_t i = 0; i < n[6]; i++, e += EPILOGUE) {
         const ft_reduce *k = (const ft_reduce *)(intptr_t)e[0];
         char *out = FT_PTR(s, f, e[1]), *x = FT_PTR(s, f, s->nopnd - 1) + e[2];

@@ -477,6 +477,11 @@ static void parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double
     serially(fn, ctx, n, chunk, watched);
 }
 
+int ft_stopped(void)
+{
+    return current && current->stopped;
+}
+
 void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns)
 {
     if (inside || !current)

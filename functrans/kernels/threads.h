@@ -28,6 +28,9 @@ typedef struct ft_run {
     struct ft_run *outer;
 } ft_run;
 
+/* Whether the run that this thread is in has been stopped: what it computed will not be seen. */
+int ft_stopped(void);
+
 /* Around a run that is long enough for threads. */
 void ft_enter(ft_run *run);
 void ft_leave(ft_run *run);

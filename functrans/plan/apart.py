@@ -17,6 +17,7 @@ from ..ir.op import OPS
 MOST = 8                  # elements of a row
 LARGE = 128 * 1024        # bytes of the largest value: less stays in the cache
 SMALL = 8                 # what leaves is so many times smaller: it is put together again
+FROM_MEMORY = 4           # elements of rows that are read from memory: once for each column
 
 
 def apart(jaxpr: Jaxpr) -> Jaxpr:
@@ -57,6 +58,7 @@ class _Sets:
         self.parent: dict[Var, Var] = {}
         made: dict[Var, Eqn] = {}
         gains: list[Var] = []                    # of sets with something that rows make slow
+        self.reads: list[Var] = []               # what is made directly of rows in memory
         left: set[Var] = {x for x in jaxpr.outs if type(x) is Var}
         for e in jaxpr.eqns:
             if not _is_member(e):
@@ -80,6 +82,8 @@ class _Sets:
                 for x in together:
                     if x in made:
                         self.parent[self.root(x)] = self.root(out)
+                    elif x.aval.size == out.aval.size:
+                        self.reads.append(out)
         self.made, self.gains = made, gains
         self.left = [v for v in made if v in left]
 
@@ -101,6 +105,7 @@ class _Sets:
             r = self.root(v)
             leaving[r] = leaving.get(r, 0) + v.aval.nbytes
         gains = {self.root(v) for v in self.gains}
+        gains -= {self.root(v) for v in self.reads if v.aval.shape[-1] > FROM_MEMORY}
         taken = {r for r, n in largest.items()
                  if n >= LARGE and r in gains and leaving.get(r, 0) * SMALL <= n}
         return {v for v in self.made if self.root(v) in taken}

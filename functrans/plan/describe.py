@@ -326,7 +326,7 @@ def _group_code(step: Step, names: list[str]) -> Iterator[str]:
     ints = step.ints
     k, w, chunk, nbytes, before = ints[:5]
     yield f"blocks of [{k},{w}], {chunk} a chunk, {nbytes} bytes of registers a thread"
-    at = 8
+    at = 9
     kinds = ("", "by row ", "of rows ", "", "", "", "", "", "")
     for i, (kernel, eqns) in enumerate(zip(step.data, step.members, strict=True)):
         op, n, words = ints[at:at + 3]

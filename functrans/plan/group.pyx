@@ -18,9 +18,15 @@ MOST_REGISTERS = 32 << 20 # bytes: more is not better than whole arrays
 SHORT_STILL = 512         # the same for operands that need it only once a chunk
 SHORT = 64                # shorter rows are not worth a call each: operands are spread over the block
 CHUNK_NS = 10e3           # work of a chunk
+MOST_CHUNKS = 1 << 16     # of a step: longer chunks beyond
 INSTR_NS = 8.0            # dispatch of an instruction
 STREAM_FROM = 1 << 20     # bytes of an output that goes past the caches, in groups too large for them
-MOST_PARTIALS = 64        # of a reduction over rows
+MOST_PARTIALS = 64        # of a reduction over rows, unless a chunk would take longer than
+LONG_CHUNK_NS = 20e6      # this: an interrupt waits for the end of a chunk
+PARTIALS = 64 << 20       # bytes: more are not made for that
+SUM_BLOCK = 1024          # elements of a block of a sum (FT_RED_BLOCK)
+MOST_ITEMS_LOG2 = 12      # of a chunk, where each leaves a partial result
+AHEAD_NS = 0.05           # of work for a byte: from there on operands are read ahead
 ALIGN, STAGGER = 64, 256  # of registers; a stagger avoids that all lie in the same cache sets
 
 OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6, "stream": 7,
@@ -133,6 +139,8 @@ cdef class Code:
     cdef str op, kernel
     cdef object param
     cdef tuple values, more                            # more: words behind the operands
+    # where the items of a chunk leave results: its number is the place of its offset in the epilogues
+    cdef Value local
 
     def __init__(self, str op, str kernel, param, tuple values):
         self.op, self.kernel, self.param, self.values, self.more = op, kernel, param, values, ()
@@ -187,7 +195,8 @@ cdef class _Builder:
         cdef int64_t block
         cdef int size, widest = 0
         cdef double ns = 0
-        cdef bint partials = False
+        cdef bint partials = False, sums = False
+        cdef int64_t most
         split = self.split
         for i in self.instrs:
             if i.buffer not in self.internal:
@@ -203,6 +212,7 @@ cdef class _Builder:
                     self.operand(v, kind)
             ns += i.ns if kind != ROW else i.ns * size_of(shape[:split]) / size_of(shape)
             partials = partials or i.op == "chunk"
+            sums = sums or i.op == "item"
             if i.buffer in self.internal:
                 size = i.out.dtype.itemsize
                 widest = max(widest, size)
@@ -221,6 +231,8 @@ cdef class _Builder:
                             for v, walk in zip(self.operands, merged)]) > LAST_CACHE
         self.R, self.C = dims[-2:]
         block = BLOCK_BYTES // (widest or 8)
+        if sums:                         # blocks, and below chunks, are subtrees of the single step's sum
+            block = max(block, SUM_BLOCK)
         live = self.registers_needed()
         while block > LEAST_BLOCK and live * block * self.item > CACHE:
             block //= 2
@@ -232,7 +244,11 @@ cdef class _Builder:
         self.cost = ns * size_of(dims) + INSTR_NS * len(self.instrs) * self.items
         self.chunk = max(1, min(int(CHUNK_NS * self.items / self.cost), self.items // 16))
         if partials:
-            self.chunk = max(self.chunk, up(self.items, MOST_PARTIALS))
+            most = min(<int64_t>(self.cost / LONG_CHUNK_NS), PARTIALS // (self.C * self.item))
+            self.chunk = max(self.chunk, up(self.items, max(most, MOST_PARTIALS)))
+        self.chunk = max(self.chunk, self.items // MOST_CHUNKS)
+        if sums:
+            self.chunk = 1 << min(int(self.chunk).bit_length() - 1, MOST_ITEMS_LOG2)
 
     cdef Py_ssize_t operand(self, view, int kind) except -1:
         """The number of a memory operand, one for equal views."""
@@ -404,7 +420,8 @@ cdef class _Builder:
 
     cdef emit_reduction(self, Instr i):
         cdef Value x = self.value(i.ins[0], FULL)
-        cdef Py_ssize_t count, outputs, width, ncb, out, size = x.size
+        cdef Py_ssize_t count, outputs, width, out, size = x.size
+        cdef Code made
         if i.op == "row":
             if x.cols == 0:
                 x = self.load(x)
@@ -418,13 +435,17 @@ cdef class _Builder:
         else:
             if not self.flat(x) or x.cols == 0:
                 x = self.load(x)
-            ncb = up(self.C, self.w)
-            count = self.items if i.op == "item" else ncb
-            outputs = self.items // count
+            count = up(self.items, self.chunk) if i.op == "item" else up(self.C, self.w)
+            outputs = 1 if i.op == "item" else self.items // count
             op, width = "red_item", 1
         out = self.operand(i.out, LATER)
-        self.code.append(Code(op, i.kernel, self.partial, (x,)))
-        self.epilogues += [address(i.kernel), out, self.partial, outputs, count, width]
+        made = Code(op, i.kernel, self.partial, (x,))
+        made.more = (0,) if op == "red_item" else ()
+        self.code.append(made)
+        self.epilogues += [address(i.kernel), out, self.partial, outputs, count, width, -1]
+        if i.op == "item":
+            # a partial result of each item, in a register until its chunk is done
+            made.local = Value(LATER, size, len(self.epilogues) - 1, 0, 0)
         self.partial += up(count * outputs * width * size, ALIGN) * ALIGN
 
     # ----- registers ----------------------------------------------------------------------------
@@ -468,6 +489,11 @@ cdef class _Builder:
                     after.append(out)
             for v in after:
                 (<list>free[v.kind]).append(v.offset)
+        for c in self.code:
+            if c.local is not None:
+                self.epilogues[c.local.number] = c.param = top
+                c.more = (1,)
+                top += up(self.chunk * c.local.size, ALIGN) * ALIGN
         return max(top, ALIGN)
 
     # ----- the step -----------------------------------------------------------------------------
@@ -484,7 +510,7 @@ cdef class _Builder:
             return None
         bases = 1 + len(self.operands) + (self.partial != 0)        # then the results of joins
         ints = [self.k, self.w, self.chunk, nbytes, len(self.before), len(self.code),
-                len(self.epilogues) // 6, self.joins]
+                len(self.epilogues) // 7, self.joins, self.ahead()]
         code = self.before + self.code
         for c in code:
             v = c.values[0]
@@ -510,6 +536,12 @@ cdef class _Builder:
         made.views, made.members = self.operands, self.origins + self.members
         made.origin = tuple([(<Instr>x).step.origin for x in self.instrs])
         return made
+
+    cdef Py_ssize_t ahead(self) except -1:
+        """The first of the operands that are worth reading ahead; where little is computed, memory is
+        busy as it is."""
+        cdef Py_ssize_t nbytes = sum([v.nbytes for v in self.operands])
+        return len(self.operands) if self.cost < AHEAD_NS * nbytes else self.n_out if self.streams else 0
 
     cdef list reuse(self):
         """Per output the inputs that it may overwrite: read before, at the same places."""

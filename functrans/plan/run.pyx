@@ -432,7 +432,7 @@ cdef class Program:
 
 cdef list group_lines(const ft_step *s, tuple names, str indent):
     """The code of a block group (see kernels/group.c): ``r`` registers by byte offset, ``m`` operands."""
-    cdef const int64_t *c = s.ints + 8
+    cdef const int64_t *c = s.ints + 9
     cdef Py_ssize_t i
     lines = [f"{indent}blocks [{s.ints[0]},{s.ints[1]}], {s.ints[2]} a chunk, "
              f"{s.ints[3]} bytes of registers"]
