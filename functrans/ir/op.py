@@ -65,6 +65,8 @@ class Op:
       commutes: operands may change places.
       work: ``(sig) -> (floating-point operations, transcendental functions)`` that it takes; None
         where it only moves data.
+      no_rule: the operands by which its derivative has no formula.
+      calls_scipy: whether the kernel calls SciPy's special functions, which a plan then loads.
       reference: the same with NumPy, for tests and for documentation.
       samples, errors: operands for the generated tests.
     """
@@ -73,7 +75,7 @@ class Op:
                  reference=None, linearize=None, multiple=False, always=False, splat=False,
                  simplify=None, commutes=False, work=None,
                  samples: Sequence[Any] = (), errors: Sequence[Any] = (), c=None, ns=None,
-                 dtypes: tuple[str, ...] = ANY, arity: int | None = None,
+                 dtypes: tuple[str, ...] = ANY, arity: int | None = None, no_rule=(),
                  domain: Any = None, why: dict[str, str] | None = None):
         self.name, self.family = name, family
         self.infer, self.jvp, self.transpose = infer, jvp, transpose
@@ -85,6 +87,8 @@ class Op:
         self.splat = splat            # moves elements only: a splat literal stays one
         self.samples, self.errors = tuple(samples), tuple(errors)
         self.c, self.ns, self.dtypes, self.arity, self.domain = c, ns, dtypes, arity, domain
+        self.no_rule = tuple(no_rule)
+        self.calls_scipy = "ft_sp" in str(c)
         why = why or {}
         for rule in ("infer", "jvp", "batch", "lower"):
             if getattr(self, rule) is None and rule not in why:

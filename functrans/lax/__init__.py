@@ -10,11 +10,14 @@ from . import collectives as _collectives
 from . import control as _control
 from . import ops as _ops
 from . import order as _order
+from . import special as _special
 from . import windows as _windows
 from .collectives import *  # noqa: F403
 from .control import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .order import *  # noqa: F403
+from .special import *  # noqa: F403
 from .windows import *  # noqa: F403
 
-__all__ = [*_ops.__all__, *_control.__all__, *_collectives.__all__, *_order.__all__, *_windows.__all__]
+__all__ = [*_ops.__all__, *_control.__all__, *_collectives.__all__, *_order.__all__, *_windows.__all__,
+           *_special.__all__]

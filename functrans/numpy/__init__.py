@@ -56,6 +56,8 @@ _HOME = {
         "bincount histogram histogram2d histogram_bin_edges histogramdd interp",
     "summation":
         "einsum",
+    "smooth":
+        "i0 sinc",
     "indexing":
         "At AtIndex at compress put_along_axis take take_along_axis",
 }

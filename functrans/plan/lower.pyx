@@ -17,7 +17,7 @@ from ..ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.core import eqn as make_eqn
 from ..ir.core import lit, var
 from ..ir.op import CODE
-from ..kernels.lib import load_lapack
+from ..kernels.lib import load_lapack, load_special
 
 from . import clusters
 from .buffers import place, round_up
@@ -291,7 +291,7 @@ cdef class Context:
             return self.converted(views[0], k.dtype)
         out = make_view(make_buffer(k.nbytes), 0, k.shape, k.strides, k.dtype, True)
         if k.size:
-            self._loop(k.name, k.ns, k.size, out, views, k.ints, k.name)
+            self._loop(k.name, k.ns, k.size, out, views, k.ints, k.name if len(views) < 4 else None)
         return out
 
     def converted(self, View view, dtype):
@@ -409,6 +409,8 @@ cdef class Context:
             k.name, k.ints = f"ew:convert:{CODE[main]}:{CODE[k.dtype]}", ()
         else:
             k.name, k.ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
+        if sig.op.calls_scipy:
+            load_special()
         k.ns = kernel_cost(k.name)
         if k.ns < 0:
             raise self._unsupported(f"{name} has no kernel for {main}")
