@@ -211,7 +211,7 @@ class DerivativeLostError(FunctransError, TypeError):
     """
 
 
-class InPlaceError(FunctransError, TypeError):
+class InPlaceError(FunctransError, TypeError, NotImplementedError):
     """A traced value is written into, or stored in, an existing array.
 
     Raised by ``x[0] = 1``, ``buffer[i] = x``, ``np.add(a, x, out=buffer)``, ``np.copyto``. Build
@@ -306,6 +306,13 @@ class UnboundAxisError(FunctransError, NameError):
 
 class NotSupportedError(FunctransError, NotImplementedError):
     """A NumPy function, argument or dtype that functrans does not have (yet)."""
+
+
+class MissingNameError(NotSupportedError, AttributeError):
+    """A name of NumPy that has no meaning for traced arrays: ``functrans.numpy.matrix``.
+
+    Also an AttributeError, so ``hasattr`` gives False.
+    """
 
 
 class IndexRangeError(FunctransError, IndexError):

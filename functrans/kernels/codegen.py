@@ -372,16 +372,17 @@ def reduction(op: str, code: str) -> tuple[str, str, str]:
         op = {"sum": "or", "prod": "and"}.get(op, op)
     if code in COMPLEX and op == "prod":
         return "ft_cmul(a, b)", "", "1"
-    sign = {"sum": "+", "prod": "*", "or": "|", "and": "&"}[op]
+    sign = {"sum": "+", "prod": "*", "or": "|", "and": "&", "xor": "^"}[op]
     ones = "1" if op == "prod" or code == "b1" else f"({C_TYPE[code]})-1"
-    return f"((T)((a) {sign} (b)))", f"((a) {sign} (b))", "0" if op in ("sum", "or") else ones
+    return f"((T)((a) {sign} (b)))", f"((a) {sign} (b))", "0" if op in ("sum", "or", "xor") else ones
 
 
 def reduce_part() -> Part:
     part = Part("reduce")
-    for op in ("sum", "prod", "max", "min", "and", "or"):
+    for op in ("sum", "prod", "max", "min", "and", "or", "xor"):
         for code in CODES:
-            if (op in ("and", "or") and code in FLOATS) or (op not in ("sum", "prod") and code in COMPLEX):
+            if (op in ("and", "or", "xor") and code in FLOATS) or (
+                    op not in ("sum", "prod") and code in COMPLEX):
                 continue
             scalar, vector, identity = reduction(op, code)
             more = {"FT_PAIRS": ""} if code in COMPLEX else {}
