@@ -82,21 +82,20 @@ static double ft_zeta_sum(double s, double q, double *slope)
         sum += term;
         by_s -= term == 0 ? 0 : term * log(a);
     }
-    double l = log(a), power = pow(a, -s);
+    double l = log(a), power = pow(a, -s), t = pow(a, 1 - s) / (s - 1);
     /* the rest from a on: its integral, half of the first term, and corrections */
-    double t = power * a / (s - 1);
     sum += t + 0.5 * power;
     by_s -= t * (l + 1 / (s - 1)) + 0.5 * power * l;
-    double factor = s * power / a, ratio = 1 / s - l;      /* ratio: of the derivative to the factor */
-    for (int j = 0; j < 13; j++) {
-        t = factor * ft_euler_maclaurin[j];
-        sum += t;
-        by_s += t * ratio;
-        if (fabs(t) < 1e-17 * fabs(sum) && fabs(t * ratio) < 1e-17 * fabs(by_s))
+    double factor = s * power / a, moved = (1 - s * l) * power / a;       /* and its derivative */
+    for (int j = 0; j < 13 && (factor != 0 || moved != 0); j++) {
+        t = moved * ft_euler_maclaurin[j];
+        by_s += t;
+        sum += factor * ft_euler_maclaurin[j];
+        if (fabs(factor) < 1e-15 * fabs(sum) && fabs(t) < 1e-17 * fabs(by_s))
             break;
-        double u = s + 2 * j + 1;
-        factor *= u * (u + 1) / (a * a);
-        ratio += 1 / u + 1 / (u + 1);
+        double u = s + 2 * j + 1, grow = u * (u + 1) / (a * a);
+        moved = moved * grow + factor * (2 * u + 1) / (a * a);
+        factor *= grow;
     }
     *slope = by_s;
     return sum;
@@ -106,10 +105,10 @@ static double ft_zeta_sum(double s, double q, double *slope)
 static double ft_sp_hurwitz(double s, double q, int slope)
 {
     double by_s, sum;
-    if (s != s || q != q || s < 1)
-        return NAN;
     if (s == 1)
         return slope ? -INFINITY : INFINITY;
+    if (s < 1)
+        return NAN;
     if (q <= 0) {
         if (q == floor(q))
             return slope ? NAN : INFINITY;
@@ -121,6 +120,8 @@ static double ft_sp_hurwitz(double s, double q, int slope)
                 + sign * (ft_zeta_sum(s, 1 - f, &by_s) - ft_zeta_sum(s, 1 - q, &by_s));
         }
     }
+    if (s != s || q != q)
+        return NAN;
     if (s == INFINITY)
         return q > 1 ? 0 : q == 1 ? !slope : slope ? -log(q) * INFINITY : INFINITY;
     if (q == INFINITY)
@@ -163,7 +164,7 @@ static double ft_sp_polygamma_of(double n, double x)
 {
     if (n == 0)
         return ft_sp1(psi, x);
-    if (!(n > 0) || n != floor(n))
+    if (!(n > 0) || n != floor(n) || n == INFINITY)
         return NAN;
     double value = ft_sp1(gamma, n + 1) * ft_sp_hurwitz(n + 1, x, 0);
     return fmod(n, 2) == 1 ? value : -value;

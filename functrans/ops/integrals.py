@@ -125,7 +125,7 @@ def _small(m, at_zero, away):
     return select(close, at_zero, away(select(close, 0.5, m)))
 
 
-# ----- hypergeometric functions (DLMF 13.3.15, 15.5.1, 16.3.1, 13.3.22) ----------------------------------
+# ----- hypergeometric functions (DLMF 13.3.15, 15.5.1, 13.3.22) ----------------------------------
 
 hyp1f1 = special("hyp1f1", "ft_sp3(hyp1f1, x, y, z)", ns=150.0, domain=((0.5, 2.0), (0.7, 3.0), (-2.0, 2.0)),
                  partials=[*[no_rule(f"hyp1f1 by its {nth} parameter") for nth in ("first", "second")],
@@ -135,9 +135,6 @@ hyp2f1 = special("hyp2f1", "ft_sp4(hyp2f1, x, y, z, w)", ns=250.0,
                  partials=[*[no_rule(f"hyp2f1 by its {n} parameter") for n in ("first", "second", "third")],
                            lambda out, a, b, c, x: mul(div(mul(a, b), c), hyp2f1(
                                add(a, 1.0), add(b, 1.0), add(c, 1.0), x))])
-hyp0f1 = special("hyp0f1", "ft_sp2(hyp0f1, x, y)", domain=((0.7, 3.0), (-2.0, 2.0)), ns=400.0,
-                 partials=[no_rule("hyp0f1 by its parameter"),
-                           lambda out, v, x: div(hyp0f1(add(v, 1.0), x), v)])
 hyperu = special("hyperu", "ft_sp3(hyperu, x, y, z)", ns=1000.0,
                  domain=((0.5, 2.0), (0.7, 1.8), (0.5, 3.0)),
                  partials=[*[no_rule(f"hyperu by its {nth} parameter") for nth in ("first", "second")],

@@ -67,11 +67,13 @@ def by_scipy(name, which=None):
 
 
 def of_whole(name):
-    """SciPy's function of a whole number n, and x; NaN for other n."""
+    """SciPy's function of a whole number n, and x; NaN for other n (spherical functions: and for x < 0)."""
     def reference(n, x):
         import scipy.special
         n, x64 = np.asarray(n, np.float64), np.asarray(x, np.float64)
         whole = (n == np.rint(n)) & (np.abs(n) < 1e5)
+        if name.startswith("spherical"):
+            x64 = np.where(x64 < 0, np.nan, x64)
         out = getattr(scipy.special, name)(np.where(whole, n, 0).astype(np.int64), x64)
         return np.where(whole, out, np.nan).astype(np.asarray(x).dtype)
     return reference
@@ -136,7 +138,7 @@ def _rgamma_slope(out, x):
 def _polygamma_reference(n, x):
     from scipy.special import polygamma
     with np.errstate(all="ignore"):
-        whole = (n == np.floor(n)) & (n >= 0)
+        whole = (n == np.floor(n)) & (n >= 0) & np.isfinite(n)
         x64 = np.asarray(x, np.float64)
         found = polygamma(np.where(whole, n, 1).astype(np.float64), x64)
     return np.where(whole, found, np.nan).astype(np.asarray(x).dtype)
@@ -247,7 +249,7 @@ stdtrit = special("stdtrit", "ft_sp2(stdtrit, x, y)", domain=((1.0, 5.0), (0.1, 
 _NO_SECOND = "the first derivative of zeta by s, by the same"
 # Hurwitz's function of s > 1 and q, and its derivative by s; by q: 25.11.17.
 zeta = special("zeta", "ft_sp_zeta(x, y)", domain=((1.5, 5.0), (0.4, 4.0)), ns=200.0,
-               reference=by_scipy("zeta"),
+               reference=lambda s, q: np.where(np.isinf(s) & (s > 0), _zeta_at_inf(q), by_scipy("zeta")(s, q)),
                partials=[lambda out, s, q: zeta_slope(s, q),
                          lambda out, s, q: neg(mul(s, zeta(add(s, 1.0), q)))])
 zeta_slope = special("zeta_slope", "ft_sp_zeta_slope(x, y)", domain=((1.5, 5.0), (0.4, 4.0)), ns=300.0,
@@ -255,10 +257,16 @@ zeta_slope = special("zeta_slope", "ft_sp_zeta_slope(x, y)", domain=((1.5, 5.0),
                      partials=[no_rule(_NO_SECOND),
                                lambda out, s, q: neg(add(zeta(add(s, 1.0), q),
                                                          mul(s, zeta_slope(add(s, 1.0), q))))])
-riemann_zeta = special("riemann_zeta", "ft_sp_riemann_zeta(x)", domain=(-3.0, 0.5), ns=300.0,
+riemann_zeta = special("riemann_zeta", "ft_sp_riemann_zeta(x)", domain=(-1.6, 0.5), ns=300.0,
                        reference=by_scipy("zeta"), partials=[lambda out, s: riemann_zeta_slope(s)])
-riemann_zeta_slope = special("riemann_zeta_slope", "ft_sp_riemann_zeta_slope(x)", domain=(-3.0, 0.5),
+riemann_zeta_slope = special("riemann_zeta_slope", "ft_sp_riemann_zeta_slope(x)", domain=(-1.6, 0.5),
                              ns=300.0, reference=None, partials=[no_rule(_NO_SECOND)])
+
+def _zeta_at_inf(q):
+    """Where SciPy has NaN; at a pole it is infinite there, too."""
+    pole = (q <= 0) & (q == np.floor(q))
+    return np.where(pole, np.inf, np.where(q > 1, 0, np.where(q == 1, 1, np.where(q < 1, np.inf, np.nan))))
+
 
 # ----- error functions -----------------------------------------------------------------------------------
 

@@ -70,17 +70,25 @@ def airy(z):
     return tuple([OPS[name](z) for name in ("airy_ai", "airy_aip", "airy_bi", "airy_bip")])
 
 
-def _spherical(name, what):
+def _spherical(name, what, odd=None):
+    """``odd``: the parity of orders for which the function is odd; None: only of positive z."""
     def function(n, z, derivative=False):
         n, z = floats(n, z)
+        if odd is not None:             # the ops are of positive numbers
+            flip = z < 0
+            sign = np.where(flip & (np.fmod(n, 2.0) == odd), -1.0, 1.0)
+            z = np.where(flip, -z, z)
+            sign = np.where(flip, -sign, sign) if derivative else sign
+        else:
+            sign = 1.0
         if not derivative:
-            return OPS[name](n, z)
+            return sign * OPS[name](n, z)
         zero, below = n == 0, np.where(n == 0, 0.0, n - 1.0)
         lower = np.where(zero, 0.0, n * OPS[name](below, z))
         upper = (n + 1.0) * OPS[name](n + 1.0, z)
         lower, upper = {"spherical_jn": (lower, -upper), "spherical_yn": (lower, -upper),
                         "spherical_in": (lower, upper), "spherical_kn": (-lower, -upper)}[name]
-        return (lower + upper) / (2.0 * n + 1.0)
+        return sign * (lower + upper) / (2.0 * n + 1.0)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"""{what} of whole order n, or its derivative (DLMF 10.47, 10.51).
@@ -93,9 +101,9 @@ def _spherical(name, what):
     return special(ufunc=False)(function)
 
 
-spherical_jn = _spherical("spherical_jn", "The spherical Bessel function of the first kind")
-spherical_yn = _spherical("spherical_yn", "The spherical Bessel function of the second kind")
-spherical_in = _spherical("spherical_in", "The modified spherical Bessel function of the first kind")
+spherical_jn = _spherical("spherical_jn", "The spherical Bessel function of the first kind", 1)
+spherical_yn = _spherical("spherical_yn", "The spherical Bessel function of the second kind", 0)
+spherical_in = _spherical("spherical_in", "The modified spherical Bessel function of the first kind", 1)
 spherical_kn = _spherical("spherical_kn", "The modified spherical Bessel function of the second kind")
 
 

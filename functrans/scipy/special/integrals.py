@@ -32,8 +32,6 @@ ellipkinc = direct("ellipkinc", "phi m", "The incomplete elliptic integral of th
 ellipeinc = direct("ellipeinc", "phi m", "The incomplete elliptic integral of the second kind (DLMF 19.2.5).",
                    "1.0, 0.5 -> 0.9273298836")
 _BY_X = "\n\nThe derivative is by the last argument."
-hyp0f1 = direct("hyp0f1", "v z", f"The confluent hypergeometric limit function 0F1(v; z).{_BY_X}",
-                "2.5, 0.5 -> 1.2148270268")
 hyp1f1 = direct("hyp1f1", "a b x", f"Kummer's function 1F1(a; b; x) (DLMF 13.2.2).{_BY_X}",
                 "1.5, 2.5, 0.5 -> 1.3612908263")
 hyp2f1 = direct("hyp2f1", "a b c z", f"Gauss's function 2F1(a, b; c; z) (DLMF 15.2.1).{_BY_X}",
