@@ -36,11 +36,12 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
-           "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "special.h")
+           "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
+           "fft_body.h", "special.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
                   "conv.c", "window.c", "space.c", "group.c", "sort.c", "lapack.c", "random.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "scalar", "product", "sort", "random",
-         "special")
+         "fourier", "special")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
@@ -510,6 +511,15 @@ def random_part() -> Part:
     return part
 
 
+def fourier_part() -> Part:
+    part = Part("fourier")
+    part.add('#include "fft.h"\n')
+    for code in FLOATS:
+        part.add(include("fft_body.h", T=C_TYPE[code], FT_SIZE=str(SIZE[code]), FT_NAME=f"fft_{code}_##part"))
+        part.entry(f"fft:{code}", f"fft_{code}_run", "0", 1.0)
+    return part
+
+
 # ----- files --------------------------------------------------------------------------------------
 
 
@@ -536,7 +546,7 @@ def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
     parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), scalar_part(),
-             product_part(), sort_part(), random_part()]
+             product_part(), sort_part(), random_part(), fourier_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)
     for name, text in files.items():

@@ -90,7 +90,7 @@ _NUMPYS = """
     getbufsize setbufsize info get_include show_config show_runtime
     exceptions dtypes testing typing polynomial""".split()
 _ALIASES = {"float_": "float64", "complex_": "complex128"}         # names of jax.numpy
-_MODULES = ("linalg",)
+_MODULES = ("fft", "linalg")
 __all__ = sorted({*_NAMES, *_UFUNCS, *_KNOWN_ONLY, *[n for n in _NUMPYS if hasattr(_np, n)], *_ALIASES,
                   "ComplexWarning", *_MODULES})
 
@@ -144,8 +144,8 @@ def _known_only(name: str) -> Any:
 
 def _load_for(function) -> None:
     """Loads what has the traced version of one of NumPy's functions, if anything has."""
-    if function.__module__ == "numpy.linalg":
-        importlib.import_module(".linalg", __name__)
+    if function.__module__ in ("numpy.linalg", "numpy.fft"):
+        importlib.import_module(function.__module__.replace("numpy", "", 1), __name__)
     elif function.__name__ in _NAMES:
         __getattr__(function.__name__)
     elif function.__name__ in _KNOWN_ONLY:
