@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 from util import INTEGERS, TYPES, parse, recode, rng_of, sample, show
 
+import functrans as ft
 import functrans.api  # noqa: F401  (fills the table)
 from functrans.ir.op import CODE, OPS, ErrorSample
 
 # Programs inside ops, named axes, matrices that must have a decomposition, distributions: their operands
 # are not samples; see test_control, test_compose, test_linalg, test_random.
 ELSEWHERE = ("call", "control", "collective", "linalg", "sampler", "effect")
-# gamma_slope: only known by differences of quantiles, see test_random; what has no reference, see test_special.
+# gamma_slope: only known by differences of quantiles, see test_random; without a reference: see test_special.
 RECORDS = [op for op in OPS.values() if op.family not in ELSEWHERE and op.reference is not None
            and op.name not in ("constant", "gamma_slope")]
 ELEMENTWISE = [op for op in RECORDS if op.family == "elementwise"]
@@ -162,6 +163,22 @@ COMPLEX = [c for c in CASES if c.code() == "c128" and c not in MAIN
                 or c.op.name in ("dot_general", "reduce_prod", "cumsum", "scatter_mul"))]
 SMOOTH = [c for c in MAIN + COMPLEX if c.diff() and c.op.name not in FLAT
           and np.asarray(c.reference(*c.values())).dtype.kind in "fc"]
+
+
+def twice(case):
+    """The case as one of those operands only by which it can be differentiated again."""
+    def again(i):
+        (x,) = case.values()[i:i + 1]
+        def once(x):
+            return ft.jvp(case.at([i], case.values()), (x,), (np.ones_like(x),))[1]
+        try:
+            ft.make_jaxpr(lambda x: ft.jvp(once, (x,), (np.ones_like(x),)))(x)
+        except ft.errors.NonDifferentiableError:
+            return False
+        return True
+    if not getattr(case.op, "calls_scipy", False):
+        return case
+    return Case(case.op, case.operands, case.params, case.domains, [i for i in case.diff() if again(i)])
 
 
 def combinations(case, limit=48):

@@ -8,9 +8,9 @@ from .ops import _run, _together
 _TABLE = {
     "lgamma": ("gammaln", "x", "The logarithm of abs(gamma(x)).", "4.5", "2.4537365"),
     "digamma": ("digamma", "x", "The derivative of lgamma.", "4.5", "1.3888709"),
-    "polygamma": ("polygamma", "m x", "The m-th derivative of digamma, for whole m.", "1.0, 2.5", "0.4903577"),
-    "igamma": ("gammainc", "a x", "The regularised lower incomplete gamma function.", "2.5, 1.5", "0.3000141"),
-    "igammac": ("gammaincc", "a x", "The regularised upper incomplete gamma function.", "2.5, 1.5", "0.6999858"),
+    "polygamma": ("polygamma", "m x", "The m-th derivative of digamma, m whole.", "1.0, 2.5", "0.4903577"),
+    "igamma": ("gammainc", "a x", "The incomplete gamma function P, regularised.", "2.5, 1.5", "0.3000141"),
+    "igammac": ("gammaincc", "a x", "Its complement, 1 - igamma.", "2.5, 1.5", "0.6999858"),
     "igamma_grad_a": ("gammainc_slope", "a x", "The derivative of igamma by a.", "2.5, 1.5", "-0.2439"),
     "betainc": ("betainc", "a b x", "The regularised incomplete beta function.", "2.5, 1.5, 0.4", "0.1870"),
     "zeta": ("zeta", "x q", "Hurwitz's zeta function.", "2.0, 1.0", "1.6449340"),
@@ -26,7 +26,7 @@ def _function(name, op, parameters, text, example, value):
 
     def function(*xs):
         if len(xs) != arity:
-            raise TypeError(f"lax.{name} takes {arity} arguments ({parameters.replace(' ', ', ')}), got {len(xs)}")
+            raise TypeError(f"lax.{name} takes {arity} arguments ({parameters}), got {len(xs)}")
         return _run(op, *_together(name, xs))
 
     function.__name__ = function.__qualname__ = name

@@ -52,6 +52,8 @@ def special(name, c, *, partials, domain, ns=50.0, reference=..., **rest):
     scipys = re.fullmatch(r"ft_sp\d\w*\((\w+),(?: (\d),)? .*\)", c)
     if reference is ...:
         reference = by_scipy(scipys[1], scipys[2] and int(scipys[2]))
+    if "round" in c:                     # of negative x SciPy's wrappers make something of it
+        c = f"(y < 0 ? (double)NAN : {c})"
     missing = [i for i, p in enumerate(partials or ()) if hasattr(p, "missing")]
     return elementwise(name, c=f"(T){c}", arity=len(set(re.findall(r"\b[xyzw]\b", c))), ns=ns, domain=domain,
                        reference=reference, partials=partials, no_rule=missing, **rest)
@@ -136,12 +138,13 @@ def _rgamma_slope(out, x):
 
 
 def _polygamma_reference(n, x):
-    from scipy.special import polygamma
+    from scipy.special import gamma, psi
+    n64, x64 = np.asarray(n, np.float64), np.asarray(x, np.float64)
     with np.errstate(all="ignore"):
-        whole = (n == np.floor(n)) & (n >= 0) & np.isfinite(n)
-        x64 = np.asarray(x, np.float64)
-        found = polygamma(np.where(whole, n, 1).astype(np.float64), x64)
-    return np.where(whole, found, np.nan).astype(np.asarray(x).dtype)
+        whole = (n64 == np.floor(n64)) & (n64 > 0) & np.isfinite(n64)
+        size = gamma(n64 + 1) * by_scipy("zeta")(np.minimum(n64 + 1, 1e6), x64)
+        found = np.where(np.fmod(n64, 2) == 1, size, -size)
+    return np.where(n64 == 0, psi(x64), np.where(whole, found, np.nan)).astype(np.asarray(x).dtype)
 
 
 def gamma_density(a, x):
@@ -249,7 +252,7 @@ stdtrit = special("stdtrit", "ft_sp2(stdtrit, x, y)", domain=((1.0, 5.0), (0.1, 
 _NO_SECOND = "the first derivative of zeta by s, by the same"
 # Hurwitz's function of s > 1 and q, and its derivative by s; by q: 25.11.17.
 zeta = special("zeta", "ft_sp_zeta(x, y)", domain=((1.5, 5.0), (0.4, 4.0)), ns=200.0,
-               reference=lambda s, q: np.where(np.isinf(s) & (s > 0), _zeta_at_inf(q), by_scipy("zeta")(s, q)),
+               reference=lambda s, q: by_scipy("zeta")(np.minimum(s, 1e6), q),      # beyond, SciPy has NaN
                partials=[lambda out, s, q: zeta_slope(s, q),
                          lambda out, s, q: neg(mul(s, zeta(add(s, 1.0), q)))])
 zeta_slope = special("zeta_slope", "ft_sp_zeta_slope(x, y)", domain=((1.5, 5.0), (0.4, 4.0)), ns=300.0,
@@ -261,12 +264,6 @@ riemann_zeta = special("riemann_zeta", "ft_sp_riemann_zeta(x)", domain=(-1.6, 0.
                        reference=by_scipy("zeta"), partials=[lambda out, s: riemann_zeta_slope(s)])
 riemann_zeta_slope = special("riemann_zeta_slope", "ft_sp_riemann_zeta_slope(x)", domain=(-1.6, 0.5),
                              ns=300.0, reference=None, partials=[no_rule(_NO_SECOND)])
-
-def _zeta_at_inf(q):
-    """Where SciPy has NaN; at a pole it is infinite there, too."""
-    pole = (q <= 0) & (q == np.floor(q))
-    return np.where(pole, np.inf, np.where(q > 1, 0, np.where(q == 1, 1, np.where(q < 1, np.inf, np.nan))))
-
 
 # ----- error functions -----------------------------------------------------------------------------------
 

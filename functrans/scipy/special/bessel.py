@@ -74,21 +74,21 @@ def _spherical(name, what, odd=None):
     """``odd``: the parity of orders for which the function is odd; None: only of positive z."""
     def function(n, z, derivative=False):
         n, z = floats(n, z)
+        flip = False
         if odd is not None:             # the ops are of positive numbers
-            flip = z < 0
-            sign = np.where(flip & (np.fmod(n, 2.0) == odd), -1.0, 1.0)
-            z = np.where(flip, -z, z)
-            sign = np.where(flip, -sign, sign) if derivative else sign
-        else:
-            sign = 1.0
+            negative = z < 0
+            z = np.where(negative, -z, z)
+            flip = negative & ((np.fmod(n, 2.0) == odd) != derivative)
         if not derivative:
-            return sign * OPS[name](n, z)
+            value = OPS[name](n, z)
+            return np.where(flip, -value, value)
         zero, below = n == 0, np.where(n == 0, 0.0, n - 1.0)
         lower = np.where(zero, 0.0, n * OPS[name](below, z))
         upper = (n + 1.0) * OPS[name](n + 1.0, z)
         lower, upper = {"spherical_jn": (lower, -upper), "spherical_yn": (lower, -upper),
                         "spherical_in": (lower, upper), "spherical_kn": (-lower, -upper)}[name]
-        return sign * (lower + upper) / (2.0 * n + 1.0)
+        value = (lower + upper) / (2.0 * n + 1.0)
+        return np.where(flip, -value, value)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"""{what} of whole order n, or its derivative (DLMF 10.47, 10.51).

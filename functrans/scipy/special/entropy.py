@@ -69,7 +69,7 @@ def rel_entr(x, y):
     x, y = _floats(x, y)
     inside = (x > 0) & (y > 0)
     safe_x, safe_y = np.where(inside, x, 1.0), np.where(inside, y, 1.0)
-    outside = np.where((x == 0) & (y >= 0), 0.0, np.inf)
+    outside = np.where((x == 0) & (y >= 0), np.zeros_like(x), np.inf)
     outside = np.where(np.isnan(x) | np.isnan(y), np.nan, outside)
     return np.where(inside, x * (np.log(safe_x) - np.log(safe_y)), outside)
 

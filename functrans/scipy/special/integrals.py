@@ -149,14 +149,13 @@ def sph_harm_y(n, m, theta, phi, *, diff_n=0, n_max=None):
     lg = OPS["gammaln"]
     scale = np.exp(0.5 * (lg(n - k + 1.0) + lg(n + k + 1.0) + np.log(2.0 * n + 1.0) - math.log(4 * math.pi))
                    - lg(n + 1.0) - k * math.log(2.0))
-    sign = np.where(m < 0, 1.0, np.where(np.fmod(k, 2.0) == 1, -1.0, 1.0))
     power = np.where(k == 0, 1.0, np.power(np.sin(theta), k))
-    value = inside * sign * scale * power * OPS["eval_jacobi"](n - k, k, k, np.cos(theta))
+    value = scale * power * OPS["eval_jacobi"](n - k, k, k, np.cos(theta))
+    value = np.where(inside, np.where((m > 0) & (np.fmod(k, 2.0) == 1), -value, value), 0.0)
     return OPS["complex"](value * np.cos(m * phi), value * np.sin(m * phi))
 
 
 __all__ = ["expi", "exp1", "expn", "spence", "ellipk", "ellipkm1", "ellipe", "ellipkinc", "ellipeinc",
-"hyp0f1",
            "hyp1f1", "hyp2f1", "hyperu", "eval_legendre", "eval_chebyt", "eval_chebyu", "eval_hermite",
            "eval_hermitenorm", "eval_laguerre", "eval_genlaguerre", "eval_gegenbauer", "eval_jacobi", "sici",
            "shichi", "ellipj", "agm", "lambertw", "sph_harm_y"]

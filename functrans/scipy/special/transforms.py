@@ -116,9 +116,9 @@ def diric(x, n):
     """
     (x,) = floats(x)
     turn = np.rint(x / (2.0 * math.pi))
-    sign = np.where(np.fmod(turn * (n - 1), 2.0) == 0, 1.0, -1.0)
-    rest = x - 2.0 * math.pi * turn
-    return sign * OPS["eval_chebyu"](*floats(n - 1.0, np.cos(rest / 2.0))) / n
+    even = np.fmod(turn * (n - 1), 2.0) == 0
+    value = OPS["eval_chebyu"](*floats(n - 1.0, np.cos((x - 2.0 * math.pi * turn) / 2.0))) / n
+    return np.where(even, value, -value)
 
 
 __all__ = ["exprel", "cosm1", "powm1", "boxcox", "boxcox1p", "inv_boxcox", "inv_boxcox1p", "huber",

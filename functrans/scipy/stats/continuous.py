@@ -49,7 +49,8 @@ chi2 = Continuous("chi2", "The chi-squared distribution with df degrees of freed
                   ppf=lambda q, df: 2.0 * sp.gammaincinv(0.5 * df, q),
                   isf=lambda q, df: 2.0 * sp.gammainccinv(0.5 * df, q))
 
-chi = Continuous("chi", "The chi distribution with df degrees of freedom.", "df", support=_POSITIVE, valid=_positive,
+chi = Continuous("chi", "The chi distribution with df degrees of freedom.", "df", support=_POSITIVE,
+                 valid=_positive,
                  logpdf=lambda y, df: sp.xlogy(df - 1.0, y) - 0.5 * y * y - sp.gammaln(0.5 * df)
                  - (0.5 * df - 1.0) * math.log(2.0),
                  cdf=lambda y, df: sp.gammainc(0.5 * df, 0.5 * y * y),
@@ -60,7 +61,8 @@ chi = Continuous("chi", "The chi distribution with df degrees of freedom.", "df"
 invgamma = Continuous("invgamma", "1 / a gamma number of shape a.", "a", support=_POSITIVE, valid=_positive,
                       logpdf=lambda y, a: -(a + 1.0) * np.log(y) - sp.gammaln(a) - 1.0 / y,
                       cdf=lambda y, a: sp.gammaincc(a, 1.0 / y), sf=lambda y, a: sp.gammainc(a, 1.0 / y),
-                      ppf=lambda q, a: 1.0 / sp.gammainccinv(a, q), isf=lambda q, a: 1.0 / sp.gammaincinv(a, q))
+                      ppf=lambda q, a: 1.0 / sp.gammainccinv(a, q), isf=lambda q, a: 1.0 / sp.gammaincinv(a,
+                      q))
 
 beta = Continuous("beta", "The beta distribution on [0, 1].", "a b", support=(0.0, 1.0), valid=_positive,
                   logpdf=lambda y, a, b: sp.xlogy(a - 1.0, y) + sp.xlog1py(b - 1.0, -y) - sp.betaln(a, b),
@@ -86,7 +88,8 @@ cauchy = Continuous("cauchy", "The Cauchy distribution.",
 
 halfcauchy = Continuous("halfcauchy", "The absolute value of a Cauchy number.", support=_POSITIVE,
                         logpdf=lambda y: math.log(2.0 / math.pi) - np.log1p(y * y),
-                        cdf=lambda y: 2.0 / math.pi * np.arctan(y), sf=lambda y: 2.0 / math.pi * np.arctan2(1.0, y),
+                        cdf=lambda y: 2.0 / math.pi * np.arctan(y),
+                        sf=lambda y: 2.0 / math.pi * np.arctan2(1.0, y),
                         ppf=lambda q: np.tan(0.5 * math.pi * q),
                         isf=lambda q: 1.0 / np.tan(0.5 * math.pi * q))
 
@@ -116,7 +119,8 @@ logistic = Continuous("logistic", "The logistic distribution.",
                       sf=lambda y: sp.expit(-y), logcdf=sp.log_expit, logsf=lambda y: sp.log_expit(-y),
                       ppf=sp.logit, isf=lambda q: -sp.logit(q))
 
-pareto = Continuous("pareto", "The Pareto distribution with exponent b, from 1 on.", "b", support=(1.0, np.inf),
+pareto = Continuous("pareto", "The Pareto distribution with exponent b, from 1 on.", "b", support=(1.0,
+                    np.inf),
                     valid=_positive, logpdf=lambda y, b: np.log(b) - (b + 1.0) * np.log(y),
                     cdf=lambda y, b: -np.expm1(-b * np.log(y)), sf=lambda y, b: np.exp(-b * np.log(y)),
                     logsf=lambda y, b: -b * np.log(y), ppf=lambda q, b: np.exp(-np.log1p(-q) / b),
@@ -128,7 +132,8 @@ lomax = Continuous("lomax", "The Pareto distribution from 0 on.", "c", support=_
                    logsf=lambda y, c: -c * np.log1p(y), ppf=lambda q, c: np.expm1(-np.log1p(-q) / c),
                    isf=lambda q, c: np.expm1(-np.log(q) / c))
 
-powerlaw = Continuous("powerlaw", "The density a x**(a - 1) on [0, 1].", "a", support=(0.0, 1.0), valid=_positive,
+powerlaw = Continuous("powerlaw", "The density a x**(a - 1) on [0, 1].", "a", support=(0.0, 1.0),
+                      valid=_positive,
                       logpdf=lambda y, a: np.log(a) + sp.xlogy(a - 1.0, y), cdf=lambda y, a: np.power(y, a),
                       logcdf=lambda y, a: a * np.log(y), sf=lambda y, a: -sp.powm1(y, a),
                       ppf=lambda q, a: np.power(q, 1.0 / a))
@@ -153,7 +158,8 @@ halfnorm = Continuous("halfnorm", "The absolute value of a normal number.", supp
                       logpdf=lambda y: 0.5 * math.log(2.0 / math.pi) - 0.5 * y * y,
                       cdf=lambda y: sp.erf(y * math.sqrt(0.5)), sf=lambda y: sp.erfc(y * math.sqrt(0.5)),
                       logsf=lambda y: math.log(2.0) + sp.log_ndtr(-y),
-                      ppf=lambda q: math.sqrt(2.0) * sp.erfinv(q), isf=lambda q: math.sqrt(2.0) * sp.erfcinv(q))
+                      ppf=lambda q: math.sqrt(2.0) * sp.erfinv(q),
+                      isf=lambda q: math.sqrt(2.0) * sp.erfcinv(q))
 
 lognorm = Continuous("lognorm", "exp of a normal number of standard deviation s.", "s", support=_POSITIVE,
                      valid=_positive,
@@ -203,7 +209,8 @@ skewnorm = Continuous("skewnorm", "The skewed normal distribution.", "a",
 
 invgauss = Continuous("invgauss", "The inverse Gaussian distribution with mean mu.", "mu", support=_POSITIVE,
                       valid=_positive,
-                      logpdf=lambda y, mu: -0.5 * _LOG_2PI - 1.5 * np.log(y) - ((y - mu) / mu) ** 2 / (2.0 * y),
+                      logpdf=lambda y,
+                      mu: -0.5 * _LOG_2PI - 1.5 * np.log(y) - ((y - mu) / mu) ** 2 / (2.0 * y),
                       cdf=lambda y, mu: np.exp(_inverse_gauss_tails(y, mu, 1.0)),
                       sf=lambda y, mu: -np.expm1(_inverse_gauss_tails(y, mu, 1.0)))
 
@@ -214,7 +221,8 @@ def _inverse_gauss_tails(y, mu, sign):
     return np.logaddexp(sp.log_ndtr(sign * r * (y / mu - 1.0)), 2.0 / mu + sp.log_ndtr(-r * (y / mu + 1.0)))
 
 
-vonmises = Continuous("vonmises", "The von Mises distribution of an angle, with concentration kappa.", "kappa",
+vonmises = Continuous("vonmises", "The von Mises distribution of an angle, with concentration kappa.",
+                      "kappa",
                       valid=lambda kappa: kappa >= 0,
                       logpdf=lambda y, kappa: kappa * sp.cosm1(y) - _LOG_2PI - np.log(sp.i0e(kappa)))
 
@@ -258,7 +266,8 @@ def _truncated_quantile(q, a, b):
                     -sp.ndtri_exp(np.where(a < 0, -1.0, right)))
 
 
-truncnorm = Continuous("truncnorm", "The normal distribution within [a, b].", "a b", support=lambda a, b: (a, b),
+truncnorm = Continuous("truncnorm", "The normal distribution within [a, b].", "a b", support=lambda a, b: (a,
+                       b),
                        valid=lambda a, b: a < b,
                        logpdf=lambda y, a, b: _normal(y) - _log_mass(a, b),
                        cdf=lambda y, a, b: np.exp(_log_mass(a, y) - _log_mass(a, b)),

@@ -1,8 +1,8 @@
 """A distribution is a record of a few formulas; everything else follows from them.
 
-Formulas are those of the standard distribution (loc 0, scale 1), written in NumPy; they see only values inside
-of the support, so neither they nor their derivatives need to care for what lies outside: there a density
-is 0, its logarithm -inf, and derivatives are 0. Parameters that no distribution has give NaN.
+Formulas are those of the standard distribution (loc 0, scale 1), written in NumPy; they see only values
+inside of the support, so neither they nor their derivatives need to care for what lies outside: there a
+density is 0, its logarithm -inf, and derivatives are 0. Parameters that no distribution has give NaN.
 """
 
 from __future__ import annotations
@@ -63,13 +63,14 @@ class Distribution:
         parameters += [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=d)
                        for n, d in zip(self.places, (0, 1), strict=False)]
         signature = inspect.Signature(parameters)
+        at = 1 + len(self.shapes)
 
         def method(*args, **kwargs):
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             values = floats(*bound.args)
             with np.errstate(all="ignore"):
-                return self._run(kind, values[0], values[1:1 + len(self.shapes)], *values[1 + len(self.shapes):])
+                return self._run(kind, values[0], values[1:at], *values[at:])
 
         method.__name__, method.__qualname__ = kind, f"{self.name}.{kind}"
         method.__signature__ = signature
@@ -131,7 +132,8 @@ def _interior(low, high):
     """A value inside of a support."""
     below, above = np.isfinite(low), np.isfinite(high)
     bottom, top = np.where(below, low, 0.0), np.where(above, high, 0.0)
-    return np.where(below & above, 0.5 * (bottom + top), np.where(below, bottom + 1.0, np.where(above, top - 1.0, 0.0)))
+    half_open = np.where(below, bottom + 1.0, np.where(above, top - 1.0, 0.0))
+    return np.where(below & above, 0.5 * (bottom + top), half_open)
 
 
 class Continuous(Distribution):

@@ -14,7 +14,8 @@ def _probability(p):
     return (p >= 0) & (p <= 1)
 
 
-bernoulli = Discrete("bernoulli", "1 with probability p, else 0.", "p", support=(0.0, 1.0), valid=_probability,
+bernoulli = Discrete("bernoulli", "1 with probability p, else 0.", "p", support=(0.0, 1.0),
+                     valid=_probability,
                      logpmf=lambda k, p: sp.xlogy(k, p) + sp.xlog1py(1.0 - k, -p),
                      cdf=lambda k, p: np.where(k < 1, 1.0 - p, 1.0), sf=lambda k, p: np.where(k < 1, p, 0.0),
                      ppf=lambda q, p: np.where(q <= 1.0 - p, 0.0, 1.0))
@@ -36,7 +37,8 @@ def _binomial_sf(k, n, p):
 
 
 binom = Discrete("binom", "The number of successes in n trials of probability p.", "n p",
-                 support=lambda n, p: (0.0 * n, n), valid=lambda n, p: (n >= 0) & (n == np.floor(n)) & _probability(p),
+                 support=lambda n, p: (0.0 * n, n), valid=lambda n,
+                 p: (n >= 0) & (n == np.floor(n)) & _probability(p),
                  logpmf=lambda k, n, p: sp.gammaln(n + 1.0) - sp.gammaln(k + 1.0) - sp.gammaln(n - k + 1.0)
                  + sp.xlogy(k, p) + sp.xlog1py(n - k, -p),
                  cdf=_binomial_cdf, sf=_binomial_sf)
@@ -45,7 +47,8 @@ nbinom = Discrete("nbinom", "The number of failures before the n-th success of p
                   support=_COUNTS, valid=lambda n, p: (n > 0) & (p > 0) & (p <= 1),
                   logpmf=lambda k, n, p: sp.gammaln(k + n) - sp.gammaln(k + 1.0) - sp.gammaln(n)
                   + n * np.log(p) + sp.xlog1py(k, -p),
-                  cdf=lambda k, n, p: sp.betainc(n, k + 1.0, p), sf=lambda k, n, p: sp.betaincc(n, k + 1.0, p))
+                  cdf=lambda k, n, p: sp.betainc(n, k + 1.0, p), sf=lambda k, n, p: sp.betaincc(n, k + 1.0,
+                  p))
 
 poisson = Discrete("poisson", "The Poisson distribution with mean mu.", "mu", support=_COUNTS,
                    valid=lambda mu: mu >= 0,
@@ -66,7 +69,8 @@ def _geometric_quantile(q, p):
     return np.where((less >= q) & (k > 1), k - 1.0, k)
 
 
-betabinom = Discrete("betabinom", "The binomial distribution with a probability of beta distribution.", "n a b",
+betabinom = Discrete("betabinom", "The binomial distribution with a probability of beta distribution.",
+                     "n a b",
                      support=lambda n, a, b: (0.0 * n, n), valid=lambda n, a, b: (n >= 0) & (a > 0) & (b > 0),
                      logpmf=lambda k, n, a, b: sp.betaln(k + a, n - k + b) - sp.betaln(n - k + 1.0, k + 1.0)
                      - np.log(n + 1.0) - sp.betaln(a, b))

@@ -19,9 +19,9 @@ def _rows(x):
 class gaussian_kde:                      # SciPy's name
     """A density estimated from a sample, a sum of normal densities round its points.
 
-    ``dataset`` has shape (points,) or (dimensions, points); ``bw_method`` is "scott", "silverman", a number, or a
-    function of this object; ``weights`` are of the points. It is a pytree of arrays: functions may take and
-    return it, and it has derivatives by all of them.
+    ``dataset`` has shape (points,) or (dimensions, points); ``bw_method`` is "scott", "silverman", a number,
+    or a function of this object; ``weights`` are of the points. It is a pytree of arrays: functions may take
+    and return it, and it has derivatives by all of them.
 
     >>> from functrans.scipy.stats import gaussian_kde
     >>> kde = gaussian_kde(np.array([0.0, 1.0, 3.0]))
@@ -39,7 +39,7 @@ class gaussian_kde:                      # SciPy's name
         else:
             weights = asvalue(weights)
             if aval_of(weights).shape != (n,):
-                raise errors.ShapeError(f"gaussian_kde: weights must have shape ({n},), got {aval_of(weights)}.")
+                raise errors.ShapeError(f"gaussian_kde: {n} points need {n} weights, got {aval_of(weights)}.")
             weights = weights / np.sum(weights)
         self.dataset, self.weights = dataset, weights
         self.neff = 1.0 / np.sum(weights * weights)

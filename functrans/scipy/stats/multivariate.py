@@ -25,8 +25,8 @@ class _MultivariateNormal(_Vectors):
     def logpdf(self, x, mean=None, cov=1, allow_singular=None):
         """The logarithm of the density at x, whose last axis is that of the vectors.
 
-        ``mean`` is a vector (None: 0) or has leading axes; ``cov`` a matrix, a vector of variances or one number.
-        Singular matrices have no density here: ``allow_singular`` must not be true.
+        ``mean`` is a vector (None: 0) or has leading axes; ``cov`` a matrix, a vector of variances or one
+        number. Singular matrices have no density here: ``allow_singular`` must not be true.
 
         >>> from functrans.scipy.stats import multivariate_normal
         >>> float(multivariate_normal.logpdf(np.zeros(2), np.zeros(2), np.eye(2)))
@@ -55,7 +55,8 @@ class _MultivariateNormal(_Vectors):
             difference = np.broadcast_to(difference, (*lead, n))
             if aval_of(root).ndim == 2:                  # one matrix: all vectors are columns
                 flat = np.reshape(difference, (-1, n))
-                y = np.reshape(np.transpose(solve_triangular(root, np.transpose(flat), lower=True)), (*lead, n))
+                columns = solve_triangular(root, np.transpose(flat), lower=True)
+                y = np.reshape(np.transpose(columns), (*lead, n))
             else:
                 root = np.broadcast_to(root, (*lead, n, n))
                 y = solve_triangular(root, difference[..., None], lower=True)[..., 0]
@@ -78,8 +79,8 @@ class _Dirichlet(_Vectors):
     """The Dirichlet distribution of probabilities that sum to 1."""
 
     def logpdf(self, x, alpha):
-        """The logarithm of the density at x, whose first axis is that of the probabilities; the last one may be
-        left out. -inf outside of the simplex.
+        """The logarithm of the density at x, whose first axis is that of the probabilities; the last one may
+        be left out. -inf outside of the simplex.
 
         >>> from functrans.scipy.stats import dirichlet
         >>> float(dirichlet.logpdf(np.array([0.2, 0.3, 0.5]), np.array([1.0, 2.0, 3.0])))
@@ -89,8 +90,8 @@ class _Dirichlet(_Vectors):
         k = aval_of(alpha).shape
         n = aval_of(x).shape[:1]
         if len(k) != 1 or n not in (k, (k[0] - 1,)):
-            raise errors.ShapeError(f"dirichlet: alpha must be a vector, and x have as many rows, or one less; got "
-                                    f"{aval_of(alpha)} and {aval_of(x)}.")
+            raise errors.ShapeError("dirichlet: alpha must be a vector, and x have as many rows, or one "
+                                    f"less; got {aval_of(alpha)} and {aval_of(x)}.")
         if n != k:
             x = np.concatenate([x, 1.0 - np.sum(x, 0, keepdims=True)])
         a = np.reshape(alpha, (k[0],) + (1,) * (aval_of(x).ndim - 1))

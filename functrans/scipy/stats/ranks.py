@@ -14,7 +14,8 @@ def _check(nan_policy):
     if nan_policy not in ("propagate", "omit", "raise"):
         raise errors.ArgumentError(f"nan_policy must be 'propagate', got {nan_policy!r}.")
     if nan_policy != "propagate":
-        raise errors.NotSupportedError(f"nan_policy={nan_policy!r}.", "Only 'propagate' is there: shapes are fixed.")
+        raise errors.NotSupportedError(f"nan_policy={nan_policy!r}.",
+                                       "Only 'propagate' is there: shapes are fixed.")
 
 
 def _along(x, axis):
@@ -28,8 +29,8 @@ def _along(x, axis):
 def rankdata(a, method="average", *, axis=None, nan_policy="propagate"):
     """Ranks from 1 on, along an axis (None: of all elements).
 
-    ``method`` says what equal elements get: "average", "min", "max", "dense" or "ordinal". Results are float64
-    for "average", else int64; NaN anywhere makes all ranks along that axis NaN, which whole numbers cannot be.
+    ``method`` says what equal elements get: "average", "min", "max", "dense" or "ordinal". Results are
+    float64 for "average", else int64; of "average" a NaN makes all ranks along that axis NaN.
 
     >>> from functrans.scipy.stats import rankdata
     >>> rankdata(np.array([0.5, 2.0, 0.5]))
