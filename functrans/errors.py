@@ -333,6 +333,13 @@ class CarryTypeError(FunctransError, TypeError):
     """
 
 
+class CallbackResultError(FunctransError, ValueError, TypeError):
+    """A function called from a program returned arrays of another shape or dtype than was announced.
+
+    For example ``pure_callback(f, ShapeDtypeStruct((3,), "float64"), x)`` for an f that returns float32.
+    """
+
+
 class ThreadCountError(FunctransError, ValueError):
     """A number of threads that is none: ``set_num_threads(0)``, ``threads("2")``."""
 

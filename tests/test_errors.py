@@ -260,13 +260,6 @@ def transpose_of_what_is_not_linear():
     linear_transpose(lambda x: np.sin(x), 1.0)(1.0)  # BAD
 
 
-@case(E.NonDifferentiableError, "while_loop", "scan", "fori_loop with bounds that are Python integers")
-def while_loop_in_reverse():
-    def f(x):
-        return lax.while_loop(lambda c: c < 10, lambda c: c * 2, x)  # BAD
-    grad(f)(1.0)
-
-
 @case(E.NonDifferentiableError, "custom_vjp rule only", "reverse mode", "custom_jvp")
 def forward_mode_of_a_custom_vjp():
     f = custom_vjp(np.sin)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..callbacks import pure_callback
+from ..inspection import ShapeDtypeStruct
 from ..ir.op import OPS
 from ..numpy import decompositions as dec
 from ..numpy.core import asvalue
@@ -264,6 +266,37 @@ def eig(x, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors
                              right=bool(compute_right_eigenvectors)))
 
 
+def schur(x, *, compute_schur_vectors: bool = True, sort_eig_vals: bool = False, select_callable: Any = None):
+    """``[t, z]`` with x = z t z', t upper triangular (for real x with blocks of 2), z unitary; or ``[t]``.
+
+    It is SciPy's, called from the program, and has no derivative. ``sort_eig_vals`` puts eigenvalues first
+    for which ``select_callable`` holds.
+
+    >>> import numpy as np
+    >>> from functrans import lax
+    >>> lax.linalg.schur(np.array([[1.0, 2.0], [0.0, 3.0]]))[0]
+    array([[1., 2.],
+           [0., 3.]])
+    """
+    x = _matrices("schur", x, True)
+    a = aval_of(x)
+    types = [ShapeDtypeStruct(a.shape, a.dtype)] * 2
+
+    def one(m):
+        from scipy import linalg
+        return linalg.schur(m, output="complex" if a.dtype.kind == "c" else "real",
+                            sort=select_callable if sort_eig_vals else None)[:2]
+
+    def all_of(m):
+        out = [np.empty(m.shape, a.dtype) for _ in range(2)]
+        for at in np.ndindex(m.shape[:-2]):
+            out[0][at], out[1][at] = one(m[at])
+        return out
+
+    t, z = pure_callback(all_of, types, x, vmap_method="broadcast_all")
+    return [t, z] if compute_schur_vectors else [t]
+
+
 def svd(x, *, full_matrices: bool = True, compute_uv: bool = True,
         subset_by_index: tuple[int, int] | None = None, algorithm: SvdAlgorithm | None = None):
     """``(u, s, vh)`` with x = u diag(s) vh, s descending; only s unless ``compute_uv``.
@@ -506,5 +539,6 @@ def tridiagonal_solve(dl, d, du, b, *, perturb_singular: bool = False):
 
 __all__: list[Any] = [
     "EigImplementation", "EighImplementation", "SvdAlgorithm", "cholesky", "cholesky_update", "eig", "eigh",
-    "hessenberg", "householder_product", "lu", "lu_pivots_to_permutation", "ormqr", "qdwh", "qr", "svd",
+    "hessenberg", "householder_product", "lu", "lu_pivots_to_permutation", "ormqr", "qdwh", "qr", "schur",
+    "svd",
     "symmetric_product", "triangular_solve", "tridiagonal", "tridiagonal_solve"]

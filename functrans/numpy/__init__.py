@@ -131,14 +131,15 @@ def __dir__() -> list[str]:
 
 def _known_only(name: str) -> Any:
     """NumPy's function, which raises for traced arguments."""
-    implements = importlib.import_module(".core", __name__).implements
+    core = importlib.import_module(".core", __name__)
     function = getattr(_np, name)
 
-    @implements(function)
+    @core.implements(function)
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise _refuse(name)
     refuse.__name__ = refuse.__qualname__ = name
     refuse.__doc__ = f"As numpy.{name}; traced arguments raise NotSupportedError."
+    refuse.__signature__ = core.signature_of(function)
     return refuse
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from itertools import product
 
@@ -129,13 +128,16 @@ def ndenumerate(arr):
 # ----- memory and texts -----------------------------------------------------------------------
 
 
-@implements(np.may_share_memory, np.shares_memory)
+@implements(np.may_share_memory)
 def may_share_memory(a, b, /, max_work=0):
     """False: traced values share memory with nothing."""
     return False
 
 
-shares_memory = may_share_memory
+@implements(np.shares_memory)
+def shares_memory(a, b, /, max_work=-1):
+    """False: traced values share memory with nothing."""
+    return False
 
 
 def isfortran(a):
@@ -149,7 +151,7 @@ def _text(function):
         return function(value_of(a), *args, **kwargs) if is_known(a) else repr(a)
     text.__name__ = text.__qualname__ = function.__name__
     text.__doc__ = f"As numpy.{function.__name__}; of a traced array whose values are not known, its type."
-    text.__signature__ = inspect.signature(function)
+    text.__signature__ = core.signature_of(function)
     return text
 
 

@@ -333,7 +333,8 @@ def array_ufunc(ufunc, method, inputs, kwargs):
         raise errors.NotSupportedError(f"np.{ufunc.__name__}(where=...) leaves elements undefined.",
                                        "Use np.where(condition, f(x), other).")
     if kwargs:
-        raise TypeError(f"numpy.{ufunc.__name__} got unexpected keywords {', '.join(kwargs)}")
+        raise errors.NotSupportedError(f"numpy.{ufunc.__name__}: {', '.join(f'{k}=' for k in kwargs)} of a "
+                                       "traced array.", "Leave them out: move axes with np.moveaxis.")
     if dtype is not None:
         inputs = tuple([convert(asvalue(x), dtype) for x in inputs])
         if not any(type(x) is Tracer for x in inputs):

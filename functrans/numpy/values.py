@@ -139,8 +139,11 @@ METHODS["nonzero"] = partial(partial, nonzero)
 
 
 @implements(np.clip)
-def clip(a, a_min=NO, a_max=NO, out=None, *, min=NO, max=NO):
-    """a limited to the range from ``a_min`` to ``a_max``; its derivative at an edge is 0.5."""
+def clip(a, a_min=NO, a_max=NO, out=None, *, min=NO, max=NO, **kwargs):
+    """a limited to the range from ``a_min`` to ``a_max``; its derivative at an edge is 0.5.
+
+    Keywords as of the ufunc minimum: ``dtype``.
+    """
     refuse_out(out)
     if (a_min is not NO or a_max is not NO) and (min is not NO or max is not NO):
         raise ValueError("clip takes either a_min and a_max or min and max, not both")
@@ -148,6 +151,8 @@ def clip(a, a_min=NO, a_max=NO, out=None, *, min=NO, max=NO):
         raise TypeError("clip takes both a_min and a_max; None leaves a side open")
     low, high = (a_min, a_max) if a_min is not NO else (min, max)
     x = as_array(a)
+    if kwargs:
+        x = np.maximum(x, x, **kwargs)              # converted; what it cannot take is refused
     low, high = (None if b is NO or _beyond(x, b, sign) else b
                  for b, sign in ((low, -1), (high, 1)))
     if low is not None:
@@ -163,8 +168,8 @@ def _beyond(x, bound, sign):
     return bound <= info.min if sign < 0 else bound >= info.max
 
 
-def _clip_method(x, min=None, max=None, out=None):
-    return clip(x, min, max, out)
+def _clip_method(x, min=None, max=None, out=None, **kwargs):
+    return clip(x, min, max, out, **kwargs)
 
 
 @implements(np.round, np.around, method="round")
@@ -344,6 +349,7 @@ def _refuses(function, instead):
             "written to, nor stored in an ndarray.", instead)
     refuse.__name__ = refuse.__qualname__ = function.__name__
     refuse.__doc__ = "Raises InPlaceError: traced values do not change."
+    refuse.__signature__ = core.signature_of(function)
     return refuse
 
 
