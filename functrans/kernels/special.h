@@ -85,9 +85,10 @@ static double ft_zeta_sum(double s, double q, double *slope)
     double l = log(a), power = pow(a, -s), t = pow(a, 1 - s) / (s - 1);
     /* the rest from a on: its integral, half of the first term, and corrections */
     sum += t + 0.5 * power;
-    by_s -= t * (l + 1 / (s - 1)) + 0.5 * power * l;
+    if (t != 0)
+        by_s -= t * (l + 1 / (s - 1)) + 0.5 * power * l;
     double factor = s * power / a, moved = (1 - s * l) * power / a;       /* and its derivative */
-    for (int j = 0; j < 13 && (factor != 0 || moved != 0); j++) {
+    for (int j = 0; j < 13 && power != 0; j++) {
         t = moved * ft_euler_maclaurin[j];
         by_s += t;
         sum += factor * ft_euler_maclaurin[j];
@@ -133,7 +134,7 @@ static double ft_sp_hurwitz(double s, double q, int slope)
 #define ft_sp_zeta(s, q) ft_sp_hurwitz((double)(s), (double)(q), 0)
 #define ft_sp_zeta_slope(s, q) ft_sp_hurwitz((double)(s), (double)(q), 1)
 
-/* Riemann's function on the whole line, by reflection where s < 0 (DLMF 25.4.1), or its derivative. */
+/* Riemann's function on the whole line, by reflection where s < -1/2 (DLMF 25.4.1), or its derivative. */
 static double ft_sp_riemann(double s, int slope)
 {
     double by_s, sum;
@@ -143,7 +144,7 @@ static double ft_sp_riemann(double s, int slope)
         return slope ? -INFINITY : INFINITY;
     if (s == INFINITY)
         return slope ? 0 : 1;
-    if (s >= 0) {
+    if (s >= -0.5) {
         sum = ft_zeta_sum(s, 1, &by_s);
         return slope ? by_s : sum;
     }

@@ -33,8 +33,8 @@ expi = special("expi", "ft_sp1(expi, x)", domain=(0.3, 3.0), ns=25.0,
                partials=[lambda out, x: div(exp(x), x)])
 exp1 = special("exp1", "ft_sp1(exp1, x)", domain=(0.3, 3.0), ns=40.0,
                partials=[lambda out, x: neg(div(exp(neg(x)), x))])
-expn = special("expn", "ft_sp2(expn, x, y)", domain=((2.0, 2.0), (0.3, 3.0)), ns=80.0,
-               reference=lambda n, x: _expn_reference(n, x),
+expn = special("expn", "ft_sp1whole(expn, x, y)", domain=((2.0, 2.0), (0.3, 3.0)), ns=80.0,
+               reference=of_whole("expn"),
                partials=[no_rule("expn by its order"), lambda out, n, x: _expn_slope(out, n, x)])
 
 
@@ -43,11 +43,6 @@ def _expn_slope(out, n, x):
     zero = eq(n, 0.0)
     by_itself = mul(out, add(div(1.0, x), 1.0))
     return neg(select(zero, by_itself, expn(select(zero, 1.0, sub(n, 1.0)), x)))
-
-
-def _expn_reference(n, x):
-    import scipy.special
-    return scipy.special.expn(np.asarray(n, np.float64), np.asarray(x, np.float64)).astype(x.dtype)
 
 
 def _sinc_series(sign, n=13):
@@ -127,15 +122,15 @@ def _small(m, at_zero, away):
 
 # ----- hypergeometric functions (DLMF 13.3.15, 15.5.1, 13.3.22) ----------------------------------
 
-hyp1f1 = special("hyp1f1", "ft_sp3(hyp1f1, x, y, z)", ns=150.0, domain=((0.5, 2.0), (0.7, 3.0), (-2.0, 2.0)),
+hyp1f1 = special("hyp1f1", "ft_sp3(hyp1f1, x, y, z)", ns=150.0, limit=1e4, domain=((0.5, 2.0), (0.7, 3.0), (-2.0, 2.0)),
                  partials=[*[no_rule(f"hyp1f1 by its {nth} parameter") for nth in ("first", "second")],
                            lambda out, a, b, x: mul(div(a, b), hyp1f1(add(a, 1.0), add(b, 1.0), x))])
-hyp2f1 = special("hyp2f1", "ft_sp4(hyp2f1, x, y, z, w)", ns=250.0,
+hyp2f1 = special("hyp2f1", "ft_sp4(hyp2f1, x, y, z, w)", ns=250.0, limit=1e4,
                  domain=((0.5, 2.0), (0.7, 2.0), (1.3, 3.1), (-0.8, 0.8)),
                  partials=[*[no_rule(f"hyp2f1 by its {n} parameter") for n in ("first", "second", "third")],
                            lambda out, a, b, c, x: mul(div(mul(a, b), c), hyp2f1(
                                add(a, 1.0), add(b, 1.0), add(c, 1.0), x))])
-hyperu = special("hyperu", "ft_sp3(hyperu, x, y, z)", ns=1000.0,
+hyperu = special("hyperu", "ft_sp3(hyperu, x, y, z)", ns=1000.0, limit=1e4,
                  domain=((0.5, 2.0), (0.7, 1.8), (0.5, 3.0)),
                  partials=[*[no_rule(f"hyperu by its {nth} parameter") for nth in ("first", "second")],
                            lambda out, a, b, x: neg(mul(a, hyperu(add(a, 1.0), add(b, 1.0), x)))])
@@ -151,7 +146,7 @@ def _polynomial(name, slope, *, whole=False, others=(), x=(-0.9, 0.9)):
         constant = eq(n, 0.0)
         return select(constant, 0.0, slope(select(constant, 1.0, n), *rest))
 
-    return special(name, text, domain=((3.0, 3.0), *others, x), ns=150.0,
+    return special(name, text, domain=((3.0, 3.0), *others, x), ns=150.0, limit=1e4,
                    reference=of_whole(name) if whole else by_scipy(name),
                    partials=[no_rule(f"{name} by its degree"),
                              *[no_rule(f"{name} by a parameter") for _ in others], by_x])

@@ -44,19 +44,31 @@ ROOT_PI = math.sqrt(math.pi)
 # ----- how a record is made ------------------------------------------------------------------------------
 
 
-def special(name, c, *, partials, domain, ns=50.0, reference=..., **rest):
+def special(name, c, *, partials, domain, ns=50.0, reference=..., limit=None, **rest):
     """An op whose kernel calls ``c``: SciPy's function, or one of special.h, without the conversion to T.
 
-    The reference is SciPy's function, called as the kernel calls it, with doubles.
+    The reference is SciPy's function, called as the kernel calls it, with doubles. ``limit``: operands of
+    this size and above give NaN.
     """
     scipys = re.fullmatch(r"ft_sp\d\w*\((\w+),(?: (\d),)? .*\)", c)
     if reference is ...:
         reference = by_scipy(scipys[1], scipys[2] and int(scipys[2]))
     if "round" in c:                     # of negative x SciPy's wrappers make something of it
         c = f"(y < 0 ? (double)NAN : {c})"
+    operands = re.findall(r"\b[xyzw]\b", c)
+    if limit is not None:                # beyond, SciPy's function may recurse too deep
+        small = " && ".join(f"fabs((double){v}) < {limit}" for v in operands)
+        c, reference = f"({small} ? {c} : (double)NAN)", _within(limit, reference)
     missing = [i for i, p in enumerate(partials or ()) if hasattr(p, "missing")]
-    return elementwise(name, c=f"(T){c}", arity=len(set(re.findall(r"\b[xyzw]\b", c))), ns=ns, domain=domain,
+    return elementwise(name, c=f"(T){c}", arity=len(operands), ns=ns, domain=domain,
                        reference=reference, partials=partials, no_rule=missing, **rest)
+
+
+def _within(limit, reference):
+    def limited(*xs):
+        good = np.all([np.abs(x) < limit for x in xs], 0)
+        return np.where(good, reference(*[np.where(good, x, 0) for x in xs]), np.nan).astype(xs[0].dtype)
+    return limited
 
 
 def by_scipy(name, which=None):
@@ -64,8 +76,14 @@ def by_scipy(name, which=None):
     def reference(*xs):
         import scipy.special
         out = getattr(scipy.special, name)(*[np.asarray(x, np.float64) for x in xs])
-        return np.asarray(out if which is None else out[which]).astype(np.asarray(xs[0]).dtype)
+        return rounded(out if which is None else out[which], xs[0])
     return reference
+
+
+def rounded(out, like):
+    """A double in the dtype of an operand; to float16 by way of float32, as kernels go."""
+    dtype = np.asarray(like).dtype
+    return np.asarray(out).astype(np.float32 if dtype == np.float16 else dtype).astype(dtype)
 
 
 def of_whole(name):
@@ -77,7 +95,7 @@ def of_whole(name):
         if name.startswith("spherical"):
             x64 = np.where(x64 < 0, np.nan, x64)
         out = getattr(scipy.special, name)(np.where(whole, n, 0).astype(np.int64), x64)
-        return np.where(whole, out, np.nan).astype(np.asarray(x).dtype)
+        return rounded(np.where(whole, out, np.nan), x)
     return reference
 
 

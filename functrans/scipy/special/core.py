@@ -42,6 +42,13 @@ def float_of(x):
     return x if aval_of(x).dtype.kind in "fc" else convert(x, np.float64)
 
 
+def complex_of(x):
+    """x in its complex dtype."""
+    x = float_of(x)
+    dtype = aval_of(x).dtype
+    return x if dtype.kind == "c" else convert(x, np.result_type(dtype, np.complex64))
+
+
 def floats(*xs):
     """Operands in one float dtype and shape, ready for an op."""
     xs = broadcast_arrays(*promote(*xs))

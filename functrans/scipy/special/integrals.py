@@ -8,8 +8,8 @@ import numpy as np
 
 from ... import errors
 from ...ir.op import OPS
-from ...numpy.core import convert, traced
-from .core import direct, float_of, floats, special
+from ...numpy.core import traced
+from .core import complex_of, direct, float_of, floats, special
 
 expi = direct("expi", "x", "The exponential integral of exp(t) / t from -inf to x (DLMF 6.2.5).",
               "1.5 -> 3.3012854491")
@@ -123,9 +123,7 @@ def lambertw(z, k=0, tol=1e-8):
     """
     if traced(k) or np.ndim(k) or int(k) != k:
         raise errors.ArgumentError(f"lambertw: k must be a known integer, got {k!r}.")
-    z = float_of(z)
-    z = z if z.dtype.kind == "c" else convert(z, np.result_type(z.dtype, np.complex64))
-    return OPS["lambertw"](z, k=int(k))
+    return OPS["lambertw"](complex_of(z), k=int(k))
 
 
 def sph_harm_y(n, m, theta, phi, *, diff_n=0, n_max=None):

@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from ...ir.op import OPS
-from ...numpy.core import convert
-from .core import direct, float_of, floats, special
+from .core import complex_of, direct, float_of, floats, special
 
 erf = direct("erf", "x", "The error function, 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
              "0.5 -> 0.5204998778")
@@ -55,11 +54,6 @@ def fresnel(x):
     return OPS["fresnel_s"](x), OPS["fresnel_c"](x)
 
 
-def _complex_of(z):
-    z = float_of(z)
-    return z if z.dtype.kind == "c" else convert(z, np.result_type(z.dtype, np.complex64))
-
-
 @special
 def wofz(z):
     """Faddeeva's function exp(-z**2) erfc(-i z), complex (DLMF 7.2.3).
@@ -68,7 +62,7 @@ def wofz(z):
     >>> float(special.wofz(0.5j).real)
     0.6156903441...
     """
-    return OPS["wofz"](_complex_of(z))
+    return OPS["wofz"](complex_of(z))
 
 
 @special

@@ -258,6 +258,12 @@ def _log_mass(a, b):
     return np.where(middle, np.log1p(-sp.ndtr(a) - sp.ndtr(-b)), tail)
 
 
+def _log_part(part, other, whole):
+    """The logarithm of part / whole; near 0 by the other part."""
+    most = part - whole > -0.1
+    return np.where(most, np.log1p(-np.exp(np.where(most, other - whole, -1.0))), part - whole)
+
+
 def _truncated_quantile(q, a, b):
     """From the tail that is nearer to both ends, by the logarithm of its probability."""
     left = np.logaddexp(sp.log_ndtr(a), np.log(q) + _log_mass(a, b))
@@ -271,9 +277,9 @@ truncnorm = Continuous("truncnorm", "The normal distribution within [a, b].", "a
                        valid=lambda a, b: a < b,
                        logpdf=lambda y, a, b: _normal(y) - _log_mass(a, b),
                        cdf=lambda y, a, b: np.exp(_log_mass(a, y) - _log_mass(a, b)),
-                       logcdf=lambda y, a, b: _log_mass(a, y) - _log_mass(a, b),
+                       logcdf=lambda y, a, b: _log_part(_log_mass(a, y), _log_mass(y, b), _log_mass(a, b)),
                        sf=lambda y, a, b: np.exp(_log_mass(y, b) - _log_mass(a, b)),
-                       logsf=lambda y, a, b: _log_mass(y, b) - _log_mass(a, b),
+                       logsf=lambda y, a, b: _log_part(_log_mass(y, b), _log_mass(a, y), _log_mass(a, b)),
                        ppf=_truncated_quantile)
 
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, Continuous)]

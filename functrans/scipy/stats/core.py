@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,9 @@ class Distribution:
 
 
 def _interior(low, high):
-    """A value inside of a support."""
+    """A value inside of a support; a number, which has no dtype, if that is the same for all parameters."""
+    if isinstance(low, float):
+        return 0.5 * (low + high) if isfinite(low + high) else low + 1.0 if isfinite(low) else 0.0
     below, above = np.isfinite(low), np.isfinite(high)
     bottom, top = np.where(below, low, 0.0), np.where(above, high, 0.0)
     half_open = np.where(below, bottom + 1.0, np.where(above, top - 1.0, 0.0))

@@ -31,7 +31,7 @@ class gaussian_kde:                      # SciPy's name
 
     def __init__(self, dataset, bw_method=None, weights=None):
         dataset = _rows(dataset)
-        d, n = aval_of(dataset).shape
+        n = aval_of(dataset).shape[1]
         if n < 2:
             raise errors.ShapeError(f"gaussian_kde: a sample of at least 2 points is needed, got {n}.")
         if weights is None:
