@@ -122,7 +122,8 @@ def _small(m, at_zero, away):
 
 # ----- hypergeometric functions (DLMF 13.3.15, 15.5.1, 13.3.22) ----------------------------------
 
-hyp1f1 = special("hyp1f1", "ft_sp3(hyp1f1, x, y, z)", ns=150.0, limit=1e4, domain=((0.5, 2.0), (0.7, 3.0), (-2.0, 2.0)),
+hyp1f1 = special("hyp1f1", "ft_sp3(hyp1f1, x, y, z)", ns=150.0, limit=1e4,
+                 domain=((0.5, 2.0), (0.7, 3.0), (-2.0, 2.0)),
                  partials=[*[no_rule(f"hyp1f1 by its {nth} parameter") for nth in ("first", "second")],
                            lambda out, a, b, x: mul(div(a, b), hyp1f1(add(a, 1.0), add(b, 1.0), x))])
 hyp2f1 = special("hyp2f1", "ft_sp4(hyp2f1, x, y, z, w)", ns=250.0, limit=1e4,

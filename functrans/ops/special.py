@@ -53,9 +53,9 @@ def special(name, c, *, partials, domain, ns=50.0, reference=..., limit=None, **
     scipys = re.fullmatch(r"ft_sp\d\w*\((\w+),(?: (\d),)? .*\)", c)
     if reference is ...:
         reference = by_scipy(scipys[1], scipys[2] and int(scipys[2]))
+    operands = sorted(set(re.findall(r"\b[xyzw]\b", c)))
     if "round" in c:                     # of negative x SciPy's wrappers make something of it
         c = f"(y < 0 ? (double)NAN : {c})"
-    operands = re.findall(r"\b[xyzw]\b", c)
     if limit is not None:                # beyond, SciPy's function may recurse too deep
         small = " && ".join(f"fabs((double){v}) < {limit}" for v in operands)
         c, reference = f"({small} ? {c} : (double)NAN)", _within(limit, reference)
