@@ -209,8 +209,8 @@ def _dn_by_m(out, u, m):
 wofz = special("wofz", "ft_sp1complex(wofz, x)", domain=(-2.0, 2.0), ns=100.0, dtypes=COMPLEX,    # 7.10.2
                reference=lambda x: _faddeeva(x),
                partials=[lambda out, z: sub(Hooks.lit_like(2j / ROOT_PI, z), mul(mul(z, out), 2.0))])
-# Lambert's W: w exp(w) = z, so w' = exp(-w) / (1 + w).
-lambertw = special("lambertw", "ft_sp_lambertw(x, k)", domain=(0.3, 2.0), ns=250.0, dtypes=COMPLEX,
+# Lambert's W: w exp(w) = z, so w' = exp(-w) / (1 + w). What is not finite stays.
+lambertw = special("lambertw", "(isfinite(creal(x)) && isfinite(cimag(x)) ? ft_sp_lambertw(x, k) : x)", domain=(0.3, 2.0), ns=250.0, dtypes=COMPLEX,
                    infer=lambda z, *, k: _lambertw_infer(z),
                    reference=lambda z, *, k: _lambertw_reference(z, k),
                    partials=[lambda out, z, *, k: div(exp(neg(out)), add(out, 1.0))])
@@ -229,4 +229,6 @@ def _lambertw_infer(z):
 
 def _lambertw_reference(z, k):
     import scipy.special
-    return scipy.special.lambertw(np.asarray(z, np.complex128), k).astype(z.dtype)
+    z = np.asarray(z)
+    finite = np.isfinite(z)
+    return np.where(finite, scipy.special.lambertw(np.where(finite, z, 0), k), z).astype(z.dtype)

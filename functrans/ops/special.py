@@ -160,7 +160,7 @@ def _polygamma_reference(n, x):
     n64, x64 = np.asarray(n, np.float64), np.asarray(x, np.float64)
     with np.errstate(all="ignore"):
         whole = (n64 == np.floor(n64)) & (n64 > 0) & np.isfinite(n64)
-        size = gamma(n64 + 1) * by_scipy("zeta")(np.minimum(n64 + 1, 1e6), x64)
+        size = gamma(n64 + 1) * _zeta_reference(n64 + 1, x64)
         found = np.where(np.fmod(n64, 2) == 1, size, -size)
     return np.where(n64 == 0, psi(x64), np.where(whole, found, np.nan)).astype(np.asarray(x).dtype)
 
@@ -270,7 +270,7 @@ stdtrit = special("stdtrit", "ft_sp2(stdtrit, x, y)", domain=((1.0, 5.0), (0.1, 
 _NO_SECOND = "the first derivative of zeta by s, by the same"
 # Hurwitz's function of s > 1 and q, and its derivative by s; by q: 25.11.17.
 zeta = special("zeta", "ft_sp_zeta(x, y)", domain=((1.5, 5.0), (0.4, 4.0)), ns=200.0,
-               reference=lambda s, q: by_scipy("zeta")(np.minimum(s, 1e6), q),      # beyond, SciPy has NaN
+               reference=lambda s, q: _zeta_reference(s, q),
                partials=[lambda out, s, q: zeta_slope(s, q),
                          lambda out, s, q: neg(mul(s, zeta(add(s, 1.0), q)))])
 zeta_slope = special("zeta_slope", "ft_sp_zeta_slope(x, y)", domain=((1.5, 5.0), (0.4, 4.0)), ns=300.0,
@@ -278,6 +278,13 @@ zeta_slope = special("zeta_slope", "ft_sp_zeta_slope(x, y)", domain=((1.5, 5.0),
                      partials=[no_rule(_NO_SECOND),
                                lambda out, s, q: neg(add(zeta(add(s, 1.0), q),
                                                          mul(s, zeta_slope(add(s, 1.0), q))))])
+
+
+def _zeta_reference(s, q):
+    """For large s, where SciPy has NaN, that of a less large one."""
+    return rounded(by_scipy("zeta")(np.minimum(np.asarray(s, np.float64), 1e6), q), s)
+
+
 riemann_zeta = special("riemann_zeta", "ft_sp_riemann_zeta(x)", domain=(-1.6, 0.5), ns=300.0,
                        reference=by_scipy("zeta"), partials=[lambda out, s: riemann_zeta_slope(s)])
 riemann_zeta_slope = special("riemann_zeta_slope", "ft_sp_riemann_zeta_slope(x)", domain=(-1.6, 0.5),
