@@ -210,7 +210,8 @@ wofz = special("wofz", "ft_sp1complex(wofz, x)", domain=(-2.0, 2.0), ns=100.0, d
                reference=lambda x: _faddeeva(x),
                partials=[lambda out, z: sub(Hooks.lit_like(2j / ROOT_PI, z), mul(mul(z, out), 2.0))])
 # Lambert's W: w exp(w) = z, so w' = exp(-w) / (1 + w). What is not finite stays.
-lambertw = special("lambertw", "(isfinite(creal(x)) && isfinite(cimag(x)) ? ft_sp_lambertw(x, k) : x)", domain=(0.3, 2.0), ns=250.0, dtypes=COMPLEX,
+lambertw = special("lambertw", "(isfinite(creal(x)) && isfinite(cimag(x)) ? ft_sp_lambertw(x, k) : x)",
+                   domain=(0.3, 2.0), ns=250.0, dtypes=COMPLEX,
                    infer=lambda z, *, k: _lambertw_infer(z),
                    reference=lambda z, *, k: _lambertw_reference(z, k),
                    partials=[lambda out, z, *, k: div(exp(neg(out)), add(out, 1.0))])

@@ -175,7 +175,7 @@ def bernoulli(n):
 
     >>> from functrans.scipy import special
     >>> special.bernoulli(2)
-    array([ 1. , -0.5, 0.16666667])
+    array([ 1. , -0.5 , 0.16666667])
     """
     import scipy.special
     return scipy.special.bernoulli(n)

@@ -73,7 +73,7 @@ def voigt_profile(x, sigma, gamma):
 
     >>> from functrans.scipy import special
     >>> float(special.voigt_profile(2.0, 1.0, 1.0))
-    0.0905451...
+    0.0907151994...
     """
     x, sigma, gamma = floats(x, sigma, gamma)
     normal = sigma != 0

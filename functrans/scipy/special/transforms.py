@@ -112,7 +112,7 @@ def diric(x, n):
 
     >>> from functrans.scipy import special
     >>> float(special.diric(0.5, 3))
-    0.9183883746...
+    0.9183883745...
     """
     (x,) = floats(x)
     turn = np.rint(x / (2.0 * math.pi))
