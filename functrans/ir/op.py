@@ -79,8 +79,9 @@ class Op:
                  reference=None, linearize=None, multiple=False, always=False, splat=False,
                  simplify=None, commutes=False, by=None, picks=False, work=None,
                  samples: Sequence[Any] = (), errors: Sequence[Any] = (), c=None, ns=None,
-                 dtypes: tuple[str, ...] = ANY, arity: int | None = None,
-                 no_rule=(), linear_in: Any = None, bilinear=False, domain: Any = None, why: dict[str, str] | None = None):
+                 dtypes: tuple[str, ...] = ANY, arity: int | None = None, no_rule=(),
+                 linear_in: Any = None, bilinear=False, domain: Any = None,
+                 why: dict[str, str] | None = None):
         self.name, self.family = name, family
         self.infer, self.jvp, self.transpose = infer, jvp, transpose
         self.batch, self.lower, self.linearize = batch, lower, linearize
