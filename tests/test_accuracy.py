@@ -195,7 +195,7 @@ def test_error(name, code, level, results):
 
 def test_every_float_function_has_a_bound():
     floats = {op.name for op in codegen.records() if op.name != "convert" and "f64" in op.dtypes
-              and codegen.out_code(op, "f64") == "f64"}
+              and codegen.out_code(op, "f64") == "f64" and not op.calls_scipy}
     assert floats - set(BOUND) - ELSEWHERE == set()
     assert set(BOUND) <= set(OPS)
 

@@ -539,7 +539,7 @@ def levels_header(levels: list[str]) -> str:
               f'static const char ft_scalar_names[] = "{" ".join(names_of_vm)}";\n'
               f"#define FT_SCALAR_OPS {len(names_of_vm)}\n"
               f'static const char ft_special_names[] = "{specials}";\n'
-              f"#define FT_SPECIALS {len(calls)}\n")
+              f"#define FT_SPECIALS {len(calls)}\n#define FT_SPECIAL_PART {PARTS.index('special')}\n")
 
 
 def write_sources(directory: Path, levels: list[str]) -> list[Path]:

@@ -52,6 +52,7 @@ cdef extern from *:
     int FT_SCALAR_OPS
     const char *ft_scalar_names
     const char *ft_special_names
+    int FT_SPECIAL_PART
     void *ft_special[1]
 
 cdef extern from "lapack.h":
@@ -140,8 +141,9 @@ def has(name):
 
 
 def names():
-    """The names of all kernels that can be called alone: without a program, or LAPACK, behind them."""
-    return [n.decode() for n in _entries if n != b"scalar" and find(n).run != <ft_step_fn>ft_run_matrices]
+    """The names of all kernels that can be called alone: without a program, LAPACK or SciPy behind them."""
+    return [n.decode() for n, (part, _) in _entries.items() if n != b"scalar" and part != FT_SPECIAL_PART
+            and find(n).run != <ft_step_fn>ft_run_matrices]
 
 
 def ns(name):
@@ -281,6 +283,8 @@ def call(str name, outs, ins, shape, ints=(), strides=None, double cost=0.0, int
     cdef const ft_entry *e = find(name.encode())
     if e == NULL:
         raise KeyError(name)
+    if _entries[name.encode()][0] == FT_SPECIAL_PART:
+        load_special()
     arrays = [*outs, *ins]
     cdef int nop = len(arrays), nd = len(shape), i, d, code = 0
     cdef int64_t nint = len(ints)
