@@ -70,7 +70,7 @@ class ModeResult(NamedTuple):
     """The most frequent value, and how often it is there."""
 
     mode: object
-    count: object
+    count: object  # type: ignore[assignment]
 
 
 def mode(a, axis=0, nan_policy="propagate", keepdims=False):
