@@ -149,7 +149,7 @@ def test_zeta_by_both_arguments():
         want = float(mp.zeta(mp.mpf(s), mp.mpf(q), 1)), -s * float(mp.zeta(mp.mpf(s + 1), mp.mpf(q)))
         np.testing.assert_allclose(ft.grad(special.zeta, (0, 1))(s, q), want, rtol=1e-14)
     for s in (-7.3, -2.0, -0.5, 0.0, 0.4, 1.7, 9.0):
-        assert special.zeta.traced(s) == pytest.approx(float(mp.zeta(s)), rel=1e-14, abs=1e-17)
+        assert special.zeta.traced(s) == pytest.approx(float(mp.zeta(s)), rel=1e-13, abs=1e-17)
         assert ft.grad(special.zeta)(s) == pytest.approx(float(mp.zeta(s, 1, 1)), rel=1e-13)
 
 
