@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import numpy as numpy
     from . import random as random
     from . import scipy as scipy
+    from . import sparse as sparse
     from . import tree as tree
     from .api import grad as grad
     from .api import jvp as jvp
@@ -33,16 +34,21 @@ if TYPE_CHECKING:
     from .custom import custom_jvp as custom_jvp
     from .custom import custom_vjp as custom_vjp
     from .custom import stop_gradient as stop_gradient
+    from .flattening import ravel_pytree as ravel_pytree
     from .inspection import ShapeDtypeStruct as ShapeDtypeStruct
     from .inspection import eval_shape as eval_shape
     from .inspection import make_jaxpr as make_jaxpr
-    from .jacobian import hessian as hessian
-    from .jacobian import jacfwd as jacfwd
-    from .jacobian import jacrev as jacrev
+    from .jacobians import hessian as hessian
+    from .jacobians import jacfwd as jacfwd
+    from .jacobians import jacobian as jacobian
+    from .jacobians import jacrev as jacrev
     from .numpy.indexing import at as at
     from .parallel import get_num_threads as get_num_threads
     from .parallel import set_num_threads as set_num_threads
     from .parallel import threads as threads
+    from .preparing import prepare as prepare
+    from .products import hessian_diag as hessian_diag
+    from .products import hvp as hvp
     from .profiling import profile as profile
     from .recomputation import checkpoint as checkpoint
     from .recomputation import checkpoint_name as checkpoint_name
@@ -57,7 +63,10 @@ _HOME = {
     "callbacks": ("io_callback", "pure_callback"),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "custom": ("custom_jvp", "custom_vjp", "stop_gradient"),
-    "jacobian": ("hessian", "jacfwd", "jacrev"),
+    "flattening": ("ravel_pytree",),
+    "jacobians": ("hessian", "jacfwd", "jacobian", "jacrev"),
+    "preparing": ("prepare",),
+    "products": ("hessian_diag", "hvp"),
     "compilation": ("jit",),
     "numpy.indexing": ("at",),
     "profiling": ("profile",),
@@ -66,7 +75,7 @@ _HOME = {
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "lax", "numpy", "random", "scipy", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "lax", "numpy", "random", "scipy", "sparse", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 

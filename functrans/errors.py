@@ -333,6 +333,10 @@ class CarryTypeError(FunctransError, TypeError):
     """
 
 
+class SparsityError(FunctransError, ValueError):
+    """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
+
+
 class CallbackResultError(FunctransError, ValueError, TypeError):
     """A function called from a program returned arrays of another shape or dtype than was announced.
 

@@ -34,6 +34,8 @@ BUILTIN = {
     "IndexRangeError": IndexError,
     "CarryTypeError": TypeError,
     "CallbackResultError": ValueError,
+    "MissingNameError": (NotImplementedError, AttributeError),
+    "SparsityError": ValueError,
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,

@@ -88,6 +88,8 @@ class Taylor:
         if all(s.constant for s in ins) or not any(has_tangent(a) for a in sig.outs):
             return [Series(a, [x]) for a, x in zip(sig.outs, self._first(op, ins, params), strict=True)]
         linear = range(len(ins)) if op.linear_in is ... else op.linear_in
+        if linear is not None:                        # whole numbers among them are places, and stay
+            linear = [i for i in linear if has_tangent(ins[i].aval)]
         if linear is not None and all(s.constant for i, s in enumerate(ins) if i not in linear):
             return [Series(a, [], self._linear(op, ins, params, linear, i, a))
                     for i, a in enumerate(sig.outs)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import NonDifferentiableError
 from ..ir.op import Hooks, Linear, Op, aval_of, instantiate, program_work
+from .reach import inside
 
 
 class Passes:
@@ -112,7 +113,7 @@ def inline(ctx, eqn, views):
 
 
 call = Op("call", "call", multiple=True, infer=_call_infer, jvp=_call_jvp, linearize=_call_linearize,
-          transpose=_call_transpose, batch=_call_batch, lower=inline, work=_inner_work)
+          transpose=_call_transpose, batch=_call_batch, lower=inline, work=_inner_work, reach=inside)
 
 
 # ----- users' rules -----------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from ..ir.op import (
     elementwise,
 )
 from ..ir.op import Elementwise as _Elementwise
+from .reach import choice, factors
 
 # ----- simplifications that are exact for every operand ------------------------------------------------
 
@@ -223,13 +224,13 @@ sub = elementwise("sub", c={"float": "x - y", "complex": "x - y",
 mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
                             "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
-                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True,
+                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True, reach=factors,
                   through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
 zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
                               "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
                    arity=2, dtypes=INEXACT,
-                   simplify=_strong_times, commutes=True,
+                   simplify=_strong_times, commutes=True, reach=factors,
                    reference=lambda x, y: np.where((x == 0) | (y == 0), 0, x * y).astype(x.dtype),
                    through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)])
 div = elementwise("div", c={"float": "x / y", "complex": "ft_cdiv(x, y)"}, arity=2, dtypes=INEXACT,
@@ -518,7 +519,7 @@ def _raw(x):
 
 
 select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True, simplify=_chosen,
-                     reference=lambda c, a, b: np.where(c, a, b),
+                     reach=choice, reference=lambda c, a, b: np.where(c, a, b),
                      through=[None,
                               lambda t, c, a, b: select(c, t, 0),
                               lambda t, c, a, b: select(c, 0, t)])

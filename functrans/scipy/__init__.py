@@ -4,7 +4,11 @@ import importlib
 
 from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
 
+<<<<<<< HEAD
 __all__ = ["linalg", "special", "stats"]
+=======
+__all__ = ["fft", "interpolate", "linalg", "ndimage", "signal", "special"]
+>>>>>>> hub/main
 
 
 def __getattr__(name):
