@@ -68,18 +68,15 @@ class Op:
       picks: elements of the result are elements of the operand, in places that its type says.
       work: ``(sig) -> (floating-point operations, transcendental functions)`` that it takes; None
         where it only moves data.
-<<<<<<< HEAD
       linear_in: the operands that it is jointly linear in (``...``: all), or None; bilinear: whether it is
         linear in each of its two.
       no_rule: the operands by which its derivative has no formula.
       calls_scipy: whether the kernel calls SciPy's special functions, which a plan then loads.
-=======
       reach: of an op with linear operands: ``(avals, known, **params) -> per operand`` which elements of
         the result depend on which of its elements: ``SAME`` (element by element), ``(to, source)``
         (positions in C order, pairwise), ``ALL``, or None (none does); ``known`` has the values of
         operands that are constants, else None. Without a rule, everything depends on everything.
         Rules are in ``ops/reach.py``, where also the form of those of ops that hold programs is told.
->>>>>>> hub/main
       reference: the same with NumPy, for tests and for documentation.
       samples, errors: operands for the generated tests.
     """

@@ -4,11 +4,7 @@ import importlib
 
 from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
 
-<<<<<<< HEAD
-__all__ = ["linalg", "special", "stats"]
-=======
-__all__ = ["fft", "interpolate", "linalg", "ndimage", "signal", "special"]
->>>>>>> hub/main
+__all__ = ["fft", "interpolate", "linalg", "ndimage", "signal", "special", "stats"]
 
 
 def __getattr__(name):
