@@ -31,9 +31,16 @@ if TYPE_CHECKING:
     from .callbacks import io_callback as io_callback
     from .callbacks import pure_callback as pure_callback
     from .compilation import jit as jit
+    from .custom import CustomVJPPrimal as CustomVJPPrimal
+    from .custom import SymbolicZero as SymbolicZero
     from .custom import custom_jvp as custom_jvp
+    from .custom import custom_rule as custom_rule
     from .custom import custom_vjp as custom_vjp
     from .custom import stop_gradient as stop_gradient
+    from .custom_maps import custom_transpose as custom_transpose
+    from .custom_maps import custom_vmap as custom_vmap
+    from .custom_maps import linear_call as linear_call
+    from .custom_maps import sequential_vmap as sequential_vmap
     from .flattening import ravel_pytree as ravel_pytree
     from .inspection import ShapeDtypeStruct as ShapeDtypeStruct
     from .inspection import eval_shape as eval_shape
@@ -62,7 +69,9 @@ _HOME = {
     "batching": ("vmap",),
     "callbacks": ("io_callback", "pure_callback"),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
-    "custom": ("custom_jvp", "custom_vjp", "stop_gradient"),
+    "custom": ("CustomVJPPrimal", "SymbolicZero", "custom_jvp", "custom_rule", "custom_vjp",
+               "stop_gradient"),
+    "custom_maps": ("custom_transpose", "custom_vmap", "linear_call", "sequential_vmap"),
     "flattening": ("ravel_pytree",),
     "jacobians": ("hessian", "jacfwd", "jacobian", "jacrev"),
     "preparing": ("prepare",),

@@ -45,6 +45,7 @@ class Hooks:
     lit_like: Callable[..., Any]     # (python number, reference operand) -> Lit
     aval_of: Callable[[Any], Any]
     zero: type                       # transform.zeros.Zero
+    literal: type                    # ir.core.Lit
     add_tangents: Callable[[Any, Any], Any]
 
 

@@ -184,8 +184,8 @@ cdef class Context:
 
     def reference(self, array):
         """An array that every run reads where it is, so that changes to it are seen."""
-        if not (array.flags.aligned and array.dtype.isnative):
-            return self.const(array)
+        if not (isinstance(array, np.ndarray) and array.flags.aligned and array.dtype.isnative):
+            return self.const(array)        # a NumPy scalar has no memory of its own to point to
         self.references.append(array)
         buffer = Buffer(array.nbytes, OUTSIDE, array.__array_interface__["data"][0])
         return View(buffer, 0, array.shape, array.strides, array.dtype, array.flags.c_contiguous)
