@@ -376,7 +376,7 @@ def linear(name: str, *, infer, transpose, batch, lower, operands: Sequence[int]
         return [out], [OPS[name](*mixed, **params)]
 
     return Op(name, family, infer=infer, jvp=jvp or linear_jvp, transpose=transpose, batch=batch,
-              lower=lower, linear_in=... if operands is None else tuple(operands), **rest)
+              lower=lower, linear_in=None if jvp else ... if operands is None else tuple(operands), **rest)
 
 
 def structural(name: str, **rest) -> Op:
