@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .custom_maps import linear_call as linear_call
     from .custom_maps import sequential_vmap as sequential_vmap
     from .flattening import ravel_pytree as ravel_pytree
+    from .implicit import fixed_point as fixed_point
     from .inspection import ShapeDtypeStruct as ShapeDtypeStruct
     from .inspection import eval_shape as eval_shape
     from .inspection import make_jaxpr as make_jaxpr
@@ -68,6 +69,7 @@ _HOME = {
     "api": ("grad", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"),
     "batching": ("vmap",),
     "callbacks": ("io_callback", "pure_callback"),
+    "implicit": ("fixed_point",),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "custom": ("CustomVJPPrimal", "SymbolicZero", "custom_jvp", "custom_rule", "custom_vjp",
                "stop_gradient"),

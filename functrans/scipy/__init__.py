@@ -4,7 +4,7 @@ import importlib
 
 from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
 
-__all__ = ["fft", "interpolate", "linalg", "ndimage", "signal", "special", "stats"]
+__all__ = ["fft", "integrate", "interpolate", "linalg", "ndimage", "signal", "sparse", "special", "stats"]
 
 
 def __getattr__(name):
