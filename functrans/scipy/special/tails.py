@@ -61,13 +61,13 @@ def _binomial(f, at_n):
 
 
 bdtr = _tail("bdtr", "k n p", "The binomial distribution function of n trials with probability p.",
-             "2.0, 5.0, 0.3 -> 0.8369199999", _binomial(_i, 1.0))
-bdtrc = _tail("bdtrc", "k n p", "The complement of bdtr.", "2.0, 5.0, 0.3 -> 0.1630799999", _binomial(_ic,
+             "2, 5, 0.3 -> 0.8369199999", _binomial(_i, 1.0))
+bdtrc = _tail("bdtrc", "k n p", "The complement of bdtr.", "2, 5, 0.3 -> 0.1630799999", _binomial(_ic,
               0.0))
 nbdtr = _tail("nbdtr", "k n p", "The negative binomial distribution function.",
-              "2.0, 5.0, 0.3 -> 0.0287954999",
+              "2, 5, 0.3 -> 0.0287954999",
               lambda k, n, p: _i(n, np.floor(k) + 1.0, p))
-nbdtrc = _tail("nbdtrc", "k n p", "The complement of nbdtr.", "2.0, 5.0, 0.3 -> 0.9712045",
+nbdtrc = _tail("nbdtrc", "k n p", "The complement of nbdtr.", "2, 5, 0.3 -> 0.9712045",
                lambda k, n, p: _ic(n, np.floor(k) + 1.0, p))
 fdtr = _tail("fdtr", "dfn dfd x", "The F distribution function.", "3.0, 5.0, 1.5 -> 0.6778346286",
              lambda n, d, x: _i(n / 2.0, d / 2.0, n * x / (n * x + d)))
