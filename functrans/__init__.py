@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .custom_maps import custom_vmap as custom_vmap
     from .custom_maps import linear_call as linear_call
     from .custom_maps import sequential_vmap as sequential_vmap
+    from .finite import debug_infs as debug_infs
+    from .finite import debug_nans as debug_nans
     from .flattening import ravel_pytree as ravel_pytree
     from .implicit import fixed_point as fixed_point
     from .inspection import ShapeDtypeStruct as ShapeDtypeStruct
@@ -74,6 +76,7 @@ _HOME = {
     "custom": ("CustomVJPPrimal", "SymbolicZero", "custom_jvp", "custom_rule", "custom_vjp",
                "stop_gradient"),
     "custom_maps": ("custom_transpose", "custom_vmap", "linear_call", "sequential_vmap"),
+    "finite": ("debug_infs", "debug_nans"),
     "flattening": ("ravel_pytree",),
     "jacobians": ("hessian", "jacfwd", "jacobian", "jacrev"),
     "preparing": ("prepare",),

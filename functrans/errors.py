@@ -173,6 +173,10 @@ class FunctransError(Exception):
         return _rebuild, (type(self), str(self), self.__dict__.copy())
 
 
+class NonFiniteError(FunctransError, FloatingPointError):
+    """``debug_nans`` or ``debug_infs`` met what it looks for; the text says which operation made it."""
+
+
 class LeakedTracerError(FunctransError, RuntimeError):
     """A traced value was used after the call that made it had ended.
 

@@ -27,6 +27,7 @@ BUILTIN = {
     "IntegerInputError": TypeError,
     "BatchSizeError": ValueError,
     "NonDifferentiableError": TypeError,
+    "NonFiniteError": FloatingPointError,
     "UnboundAxisError": NameError,
     "ConcretizationError": ValueError,
     "ResultTypeError": TypeError,

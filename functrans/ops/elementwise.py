@@ -32,6 +32,7 @@ from ..ir.op import (
     elementwise,
 )
 from ..ir.op import Elementwise as _Elementwise
+from .kinks import flat_at_zero, flat_power
 from .reach import choice, factors
 
 # ----- simplifications that are exact for every operand ------------------------------------------------
@@ -307,9 +308,9 @@ heaviside = elementwise("heaviside", c="x != x ? x : x == 0 ? y : (T)(x > 0)", a
 # ----- powers, exponentials, logarithms ---------------------------------------------------------------
 
 sqrt = _analytic("sqrt", reference=np.sqrt, domain=(0.1, 4.0),
-                   partials=[lambda out, x: div(0.5, out)])
+                   partials=[lambda out, x: div(0.5, flat_at_zero(out))])
 cbrt = elementwise("cbrt", c="ft_cbrt(x)", reference=np.cbrt, domain=(0.2, 4.0),
-                   partials=[lambda out, x: div(1.0 / 3.0, mul(out, out))])
+                   partials=[lambda out, x: div(1.0 / 3.0, flat_at_zero(mul(out, out)))])
 exp = _analytic("exp", reference=np.exp, partials=[lambda out, x: out])
 exp2 = _analytic("exp2", reference=np.exp2,
                    partials=[lambda out, x: mul(out, math.log(2.0))])
@@ -333,7 +334,7 @@ pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)",
                             "complex": "ft_cpow(x, y)"},
                   arity=2, dtypes=NUMBER, reference=np.power, domain=((0.2, 3.0), (0.0, 3.0)),
                   # 0**y and x**0 are flat where the formula would give 0 * inf
-                  partials=[lambda out, x, y: select(eq(y, 0.0), 0.0, mul(y, pow(x, sub(y, 1.0)))),
+                  partials=[lambda out, x, y: select(flat_power(out, y), 0.0, mul(y, pow(x, sub(y, 1.0)))),
                             lambda out, x, y: zmul(out, log(select(eq(x, 0.0), 1.0, x)))])
 
 
