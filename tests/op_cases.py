@@ -5,15 +5,16 @@ import itertools
 import numpy as np
 from util import INTEGERS, TYPES, parse, recode, rng_of, sample, show
 
-import functrans.api  # noqa: F401  (fills the table)
+import functrans as ft
+import functrans.api  # fills the table
 from functrans.ir.op import CODE, OPS, ErrorSample
 
 # Programs inside ops, named axes, matrices that must have a decomposition, distributions: their operands
 # are not samples; see test_control, test_compose, test_linalg, test_random.
 ELSEWHERE = ("call", "control", "collective", "linalg", "sampler", "effect", "own")
-# gamma_slope: only known by differences of quantiles, see test_random.
-RECORDS = [op for op in OPS.values()
-           if op.family not in ELSEWHERE and op.name not in ("constant", "gamma_slope")]
+# gamma_slope: only known by differences of quantiles, see test_random; without a reference: see test_special.
+RECORDS = [op for op in OPS.values() if op.family not in ELSEWHERE and op.reference is not None
+           and op.name not in ("constant", "gamma_slope")]
 ELEMENTWISE = [op for op in RECORDS if op.family == "elementwise"]
 
 # No derivative by design, where differences would show one.
@@ -55,7 +56,7 @@ class Case:
     def diff(self):
         """Which operands are differentiated."""
         found = [i for i, o in enumerate(self.operands)
-                 if isinstance(o, str) and parse(o)[1].kind in "fc"]
+                 if isinstance(o, str) and parse(o)[1].kind in "fc" and i not in self.op.no_rule]
         return found if self.wanted is None else [i for i in found if i in self.wanted]
 
     def examples(self, size):
@@ -106,6 +107,8 @@ class Case:
 
 
 def _params(op, code):
+    if op.name == "lambertw":
+        return [{"k": k} for k in (0, -1, 2)]
     if op.name == "integer_pow":
         return [{"y": y} for y in (-2, 0, 1, 2, 3, 5) if y >= 0 or code not in INTEGERS]
     if op.name == "convert":
@@ -162,6 +165,22 @@ SMOOTH = [c for c in MAIN + COMPLEX if c.diff() and c.op.name not in FLAT
           and np.asarray(c.reference(*c.values())).dtype.kind in "fc"]
 
 
+def twice(case):
+    """The case as one of those operands only by which it can be differentiated again."""
+    def again(i):
+        (x,) = case.values()[i:i + 1]
+        def once(x):
+            return ft.jvp(case.at([i], case.values()), (x,), (np.ones_like(x),))[1]
+        try:
+            ft.make_jaxpr(lambda x: ft.jvp(once, (x,), (np.ones_like(x),)))(x)
+        except ft.errors.NonDifferentiableError:
+            return False
+        return True
+    if not getattr(case.op, "calls_scipy", False):
+        return case
+    return Case(case.op, case.operands, case.params, case.domains, [i for i in case.diff() if again(i)])
+
+
 def combinations(case, limit=48):
     """in_axes of all operands: every axis of each, and not mapped; at most about ``limit`` of them."""
     options = [[None, *range(len(shape) + 1)] for shape, _ in case.types()]
@@ -198,7 +217,7 @@ def errors():
         xs = [sample(show((2, 3), TYPES[code])) for _ in range(op.arity)]
         if op.name == "select":
             xs[0] = xs[0] > 0
-        if op.name not in ("integer_pow", "convert"):
+        if op.name not in ("integer_pow", "lambertw", "convert"):
             yield (f"{op.name}-arity", op, [*xs, xs[0]], params, TypeError,
                    f"{op.name} takes {op.arity} operand")
         if op.arity > 1:

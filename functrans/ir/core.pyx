@@ -214,7 +214,8 @@ cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=False):
     sig.weak = any([(<Aval>a).weak for a in (*in_avals, *sig.outs)])
     sig.plain = op.family not in ("call", "control", "collective")
     sig.rules = {}
-    sig.simplify, sig.folds, sig.commutes = op.simplify, op.c is not None, op.commutes
+    sig.simplify, sig.commutes = op.simplify, op.commutes
+    sig.folds = op.c is not None and op.reference is not None
     if _n_sigs > _MAX_SIGS:
         clear_signatures()
     _n_sigs += 1

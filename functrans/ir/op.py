@@ -69,6 +69,10 @@ class Op:
       picks: elements of the result are elements of the operand, in places that its type says.
       work: ``(sig) -> (floating-point operations, transcendental functions)`` that it takes; None
         where it only moves data.
+      linear_in: the operands that it is jointly linear in (``...``: all), or None; bilinear: whether it is
+        linear in each of its two.
+      no_rule: the operands by which its derivative has no formula.
+      calls_scipy: whether the kernel calls SciPy's special functions, which a plan then loads.
       reach: of an op with linear operands: ``(avals, known, **params) -> per operand`` which elements of
         the result depend on which of its elements: ``SAME`` (element by element), ``(to, source)``
         (positions in C order, pairwise), ``ALL``, or None (none does); ``known`` has the values of
@@ -82,8 +86,9 @@ class Op:
                  reference=None, linearize=None, multiple=False, always=False, splat=False,
                  simplify=None, commutes=False, by=None, picks=False, work=None, reach=None,
                  samples: Sequence[Any] = (), errors: Sequence[Any] = (), c=None, ns=None,
-                 dtypes: tuple[str, ...] = ANY, arity: int | None = None,
-                 domain: Any = None, why: dict[str, str] | None = None):
+                 dtypes: tuple[str, ...] = ANY, arity: int | None = None, no_rule=(),
+                 linear_in: Any = None, bilinear=False, domain: Any = None,
+                 why: dict[str, str] | None = None):
         self.name, self.family = name, family
         self.infer, self.jvp, self.transpose = infer, jvp, transpose
         self.batch, self.lower, self.linearize = batch, lower, linearize
@@ -94,6 +99,9 @@ class Op:
         self.splat = splat            # moves elements only: a splat literal stays one
         self.samples, self.errors = tuple(samples), tuple(errors)
         self.c, self.ns, self.dtypes, self.arity, self.domain = c, ns, dtypes, arity, domain
+        self.no_rule = tuple(no_rule)
+        self.linear_in, self.bilinear = linear_in, bilinear
+        self.calls_scipy = "ft_sp" in str(c)
         why = why or {}
         for rule in ("infer", "jvp", "batch", "lower"):
             if getattr(self, rule) is None and rule not in why:
@@ -265,8 +273,10 @@ def elementwise(name: str, c: str | dict[str, str], *, dtypes=FLOAT, arity=1,
             jvp = _partials_jvp(name, tuple(partials))
         else:
             jvp = _flat_jvp(name)
+    passed = tuple([i for i, f in enumerate(through or ()) if f])
     return Elementwise(
         name, "elementwise", infer=infer or elementwise_infer, jvp=jvp, transpose=transpose,
+        linear_in=passed if joint or len(passed) == 1 else None, bilinear=len(passed) == 2 and not joint,
         batch=_elementwise_batch(name), lower="elementwise", reference=reference, dtypes=dtypes,
         arity=arity, c=c, ns=ns, domain=domain, **rest)
 
@@ -366,7 +376,7 @@ def linear(name: str, *, infer, transpose, batch, lower, operands: Sequence[int]
         return [out], [OPS[name](*mixed, **params)]
 
     return Op(name, family, infer=infer, jvp=jvp or linear_jvp, transpose=transpose, batch=batch,
-              lower=lower, **rest)
+              lower=lower, linear_in=None if jvp else ... if operands is None else tuple(operands), **rest)
 
 
 def structural(name: str, **rest) -> Op:
@@ -393,7 +403,7 @@ def bilinear(name: str, *, infer, batch, lower, transposes, **rest) -> Op:
                 for f, o in zip(transposes, operands, strict=True)]
 
     return Op(name, "bilinear", infer=infer, jvp=jvp, transpose=transpose, batch=batch, lower=lower,
-              **rest)
+              bilinear=True, **rest)
 
 
 def flat(name: str, *, infer, batch, lower, jvp=None, **rest) -> Op:

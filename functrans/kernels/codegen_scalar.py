@@ -68,6 +68,8 @@ def _table(w: Writer, codegen: Any) -> None:
         if name == "stop_gradient" or code not in codegen.REALS or out not in codegen.REALS:
             continue
         op = by_name[name]
+        if op.arity > 3:                      # more than an instruction names
+            continue
         codes = [code] * op.arity
         if name == "select":
             codes[0] = "b1"

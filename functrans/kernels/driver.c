@@ -88,6 +88,7 @@ FT_INLINE int run_ew(const ft_step *s, ft_frame *f, int nop)
 int ft_run_ew2(const ft_step *s, ft_frame *f) { return run_ew(s, f, 2); }
 int ft_run_ew3(const ft_step *s, ft_frame *f) { return run_ew(s, f, 3); }
 int ft_run_ew4(const ft_step *s, ft_frame *f) { return run_ew(s, f, 4); }
+int ft_run_ew5(const ft_step *s, ft_frame *f) { return run_ew(s, f, 5); }
 
 int ft_run_lines(const ft_step *s, ft_frame *f)
 {

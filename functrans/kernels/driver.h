@@ -6,7 +6,7 @@
 #include "common.h"
 #include "threads.h"
 
-#define FT_MAXOPND 6          /* of elementwise steps: output, three inputs, parameters */
+#define FT_MAXOPND 6          /* of elementwise steps: output, four inputs, parameters */
 
 /* Walks the outer axes of some operands at once. */
 typedef struct {
@@ -38,6 +38,7 @@ FT_INLINE void ft_walk_next(ft_walk *w)
 int ft_run_ew2(const ft_step *s, ft_frame *f);
 int ft_run_ew3(const ft_step *s, ft_frame *f);
 int ft_run_ew4(const ft_step *s, ft_frame *f);
+int ft_run_ew5(const ft_step *s, ft_frame *f);
 /* The kernel sees each line of the last axis whole: cumulative and arg reductions. */
 int ft_run_lines(const ft_step *s, ft_frame *f);
 

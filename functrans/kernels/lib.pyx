@@ -1,5 +1,6 @@
 """Kernels by name, the instruction-set level in use, and threads."""
 import os
+import re
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
@@ -18,6 +19,8 @@ cdef extern from *:
     #include <string.h>
     #include "ft_levels.h"
     #include "threads.h"
+
+    void *ft_special[FT_SPECIALS];
 
     /* The features of a level, and that the system saves its registers (libgcc asks both). */
     static int ft_supports(const char *level)
@@ -48,6 +51,9 @@ cdef extern from *:
     bint ft_supports(const char *level)
     int FT_SCALAR_OPS
     const char *ft_scalar_names
+    const char *ft_special_names
+    int FT_SPECIAL_PART
+    void *ft_special[1]
 
 cdef extern from "lapack.h":
     void *ft_lapack[8][4]
@@ -144,8 +150,9 @@ def has(name):
 
 
 def names():
-    """The names of all kernels that can be called alone: without a program, or LAPACK, behind them."""
-    return [n.decode() for n in _entries if n != b"scalar" and find(n).run != <ft_step_fn>ft_run_matrices]
+    """The names of all kernels that can be called alone: without a program, LAPACK or SciPy behind them."""
+    return [n.decode() for n, (part, _) in _entries.items() if n != b"scalar" and part != FT_SPECIAL_PART
+            and find(n).run != <ft_step_fn>ft_run_matrices]
 
 
 def ns(name):
@@ -201,6 +208,37 @@ def load_lapack():
             ft_lapack[i][k] = PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
 
 
+# ----- SciPy's special functions -----------------------------------------------------------------
+
+# How the macros of special.h call a function.
+_special_types = {"ft_sp1": "double (double, int __pyx_skip_dispatch)",
+                  "ft_sp2": "double (double, double, int __pyx_skip_dispatch)",
+                  "ft_sp3": "double (double, double, double, int __pyx_skip_dispatch)",
+                  "ft_sp4": "double (double, double, double, double, int __pyx_skip_dispatch)",
+                  "ft_sp1of2": "void (double, double *, double *)",
+                  "ft_sp1of4": "void (double, double *, double *, double *, double *)",
+                  "ft_sp2of4": "void (double, double, double *, double *, double *, double *)",
+                  "ft_sp1whole": "double (Py_ssize_t, double, int __pyx_skip_dispatch)",
+                  "ft_sp1round": "double (Py_ssize_t, double, int __pyx_skip_dispatch, struct options *)",
+                  "ft_sp1complex": "__pyx_t_double_complex (__pyx_t_double_complex, int __pyx_skip_dispatch)"}
+
+
+def load_special():
+    """Finds SciPy's special functions; importing them takes 0.1 s, once."""
+    if ft_special[0] is not NULL:
+        return
+    from scipy.special import cython_special
+    found = {}
+    for name, capsule in cython_special.__pyx_capi__.items():       # of several types: __pyx_fuse_1name
+        kind = re.sub(r"struct .*", "struct options *)", PyCapsule_GetName(capsule).decode())
+        found[re.sub(r"^__pyx_fuse(_\d)+", "", name), kind] = capsule
+    wanted = [text.partition(":") for text in ft_special_names.decode().split()]
+    for i in range(len(wanted) - 1, -1, -1):
+        macro, _, name = wanted[i]
+        capsule = found[name, _special_types[macro]]
+        ft_special[i] = PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
+
+
 # ----- threads -----------------------------------------------------------------------------------
 
 
@@ -254,6 +292,8 @@ def call(str name, outs, ins, shape, ints=(), strides=None, double cost=0.0, int
     cdef const ft_entry *e = find(name.encode())
     if e == NULL:
         raise KeyError(name)
+    if _entries[name.encode()][0] == FT_SPECIAL_PART:
+        load_special()
     arrays = [*outs, *ins]
     cdef int nop = len(arrays), nd = len(shape), i, d, code = 0
     cdef int64_t nint = len(ints)

@@ -19,6 +19,7 @@ from . import options as _options
 from . import order as _order
 from . import patches as _patches
 from . import reductions as _reductions
+from . import special as _special
 from . import windows as _windows
 from .arrays import *  # noqa: F403
 from .collectives import *  # noqa: F403
@@ -32,8 +33,9 @@ from .options import *  # noqa: F403
 from .order import *  # noqa: F403
 from .patches import *  # noqa: F403
 from .reductions import *  # noqa: F403
+from .special import *  # noqa: F403
 from .windows import *  # noqa: F403
 
 __all__ = [*_ops.__all__, *_arrays.__all__, *_integers.__all__, *_contractions.__all__, *_reductions.__all__,
            *_control.__all__, *_collectives.__all__, *_order.__all__, *_windows.__all__, *_patches.__all__,
-           *_fourier.__all__, *_implicit.__all__, *_options.__all__]
+           *_fourier.__all__, *_implicit.__all__, *_options.__all__, *_special.__all__]

@@ -63,6 +63,8 @@ _HOME = {
         "convolve correlate",
     "summation":
         "einsum",
+    "smooth":
+        "i0 sinc",
     "polynomials":
         "corrcoef cov poly polyadd polyder polydiv polyfit polyint polymul polysub polyval roots",
     "functional":

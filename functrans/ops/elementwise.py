@@ -585,7 +585,8 @@ def _convert_reference(x, *, dtype):
 # C conversion but for float to integer, which saturates (nan to 0) instead of being undefined.
 convert = _Elementwise(
     "convert", "elementwise", c="ft_convert(T, U, x)", dtypes=ANY, arity=1, infer=_convert_infer,
-    jvp=_convert_jvp, batch=_elementwise_batch("convert"), lower="elementwise", domain=(-3.0, 3.0),
+    jvp=_convert_jvp, batch=_elementwise_batch("convert"), lower="elementwise", linear_in=(0,),
+    domain=(-3.0, 3.0),
     transpose=lambda cts, operands, *, dtype: [convert(cts[0], dtype=operands[0].aval.dtype)],
     reference=_convert_reference,
     simplify=_converted)

@@ -18,7 +18,7 @@ from ..ir.core import eqn as make_eqn
 from ..ir.core import aval as make_aval
 from ..ir.core import lit, signature, var
 from ..ir.op import CODE, OPS
-from ..kernels.lib import load_lapack
+from ..kernels.lib import load_lapack, load_special
 
 from . import clusters
 from .apart import apart
@@ -310,7 +310,7 @@ cdef class Context:
             return self.converted(views[0], k.dtype)
         out = make_view(make_buffer(k.nbytes), 0, k.shape, k.strides, k.dtype, True)
         if k.size:
-            self._loop(k.name, k.ns, k.size, out, views, k.ints, k.name)
+            self._loop(k.name, k.ns, k.size, out, views, k.ints, k.name if len(views) < 4 else None)
         return out
 
     def converted(self, View view, dtype):
@@ -432,6 +432,8 @@ cdef class Context:
             k.name, k.ints = f"ew:convert:{CODE[main]}:{CODE[k.dtype]}", ()
         else:
             k.name, k.ints = f"ew:{name}:{CODE[main]}", tuple(sig.params.values())
+        if sig.op.calls_scipy:
+            load_special()
         k.ns = kernel_cost(k.name)
         if k.ns < 0:
             raise self._unsupported(f"{name} has no kernel for {main}")

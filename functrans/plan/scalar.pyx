@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.op import CODE, DTYPE, OPS
-from ..kernels.lib import scalar_labels
+from ..kernels.lib import load_special, scalar_labels
 from .scalar_ops import CALLS, FLOATS, REDUCTIONS, RULES, RUNNING, choices, movement, product_of
 from .view cimport View
 
@@ -42,6 +42,10 @@ def costs(Sig sig):
             return 0.0, 0.0
         if name == "integer_pow" and not -2**31 <= sig.params["y"] < 2**31:
             return None
+        if sig.op.arity > 3:                    # more than an instruction names
+            return None
+        if sig.op.calls_scipy:
+            return 7.0 + sig.op.ns * size, (2.0 + sig.op.ns) * size
         called = sig.op.c is not None and name in _CALLED
         return 11.0 + (0.6 if called else 0.1) * size, (NS_CALLED if called else 1.0) * size
     if name in MOVES:
@@ -432,6 +436,8 @@ def _elementwise(Sig sig):
     out = CODE[sig.out.dtype]
     if name == "stop_gradient" or (name == "convert" and main == out):
         return None
+    if sig.op.calls_scipy:
+        load_special()
     op = f"convert:{main}:{out}" if name == "convert" else f"{name}:{main}"
     return number_of(op), _CODE_NUMBER[out], sig.params["y"] if name == "integer_pow" else 0
 

@@ -3,9 +3,8 @@
 import importlib
 
 from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
-from . import special as special
 
-__all__ = ["fft", "integrate", "interpolate", "linalg", "ndimage", "signal", "sparse", "special"]
+__all__ = ["fft", "integrate", "interpolate", "linalg", "ndimage", "signal", "sparse", "special", "stats"]
 
 
 def __getattr__(name):

@@ -1,72 +1,16 @@
-"""scipy.special on traced arrays: compositions of NumPy functions and of the ops erf, erfc, logistic.
-
-SciPy itself is imported when a function is first called without a traced argument.
-"""
+"""Logistic functions, products with logarithms, sums of exponentials: compositions."""
 
 from __future__ import annotations
 
-import functools
-import math
-
 import numpy as np
 
-from ..ir.op import OPS
-from ..numpy.core import asvalue, aval_of, broadcast_arrays, convert, promote, refuse_out, traced
-from ..trace.tracer import Tracer
+from ...ir.op import OPS
+from ...trace.tracer import Tracer
+from .core import float_of as _float
+from .core import floats as _floats
+from .core import special as _special
 
-BY_NAME: dict = {}          # ufuncs of SciPy that reach tracers through __array_ufunc__
-
-
-def _special(function=None, *, ufunc=True):
-    """Registers a function; without traced arguments it calls SciPy's of this name."""
-    if function is None:
-        return functools.partial(_special, ufunc=ufunc)
-    name = function.__name__
-    if ufunc:
-        BY_NAME[name] = function
-
-    @functools.wraps(function)
-    def public(*args, **kwargs):
-        if any(traced(x) for x in args) or any(traced(x) for x in kwargs.values()):
-            refuse_out(kwargs.pop("out", None))
-            return function(*args, **kwargs)
-        import scipy.special
-        return getattr(scipy.special, name)(*args, **kwargs)
-
-    public.traced = function
-    return public
-
-
-def _float(x):
-    x = asvalue(x)
-    return x if aval_of(x).dtype.kind == "f" else convert(x, np.float64)
-
-
-def _floats(*xs):
-    """Operands in one float dtype and shape, ready for an op."""
-    xs = broadcast_arrays(*promote(*xs))
-    return xs if aval_of(xs[0]).dtype.kind == "f" else [convert(x, np.float64) for x in xs]
-
-
-# ----- error function, logistic function ----------------------------------------------------------
-
-
-@_special
-def erf(x):
-    """The error function."""
-    return OPS["erf"](_float(x))
-
-
-@_special
-def erfc(x):
-    """1 - erf(x), accurate where that is small."""
-    return OPS["erfc"](_float(x))
-
-
-@_special
-def ndtr(x):
-    """The normal distribution function."""
-    return 0.5 * OPS["erfc"](_float(x) * -math.sqrt(0.5))
+# ----- logistic functions -----------------------------------------------------------------------
 
 
 @_special
@@ -125,7 +69,7 @@ def rel_entr(x, y):
     x, y = _floats(x, y)
     inside = (x > 0) & (y > 0)
     safe_x, safe_y = np.where(inside, x, 1.0), np.where(inside, y, 1.0)
-    outside = np.where((x == 0) & (y >= 0), 0.0, np.inf)
+    outside = np.where((x == 0) & (y >= 0), np.zeros_like(x), np.inf)
     outside = np.where(np.isnan(x) | np.isnan(y), np.nan, outside)
     return np.where(inside, x * (np.log(safe_x) - np.log(safe_y)), outside)
 
@@ -214,6 +158,5 @@ def logaddexp(x, y):
     return np.logaddexp(x, y)
 
 
-__all__ = ["erf", "erfc", "ndtr", "expit", "log_expit", "logit", "xlogy", "xlog1py", "entr", "rel_entr",
-           "kl_div", "logsumexp", "softmax", "log_softmax", "exp2", "expm1", "log1p", "cbrt", "exp10",
-           "logaddexp"]
+__all__ = ["expit", "log_expit", "logit", "xlogy", "xlog1py", "entr", "rel_entr", "kl_div", "logsumexp",
+           "softmax", "log_softmax", "exp2", "expm1", "log1p", "cbrt", "exp10", "logaddexp"]
