@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from .jacobian import hessian as hessian
     from .jacobian import jacfwd as jacfwd
     from .jacobian import jacrev as jacrev
+    from .lax.segments import segment_max as segment_max
+    from .lax.segments import segment_min as segment_min
+    from .lax.segments import segment_prod as segment_prod
+    from .lax.segments import segment_sum as segment_sum
     from .numpy.indexing import at as at
     from .parallel import get_num_threads as get_num_threads
     from .parallel import set_num_threads as set_num_threads
@@ -52,6 +56,7 @@ _HOME = {
     "custom": ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"),
     "jacobian": ("hessian", "jacfwd", "jacrev"),
     "compilation": ("jit",),
+    "lax.segments": ("segment_max", "segment_min", "segment_prod", "segment_sum"),
     "numpy.indexing": ("at",),
     "profiling": ("profile",),
     "staging": ("cache_info", "clear_caches"),

@@ -8,13 +8,18 @@ natively without a transform around it, too.
 from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
 from . import collectives as _collectives
 from . import control as _control
+from . import indexing as _indexing
 from . import ops as _ops
 from . import order as _order
+from . import segments as _segments
 from . import windows as _windows
 from .collectives import *  # noqa: F403
 from .control import *  # noqa: F403
+from .indexing import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .order import *  # noqa: F403
+from .segments import *  # noqa: F403
 from .windows import *  # noqa: F403
 
-__all__ = [*_ops.__all__, *_control.__all__, *_collectives.__all__, *_order.__all__, *_windows.__all__]
+__all__ = [*_ops.__all__, *_control.__all__, *_collectives.__all__, *_indexing.__all__, *_order.__all__,
+           *_segments.__all__, *_windows.__all__]
