@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import debug as debug
     from . import errors as errors
     from . import lax as lax
     from . import numpy as numpy
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .api import value_and_grad as value_and_grad
     from .api import vjp as vjp
     from .batching import vmap as vmap
+    from .callbacks import io_callback as io_callback
+    from .callbacks import pure_callback as pure_callback
     from .compilation import jit as jit
     from .custom import checkpoint as checkpoint
     from .custom import custom_jvp as custom_jvp
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 _HOME = {
     "api": ("grad", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"),
     "batching": ("vmap",),
+    "callbacks": ("io_callback", "pure_callback"),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "custom": ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"),
     "jacobian": ("hessian", "jacfwd", "jacrev"),
@@ -63,7 +67,7 @@ _HOME = {
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("errors", "lax", "numpy", "random", "scipy", "tree")
+_MODULES = ("debug", "errors", "lax", "numpy", "random", "scipy", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 

@@ -20,7 +20,7 @@ from .staging import (
     restore_aux,
     trace_call,
 )
-from .trace.core import aval_of
+from .trace.core import Captured, aval_of
 from .trace.tracer import Tracer
 from .transform.interpret import evaluate, jvp_values, transpose_values
 from .transform.linearize import joint_values, linearize_values
@@ -200,7 +200,11 @@ def _linearized(fun, primals, what, has_aux=False):
         return outs + residuals, (keep, lin)
 
     found, values = find_pass("linearize", jaxpr, nonzeros, body, chosen.leaves + traced.consts)
-    return chosen, traced, found.run(values), nonzeros, *found.aux
+    outs, (_, lin) = found.run(values), found.aux
+    n_head, first = len(jaxpr.outs), sum(nonzeros)
+    outs[n_head:] = [Captured.of(x, a) if a.stacked and type(x) is not Tracer else x
+                     for x, a in zip(outs[n_head:], lin.in_avals[first:], strict=True)]
+    return chosen, traced, outs, nonzeros, *found.aux
 
 
 @api

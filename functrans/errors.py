@@ -211,7 +211,7 @@ class DerivativeLostError(FunctransError, TypeError):
     """
 
 
-class InPlaceError(FunctransError, TypeError):
+class InPlaceError(FunctransError, TypeError, NotImplementedError):
     """A traced value is written into, or stored in, an existing array.
 
     Raised by ``x[0] = 1``, ``buffer[i] = x``, ``np.add(a, x, out=buffer)``, ``np.copyto``. Build
@@ -308,6 +308,13 @@ class NotSupportedError(FunctransError, NotImplementedError):
     """A NumPy function, argument or dtype that functrans does not have (yet)."""
 
 
+class MissingNameError(NotSupportedError, AttributeError):
+    """A name of NumPy that has no meaning for traced arrays: ``functrans.numpy.matrix``.
+
+    Also an AttributeError, so ``hasattr`` gives False.
+    """
+
+
 class IndexRangeError(FunctransError, IndexError):
     """A known index is out of range: ``x[5]`` for ``f64[3]``."""
 
@@ -323,6 +330,13 @@ class CarryTypeError(FunctransError, TypeError):
     """The carry of a loop changes its shape, dtype or structure from one turn to the next.
 
     For example ``scan(lambda c, x: (np.stack([c, x]), None), 0.0, xs)``.
+    """
+
+
+class CallbackResultError(FunctransError, ValueError, TypeError):
+    """A function called from a program returned arrays of another shape or dtype than was announced.
+
+    For example ``pure_callback(f, ShapeDtypeStruct((3,), "float64"), x)`` for an f that returns float32.
     """
 
 

@@ -32,8 +32,8 @@ def same(f, *args, rtol=None):
         w, g = np.asarray(w), np.asarray(g)
         assert g.dtype == w.dtype, (g.dtype, w.dtype)
         assert g.shape == w.shape
-        if w.dtype.kind == "f":
-            tol = rtol or (1e-5 if w.dtype == np.float32 else 1e-12)
+        if w.dtype.kind in "fc":
+            tol = rtol or (1e-5 if w.dtype.char in "fF" else 1e-12)
             np.testing.assert_allclose(g, w, rtol=tol, atol=tol)
         else:
             np.testing.assert_array_equal(g, w)

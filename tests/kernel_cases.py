@@ -11,6 +11,7 @@ import numpy as np
 
 from functrans.ir.op import DTYPE
 from functrans.kernels import codegen, lib, pairs
+from functrans.ops import fft
 
 CODES = codegen.REALS          # complex numbers: where they are named
 ROWS = codegen.table()
@@ -138,6 +139,14 @@ def generic(name, size, rng):
         if kind == "cumulative":
             return [np.empty_like(x)], [x], x.shape, (1,), None
         return [np.empty(16, np.int64)], [x], x.shape, (1,), [(8, 0), x.strides]
+    if kind == "fft":               # all lines, then each: as lanes, and split in rows and columns
+        n, lines = 100, size // 100
+        x = numbers({"f32": "c64", "f64": "c128"}[code], (lines, n), rng)
+        lanes = size > 1000
+        ints, _, table = fft.plan(n, False, code, lanes)
+        return [np.empty_like(x)], [x, table], (lines,), \
+            (0, 1, n, int(np.float64(0.5).view(np.int64)), x.itemsize, x.itemsize, int(lanes), *ints), \
+            [(x.strides[0],), (x.strides[0],), (0,)]
     if kind == "matmul":
         m = int(size ** 0.5) // 2 + 3
         a, b = tame(code, (m, m + 1), rng), tame(code, (m + 1, m + 2), rng)

@@ -17,7 +17,8 @@ BINARY = """add subtract multiply true_divide floor_divide remainder fmod power 
     logical_xor float_power gcd lcm divmod ldexp""".split()
 UNARY = """negative positive absolute fabs sign conjugate rint floor ceil trunc sqrt cbrt square reciprocal
     exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh
-    arctanh deg2rad rad2deg invert logical_not isnan isinf isfinite signbit bitwise_count""".split()
+    arctanh deg2rad rad2deg invert logical_not isnan isinf isfinite signbit bitwise_count modf
+    frexp spacing""".split()
 PYTHON = [True, 2, -1, 300, 10**20, 1.5, 2 + 1j]
 TOLERANCE = {"e": 4e-3, "f": 1e-5, "F": 1e-5}
 
@@ -68,14 +69,10 @@ def test_binary_promotion(name):
         x = values(a)
         for b in DTYPES:
             y = values(b)
-            if name == "nextafter" and np.result_type(a, b, "float16") == np.float16:
-                continue                              # NumPy alone has it for float16
             if undefined(name, x, y):
                 y = np.abs(y)
             agree(f, both, x, y)
             agree(f, both, x[2:3], y[0])              # a NumPy scalar is as strong as an array
-        if name == "nextafter" and np.can_cast(a, np.float16):
-            continue
         agree(f, both, x[0], np.asarray(x[3]))
         for p in PYTHON:
             if not undefined(name, x, p):
@@ -293,7 +290,40 @@ def test_large_complex_arrays_in_groups():
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
 
 
+def test_sorted_complex_numbers():
+    """Places, medians, and nan: numbers first, then nan in the imaginary, the real, both parts."""
+    n = np.nan
+    z = np.array([1 + 1j, complex(1, n), complex(n, 2), 2, 0, complex(n, n), complex(n, 1), 1 - 2j, 1 + 1j])
+    for dtype in ("complex64", "complex128"):
+        x = z.astype(dtype)
+        for f in (np.sort, np.sort_complex, np.median, np.nanmedian, lambda z: np.median(z[3:5]),
+                  lambda z: np.median(np.nan_to_num(z).reshape(3, 3), 1)):
+            agree(f, jit(f), x)
+        agree(lambda z: np.argsort(z, stable=True), jit(np.argsort), x)
+        for side in ("left", "right"):
+            def place(a, v, side=side):
+                return np.searchsorted(np.sort(a), v, side)
+            agree(place, jit(place), x[[0, 3, 4, 7, 8]], x)
+    for dtype in DTYPES:
+        agree(np.sort_complex, jit(np.sort_complex), values(dtype))
+
+
 # ----- float16 ------------------------------------------------------------------------------------
+
+
+def test_neighbours():
+    h = np.arange(65536, dtype=np.uint16).view(np.float16)
+    for to in (np.float16(np.inf), np.float16(-np.inf), np.float16(0.5), np.float16(np.nan)):
+        agree(np.nextafter, jit(np.nextafter), h, to)
+    tiny, most = 5e-324, np.finfo(float).max
+    for dtype in ("float16", "float32", "float64"):
+        with np.errstate(all="ignore"):
+            x = np.array([1, -1, 0, -0.0, np.inf, -np.inf, np.nan, 8, 3e-8, -1e-45, tiny, most], dtype)
+        for f in (np.spacing, np.frexp, np.modf):
+            agree(f, jit(f), x)
+    for f in (lambda x: np.nextafter(x, 9.0), lambda x: np.frexp(x)[0] * 4, lambda x: np.modf(x)[0],
+              lambda x: x + np.spacing(x)):
+        assert grad(f)(2.5) == jvp(f, (2.5,), (1.0,))[1] == 1
 
 
 def test_float16_of_every_bit_pattern():

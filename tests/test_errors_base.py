@@ -33,6 +33,7 @@ BUILTIN = {
     "NotSupportedError": NotImplementedError,
     "IndexRangeError": IndexError,
     "CarryTypeError": TypeError,
+    "CallbackResultError": ValueError,
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,

@@ -223,7 +223,8 @@ def test_special_values(case):
 @pytest.mark.parametrize("case", [c for c in CASES if c.op.family != "elementwise"], ids=repr)
 def test_special_values_are_moved_and_reduced(case):
     xs = case.values()
-    if case.op.name in ("reduce_sum", "reduce_prod", "cumprod") and case.code() in ("c64", "c128"):
+    if case.op.name in ("fft", "rfft", "irfft") or (
+            case.op.name in ("reduce_sum", "reduce_prod", "cumprod") and case.code() in ("c64", "c128")):
         return                                     # which parts are nan depends on the order
     rng = rng_of(repr(case), "special")
     for i, o in enumerate(case.operands):

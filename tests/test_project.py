@@ -26,8 +26,9 @@ BELOW = {
     "random": {"ir", "trace", "ops", "numpy", "lax", "top", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "load"},
 }
-# Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer.
-LATE = {("numpy/ufuncs.py", "scipy")}
+# Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer; vmap where
+# NumPy loops in Python.
+LATE = {("numpy/ufuncs.py", "scipy"), ("numpy/functional.py", "top")}
 
 
 def room(module):

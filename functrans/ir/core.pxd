@@ -25,6 +25,7 @@ cdef class Sig:
     cdef readonly bint multiple
     cdef readonly bint collective
     cdef readonly bint splat
+    cdef readonly bint effect       # it, or a program among the parameters, acts beside its results
     cdef readonly bint retraced     # a user's rule, or a program with one, is among the parameters
     cdef readonly bint weak         # some operand or the result is weak
     cdef readonly object simplify   # the op's rule

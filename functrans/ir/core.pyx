@@ -12,7 +12,11 @@ from .op import CODE, NUMPY_NAME
 cdef extern from "Python.h":
     int PyCode_Addr2Line(object code, int lasti)
 
+# The leading extent of what a while_loop stacks: known when it has run.
+TURNS = -(1 << 40)
+
 cdef dict _AVALS = {}
+cdef object _TURNS = TURNS
 cdef dict _DTYPES = {}
 cdef long _MAX_SIGS = 200_000
 cdef long _n_sigs = 0
@@ -41,6 +45,11 @@ cdef class Aval:
         return aval_of_type(self.shape, self.dtype, False) if self.weak else self
 
     @property
+    def stacked(self):
+        """Whether a run decides the leading extent; ``size`` and ``nbytes`` are then of one entry."""
+        return self.ndim > 0 and self.shape[0] == _TURNS
+
+    @property
     def code(self):
         """Short name of the dtype: ``f64``."""
         return CODE[self.dtype]
@@ -56,7 +65,7 @@ cdef class Aval:
         return aval_of_type(self.shape, dtype, False)
 
     def __repr__(self):
-        dims = ",".join([str(d) for d in self.shape])
+        dims = ",".join(["?" if d == _TURNS else str(d) for d in self.shape])
         code = CODE[self.dtype]
         return f"{'bool' if code == 'b1' else code}[{dims}]"
 
@@ -92,7 +101,7 @@ cdef Aval aval_of_type(tuple shape, object dtype, bint weak):
     a.shape, a.dtype, a.weak = shape, dtype, weak
     a.ndim = len(shape)
     a.size = 1
-    for d in shape:
+    for d in shape[1:] if shape and shape[0] == _TURNS else shape:
         if d < 0:
             raise ValueError(f"negative dimension in shape {shape}")
         a.size *= d
@@ -184,6 +193,7 @@ cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=False):
     sig.op, sig.params, sig.in_avals = op, dict(params), in_avals
     sig.multiple, sig.splat, sig.collective = op.multiple, op.splat, op.family == "collective"
     sig.retraced = any([_is_retraced(p) for p in params.values()])
+    sig.effect = any([_has_effect(p) for p in params.values()])
     if sig.multiple:
         sig.outs = tuple([a if isinstance(a, Aval) else aval(a[0], a[1]) for a in result])
         sig.out = None
@@ -205,6 +215,14 @@ def _is_retraced(param):
     if isinstance(param, tuple):
         return any([_is_retraced(p) for p in param])
     return bool(getattr(param, "retraced", False))
+
+
+def _has_effect(param):
+    if isinstance(param, Jaxpr):
+        return any([(<Eqn>e).sig.effect for e in (<Jaxpr>param).eqns])
+    if isinstance(param, tuple):
+        return any([_has_effect(p) for p in param])
+    return bool(getattr(param, "effect", False))
 
 
 def clear_signatures():

@@ -38,11 +38,12 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
-           "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h")
+           "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
+           "fft_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
                   "conv.c", "window.c", "space.c", "group.c", "sort.c", "lapack.c", "random.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
-         "random")
+         "random", "fourier")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
@@ -361,16 +362,17 @@ def reduction(op: str, code: str) -> tuple[str, str, str]:
         op = {"sum": "or", "prod": "and"}.get(op, op)
     if code in COMPLEX and op == "prod":
         return "ft_cmul(a, b)", "", "1"
-    sign = {"sum": "+", "prod": "*", "or": "|", "and": "&"}[op]
+    sign = {"sum": "+", "prod": "*", "or": "|", "and": "&", "xor": "^"}[op]
     ones = "1" if op == "prod" or code == "b1" else f"({C_TYPE[code]})-1"
-    return f"((T)((a) {sign} (b)))", f"((a) {sign} (b))", "0" if op in ("sum", "or") else ones
+    return f"((T)((a) {sign} (b)))", f"((a) {sign} (b))", "0" if op in ("sum", "or", "xor") else ones
 
 
 def reduce_part() -> Part:
     part = Part("reduce")
-    for op in ("sum", "prod", "max", "min", "and", "or"):
+    for op in ("sum", "prod", "max", "min", "and", "or", "xor"):
         for code in CODES:
-            if (op in ("and", "or") and code in FLOATS) or (op not in ("sum", "prod") and code in COMPLEX):
+            if (op in ("and", "or", "xor") and code in FLOATS) or (
+                    op not in ("sum", "prod") and code in COMPLEX):
                 continue
             scalar, vector, identity = reduction(op, code)
             more = {"FT_PAIRS": ""} if code in COMPLEX else {}
@@ -451,6 +453,9 @@ def index_part() -> Part:
         forms = {"set": "(b)", "add": reduction("sum", code)[0], "mul": reduction("prod", code)[0]}
         if code in REALS:
             forms |= {op: reduction(op, code)[0] for op in ("max", "min")}
+        if code in FLOATS:              # of a form that compilers make no branch of: that would be guessed wrong
+            forms |= {op: f"((b) != (b) ? (b) : (b) {sign} (a) ? (b) : (a))" for op, sign in
+                      (("max", ">"), ("min", "<"))}
         for op, text in forms.items():
             name = f"scatter_{op}_{code}_"
             part.add(include("scatter_body.h", T=C_TYPE[code], FT_NAME=f"{name}##part",
@@ -516,6 +521,15 @@ def random_part() -> Part:
     return part
 
 
+def fourier_part() -> Part:
+    part = Part("fourier")
+    part.add('#include "fft.h"\n')
+    for code in FLOATS:
+        part.add(include("fft_body.h", T=C_TYPE[code], FT_SIZE=str(SIZE[code]), FT_NAME=f"fft_{code}_##part"))
+        part.entry(f"fft:{code}", f"fft_{code}_run", "0", 1.0)
+    return part
+
+
 # ----- files --------------------------------------------------------------------------------------
 
 
@@ -539,7 +553,7 @@ def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
     parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), index_part(), scalar_part(),
-             product_part(), sort_part(), random_part()]
+             product_part(), sort_part(), random_part(), fourier_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)
     for name, text in files.items():

@@ -179,7 +179,7 @@ static void put_some(const step_ctx *c, char *out, int64_t lo, int64_t hi, int64
     const ft_scatter *kernel = c->s->kernel;
     int64_t rows[BLOCK], which[BLOCK];
     const char *update = FT_PTR(c->s, c->f, 1) + (lo * c->width + from) * c->size;
-    int far = c->rows * c->width * c->size > (1 << 18);
+    int far = c->rows * c->width * c->size > (8 << 20);
     out += from * c->size;
     for (int64_t m, base; lo < hi; lo += m, update += m * c->width * c->size) {
         int64_t least = 0, kept = 0;

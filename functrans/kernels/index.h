@@ -31,7 +31,7 @@ typedef struct {
     int64_t size;
     const ft_index *index;
     /* o[rows[i]] = o[rows[i]] op u[from[i]] (u[i] where from is NULL) for n rows of `width` elements, of
-     * which `count` are combined; `far`: they are not in a near cache. */
+     * which `count` are combined; `far`: they are hardly in a cache. */
     void (*put)(char *out, const char *update, const int64_t *rows, const int64_t *from, int64_t n,
                 int64_t width, int64_t count, int far);
     int pieces;                /* updates may be combined in pieces: results from zeros can be added up, */

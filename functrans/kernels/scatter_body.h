@@ -1,5 +1,6 @@
 /* Template: combines updates into an array. With T, FT_NAME(part), FT_COMB(a, b), FT_PIECES, FT_AGAIN. */
 #define FT_PUT(width, index, ahead)                                                                   \
+    _Pragma("GCC unroll 4")                                                                           \
     for (int64_t i = 0; i < n; i++) {                                                                 \
         if (ahead && i + ahead < n)     /* places are scattered: ask for them early */                \
             __builtin_prefetch(o + rows[i + ahead] * width, 1);                                       \
@@ -15,7 +16,7 @@ static void FT_NAME(put)(char *out, const char *update, const int64_t *rows, con
     T *o = (T *)out;
     const T *u = (const T *)update;
     if (width == 1 && from) {
-        FT_PUT(1, from[i], 24)
+        FT_PUT(1, from[i], 0)
         return;
     }
     if (width == 1 && far) {

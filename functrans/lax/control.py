@@ -17,8 +17,8 @@ from ..ir.op import OPS
 from ..numpy.core import axis_of, convert
 from ..ops.control import cond as cond_op
 from ..ops.control import rearranged
-from ..ops.control import scan as scan_op
-from ..ops.control import while_ as while_op
+from ..ops.scan import scan as scan_op
+from ..ops.while_loop import while_ as while_op
 from ..staging import api, describe
 from ..trace.core import aval_of, bind
 from ..trace.tracer import Tracer
@@ -146,12 +146,24 @@ def map(f: Callable, xs: Any) -> Any:
 def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     """Applies ``body_fun`` to a state as long as ``cond_fun`` of it is true.
 
-    Both are traced once; the state keeps its structure, shapes and dtypes. It has forward-mode
-    derivatives; for reverse mode use ``scan``, or ``fori_loop`` with Python integers as bounds.
+    Both are traced once; the state keeps its structure, shapes and dtypes. It has derivatives in both
+    modes and of any order; reverse mode keeps what it needs of each turn, in memory that grows as the
+    loop turns. Under ``vmap`` each example has its own number of turns.
 
-    >>> from functrans import lax
+    Args:
+      cond_fun: ``state -> bool``, a scalar.
+      body_fun: ``state -> state``.
+      init_val: the first state, a pytree. Python numbers take the dtype that the body gives them.
+
+    Raises:
+      CarryTypeError, TreeError: the state changes its type or structure; the text names the leaf.
+      DtypeError: the condition returns something else than one bool.
+
+    >>> from functrans import grad, lax
     >>> int(lax.while_loop(lambda x: x < 100, lambda x: x * 2, 1))
     128
+    >>> float(grad(lambda r: lax.while_loop(lambda y: y < 20, lambda y: y * r, 1.0))(3.0))
+    27.0
     """
     return _while(cond_fun, body_fun, init_val, "while_loop")
 
@@ -186,8 +198,8 @@ def _while(cond_fun, body_fun, init, name):
 def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: Any = None) -> Any:
     """``for i in range(lower, upper): val = body_fun(i, val)``, returning the last ``val``.
 
-    With integers as bounds it is a ``scan``, which has reverse-mode derivatives; with traced bounds it
-    is a ``while_loop``, which has not. ``unroll`` has no effect.
+    With integers as bounds it is a ``scan``, with traced bounds a ``while_loop``. ``unroll`` has no
+    effect.
 
     >>> from functrans import lax
     >>> int(lax.fori_loop(0, 5, lambda i, total: total + i, 0))

@@ -17,6 +17,7 @@ from ..ir.op import OPS
 from ..numpy.core import asvalue, axis_of, convert, is_number
 from ..trace.core import aval_of, bind, current_builder
 from ..trace.tracer import Tracer
+from .options import check_accuracy, one_device
 
 _INT64 = np.dtype("int64")
 
@@ -78,10 +79,14 @@ def _elementwise(name, op, arity, doc):
     def unary(x):
         return bind(op, (_operand(x),), {})
 
+    def exact(x, *, accuracy=None):
+        check_accuracy(name, accuracy)
+        return bind(op, (_operand(x),), {})
+
     def binary(x, y):
         return bind(op, tuple(_together(name, (x, y))), {})
 
-    function = unary if arity == 1 else binary
+    function = (exact if name in _EXACT else unary) if arity == 1 else binary
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
@@ -93,9 +98,11 @@ _UNARY = {"neg": "neg", "sign": "sign", "floor": "floor", "ceil": "ceil", "exp":
           "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "sqrt": "sqrt",
           "cbrt": "cbrt", "erf": "erf", "erfc": "erfc", "logistic": "logistic",
           "is_finite": "isfinite", "bitwise_not": "not", "abs": "abs", "real": "real", "imag": "imag",
-          "conj": "conj", "population_count": "population_count", "clz": "clz"}
-_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "rem": "fmod", "max": "max", "min": "min",
-           "atan2": "atan2", "nextafter": "nextafter", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le",
+          "conj": "conj", "population_count": "population_count", "clz": "clz", "erf_inv": "erf_inv"}
+# Those that JAX gives an accuracy to.
+_EXACT = ("cbrt", "cos", "exp", "exp2", "expm1", "log", "log1p", "logistic", "sin", "sqrt", "tan", "tanh")
+_BINARY = {"add": "add", "sub": "sub", "rem": "fmod", "max": "max", "min": "min",
+           "atan2": "atan2", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le",
            "gt": "gt", "ge": "ge", "bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor",
            "shift_left": "shl", "shift_right_arithmetic": "shr", "complex": "complex"}
 for _name, _op in _UNARY.items():
@@ -118,6 +125,18 @@ def bitcast_convert_type(operand, new_dtype):
 
 
 # ----- arithmetic that is more than one op --------------------------------------------------------
+
+
+def mul(x, y, *, out_dtype=None):
+    """Elementwise x * y, in ``out_dtype`` if that is given."""
+    if out_dtype is not None:
+        x, y = (convert(asvalue(v), out_dtype) for v in (x, y))
+    return _run("mul", *_together("mul", (x, y)))
+
+
+def nextafter(x1, x2):
+    """Elementwise the next number after x1 in the direction of x2."""
+    return _run("nextafter", *_together("nextafter", (x1, x2)))
 
 
 def div(x, y):
@@ -153,8 +172,9 @@ def reciprocal(x):
     return div(1.0, x)
 
 
-def rsqrt(x):
+def rsqrt(x, *, accuracy=None):
     """Elementwise 1 / sqrt(x)."""
+    check_accuracy("rsqrt", accuracy)
     return div(1.0, _run("sqrt", _operand(x)))
 
 
@@ -225,23 +245,28 @@ def _ints(values) -> tuple[int, ...]:
     return tuple([v.__index__() for v in values])
 
 
-def reshape(operand, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None):
+def reshape(operand, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None, *,
+            out_sharding=None):
     """The elements in another shape; ``dimensions`` permutes the axes first."""
+    one_device("reshape", out_sharding=out_sharding)
     if dimensions is not None:
         operand = transpose(operand, dimensions)
     return OPS["reshape"](_operand(operand), shape=_ints(new_sizes))
 
 
-def broadcast(operand, sizes: Sequence[int]):
+def broadcast(operand, sizes: Sequence[int], *, out_sharding=None):
     """The operand repeated along new leading axes."""
+    one_device("broadcast", out_sharding=out_sharding)
     operand = _operand(operand)
     shape, lead = aval_of(operand).shape, _ints(sizes)
     return OPS["broadcast_in_dim"](operand, shape=lead + shape,
                                    dims=tuple(range(len(lead), len(lead) + len(shape))))
 
 
-def broadcast_in_dim(operand, shape: Sequence[int], broadcast_dimensions: Sequence[int]):
+def broadcast_in_dim(operand, shape: Sequence[int], broadcast_dimensions: Sequence[int], *,
+                     out_sharding=None):
     """The operand repeated to ``shape``; its axes are those named."""
+    one_device("broadcast_in_dim", out_sharding=out_sharding)
     return OPS["broadcast_in_dim"](_operand(operand), shape=_ints(shape), dims=_ints(broadcast_dimensions))
 
 
@@ -292,8 +317,9 @@ def pad(operand, padding_value, padding_config: Sequence[tuple[int, int, int]]):
     return OPS["pad"](operand, value, low=_ints(low), high=_ints(high), interior=_ints(interior))
 
 
-def broadcasted_iota(dtype, shape: Sequence[int], dimension: int):
+def broadcasted_iota(dtype, shape: Sequence[int], dimension: int, *, out_sharding=None):
     """0, 1, 2, ... along one axis of ``shape``."""
+    one_device("broadcasted_iota", out_sharding=out_sharding)
     shape, dtype = _ints(shape), np.dtype(dtype)
     if current_builder() is None:
         along = np.arange(shape[dimension]).astype(dtype)
@@ -307,15 +333,17 @@ def iota(dtype, size: int):
     return broadcasted_iota(dtype, (size,), 0)
 
 
-def full(shape: Sequence[int], fill_value, dtype=None):
+def full(shape: Sequence[int], fill_value, dtype=None, *, sharding=None):
     """An array with every element ``fill_value``."""
+    one_device("full", sharding=sharding)
     value = asvalue(fill_value)
     value = convert(value, aval_of(value).dtype if dtype is None else dtype)
     return broadcast(value, shape) if type(value) is Tracer else np.full(_ints(shape), value)
 
 
-def full_like(x, fill_value, dtype=None, shape=None):
+def full_like(x, fill_value, dtype=None, shape=None, sharding=None):
     """An array with x's shape and dtype and every element ``fill_value``."""
+    one_device("full_like", sharding=sharding)
     a = aval_of(x)
     return full(a.shape if shape is None else shape, fill_value, a.dtype if dtype is None else dtype)
 
@@ -358,74 +386,9 @@ def index_in_dim(operand, index: int, axis: int = 0, keepdims: bool = True):
     return out if keepdims else squeeze(out, (axis,))
 
 
-# ----- contractions and reductions ----------------------------------------------------------------
-
-
-def dot(lhs, rhs):
-    """Vectors and matrices multiplied; operands of one or two axes."""
-    lhs, rhs = _operand(lhs), _operand(rhs)
-    a, b = aval_of(lhs), aval_of(rhs)
-    if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2):
-        raise errors.ShapeError(f"lax.dot: operands must have one or two axes, got {a} and {b}.",
-                                "Use lax.dot_general, or functrans.numpy.matmul.")
-    return dot_general(lhs, rhs, (((a.ndim - 1,), (0,)), ((), ())))
-
-
-def dot_general(lhs, rhs, dimension_numbers):
-    """A general contraction; the result has batch axes, lhs's free axes, rhs's free axes.
-
-    ``dimension_numbers`` is ``((lhs contracted, rhs contracted), (lhs batch, rhs batch))``.
-    """
-    contract, batch = dimension_numbers
-    return OPS["dot_general"](_operand(lhs), _operand(rhs), contract=tuple([_ints(c) for c in contract]),
-                              batch=tuple([_ints(b) for b in batch]))
-
-
-def _reduction(kind):
-    name = f"reduce_{kind}"
-
-    def function(operand, axes: Sequence[int]):
-        operand = _operand(operand)
-        ndim = aval_of(operand).ndim
-        return OPS[name](operand, axes=tuple(sorted([axis_of(a, ndim) for a in axes])))
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The {kind} over axes."
-    return function
-
-
-def _extremum_position(name):
-    def function(operand, axis: int, index_dtype=np.int64):
-        operand = _operand(operand)
-        out = OPS[name](operand, axis=axis_of(axis, aval_of(operand).ndim))
-        return out if np.dtype(index_dtype) == _INT64 else convert_element_type(out, index_dtype)
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The first position of the {name[3:]}imum along an axis."
-    return function
-
-
-def _cumulative(name):
-    def function(operand, axis: int = 0, reverse: bool = False):
-        operand = _operand(operand)
-        return OPS[name](operand, axis=axis_of(axis, aval_of(operand).ndim), reverse=bool(reverse))
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Cumulative {name[3:]} along an axis."
-    return function
-
-
-_REDUCTIONS = [f"reduce_{k}" for k in ("sum", "prod", "max", "min", "and", "or")]
-_CUMULATIVE = ["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"]
-for _name in _REDUCTIONS:
-    globals()[_name] = _reduction(_name[7:])
-_POSITIONS = ["argmax", "argmin"]
-for _name in _POSITIONS:
-    globals()[_name] = _extremum_position(_name)
-for _name in _CUMULATIVE:
-    globals()[_name] = _cumulative(_name)
-
 __all__ = [
-    *_UNARY, *_BINARY, "bitcast_convert_type", "div", "pow", "integer_pow", "square", "reciprocal", "rsqrt",
+    *_UNARY, *_BINARY, "mul", "nextafter", "bitcast_convert_type", "div", "pow", "integer_pow", "square",
+    "reciprocal", "rsqrt",
     "RoundingMethod", "round", "select", "select_n", "clamp", "convert_element_type", "stop_gradient",
     "reshape", "broadcast", "broadcast_in_dim", "transpose", "rev", "squeeze", "expand_dims", "concatenate",
-    "pad", "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim",
-    "dot", "dot_general", *_REDUCTIONS,
-    *_POSITIONS, *_CUMULATIVE]
+    "pad", "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim"]

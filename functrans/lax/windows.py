@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import errors
+from .. import errors, tree
 from ..ir.op import OPS
 from ..numpy.core import asvalue, convert
 from ..ops.conv import dilated
 from ..trace.core import aval_of
 from . import ops
+from .options import check_precision, one_device
+from .reductions import fold, known_monoid, starts
 
 __all__ = ["ConvDimensionNumbers", "conv", "conv_dimension_numbers", "conv_general_dilated",
            "conv_transpose", "conv_with_general_padding", "padtype_to_pads", "reduce_window"]
@@ -111,7 +113,7 @@ def conv_general_dilated(lhs, rhs, window_strides: Sequence[int], padding,
                          lhs_dilation: Sequence[int] | None = None,
                          rhs_dilation: Sequence[int] | None = None, dimension_numbers: Any = None,
                          feature_group_count: int = 1, batch_group_count: int = 1, precision=None,
-                         preferred_element_type=None):
+                         preferred_element_type=None, out_sharding=None):
     """A convolution (in the sense of neural networks: the filter is not reversed).
 
     Args:
@@ -125,8 +127,9 @@ def conv_general_dilated(lhs, rhs, window_strides: Sequence[int], padding,
         dimension_numbers: which axis is which; see ``conv_dimension_numbers``.
         feature_group_count: the channels are cut into so many groups, each with its own filters.
         batch_group_count: the batch is cut into so many groups, each with its own filters.
-        precision: ignored; products are exact to the dtype.
+        precision: accepted as in JAX; products are always exact to the dtype.
         preferred_element_type: dtype to compute in and to return.
+        out_sharding: None.
 
     Returns:
         An array in the layout that ``dimension_numbers`` says, of the operands' dtype.
@@ -142,6 +145,8 @@ def conv_general_dilated(lhs, rhs, window_strides: Sequence[int], padding,
         >>> lax.conv_general_dilated(image, edge, (1,), "VALID")
         array([[[1., 3., 5., 7., 9.]]])
     """
+    check_precision("conv_general_dilated", precision)
+    one_device("conv_general_dilated", out_sharding=out_sharding)
     lhs, rhs = asvalue(lhs), asvalue(rhs)
     if preferred_element_type is not None:
         lhs, rhs = convert(lhs, preferred_element_type), convert(rhs, preferred_element_type)
@@ -191,6 +196,16 @@ def conv_with_general_padding(lhs, rhs, window_strides: Sequence[int], padding, 
                                 precision=precision, preferred_element_type=preferred_element_type)
 
 
+def transposed_pads(k: int, s: int, padding: str) -> tuple[int, int]:
+    """The padding of the spread image, for a filter of reach k and stride s."""
+    kind = padding.upper()
+    if kind not in ("SAME", "VALID"):
+        raise errors.ShapeError(f"conv_transpose: padding={padding!r}.", "Use 'SAME', 'VALID' or pairs.")
+    total = k + s - 2 + (0 if kind == "SAME" else max(k - s, 0))
+    low = k - 1 if kind == "VALID" or s > k - 1 else -(-total // 2)
+    return low, total - low
+
+
 def conv_transpose(lhs, rhs, strides: Sequence[int], padding, rhs_dilation: Sequence[int] | None = None,
                    dimension_numbers: Any = None, transpose_kernel: bool = False, precision=None,
                    preferred_element_type=None, use_consistent_padding: bool = False):
@@ -224,14 +239,7 @@ def conv_transpose(lhs, rhs, strides: Sequence[int], padding, rhs_dilation: Sequ
     dilation, strides = _per_axis(rhs_dilation, ndim - 2), _per_axis(strides, ndim - 2)
     reach = [dilated(k, d) for k, d in zip(taps, dilation, strict=True)]
     if isinstance(padding, str):
-        pads = []
-        for k, s in zip(reach, strides, strict=True):
-            total = k + s - 2 if padding.upper() == "SAME" else k + s - 2 + max(k - s, 0)
-            low = k - 1 if s > k - 1 and padding.upper() == "SAME" else (
-                -(-total // 2) if padding.upper() == "SAME" else k - 1)
-            pads.append((low, total - low))
-        if padding.upper() not in ("SAME", "VALID"):
-            raise errors.ShapeError(f"conv_transpose: padding={padding!r}.", "Use 'SAME', 'VALID' or pairs.")
+        pads = [transposed_pads(k, s, padding) for k, s in zip(reach, strides, strict=True)]
     else:
         pads = list(_pairs(padding, ndim - 2, "conv_transpose"))
         if use_consistent_padding:
@@ -248,20 +256,10 @@ def conv_transpose(lhs, rhs, strides: Sequence[int], padding, rhs_dilation: Sequ
 
 
 _lax: Any = ops
-_COMBINE: dict[str, tuple[Any, Any]] = {"sum": (_lax.add, np.add), "max": (_lax.max, np.maximum),
-                                        "min": (_lax.min, np.minimum), "mul": (_lax.mul, np.multiply)}
+_KINDS = {"add": "sum", "max": "max", "min": "min"}
 
 
-def _combines(computation) -> str:
-    """Which of the known operations a function of two values is."""
-    for kind, functions in _COMBINE.items():
-        if any(computation is f for f in functions):
-            return kind
-    raise errors.NotSupportedError(f"reduce_window with {computation!r}.",
-                                   "Use lax.add, lax.max, lax.min or lax.mul.")
-
-
-def reduce_window(operand, init_value, computation, window_dimensions: Sequence[int],
+def reduce_window(operand: Any, init_value: Any, computation, window_dimensions: Sequence[int],
                   window_strides: Sequence[int] | None = None, padding: Any = "VALID",
                   base_dilation: Sequence[int] | None = None,
                   window_dilation: Sequence[int] | None = None):
@@ -270,9 +268,12 @@ def reduce_window(operand, init_value, computation, window_dimensions: Sequence[
     The derivative of an extremum goes to the first element of the window that has it.
 
     Args:
-        operand: an array.
-        init_value: a number that every window starts with; it also stands for the padding.
-        computation: ``lax.add``, ``lax.max``, ``lax.min`` or ``lax.mul`` (or NumPy's ufunc).
+        operand: an array, or a pytree of arrays of one shape, which are joined together.
+        init_value: a scalar (for each operand) that every window starts with; it also stands for the
+            padding.
+        computation: ``lax.add``, ``lax.max``, ``lax.min`` (or NumPy's ufuncs), or any associative function
+            ``(values, values) -> values``, as in ``lax.reduce``; these take memory for each element of each
+            window.
         window_dimensions: the extent of the window, per axis of the operand.
         window_strides: how far it moves; 1 by default.
         padding: ``"SAME"``, ``"VALID"``, or a (low, high) pair per axis.
@@ -280,11 +281,11 @@ def reduce_window(operand, init_value, computation, window_dimensions: Sequence[
         window_dilation: how far apart the window's elements are.
 
     Returns:
-        An array of the operand's dtype, one element per position.
+        Arrays of the operands' dtypes, one element per position.
 
     Raises:
         ShapeError, ValueError: an argument does not have an entry per axis, or is not positive.
-        NotSupportedError: another computation.
+        DtypeError: the computation returns something else than it gets.
 
     Examples:
         >>> import numpy as np
@@ -294,10 +295,16 @@ def reduce_window(operand, init_value, computation, window_dimensions: Sequence[
         array([3., 5.])
         >>> grad(lambda x: np.sum(lax.reduce_window(x, -np.inf, lax.max, (2,), (2,))))(x)
         array([0., 1., 0., 1.])
+        >>> lax.reduce_window(x, 0.0, lambda a, b: np.hypot(a, b), (2,))
+        array([3.16227766, 3.60555128, 5.38516481])
     """
-    kind = _combines(computation)
-    x = asvalue(operand)
-    a = aval_of(x)
+    leaves, treedef = tree.flatten(operand)
+    leaves = [asvalue(x) for x in leaves]
+    if not leaves or any(aval_of(x).shape != aval_of(leaves[0]).shape for x in leaves):
+        raise errors.ShapeError("lax.reduce_window: operands must be arrays of one shape, got "
+                                f"{', '.join([str(aval_of(x)) for x in leaves]) or 'nothing'}.")
+    inits = starts("reduce_window", leaves, treedef, init_value)
+    a = aval_of(leaves[0])
     window = tuple([int(n) for n in window_dimensions])
     strides, base = _per_axis(window_strides, a.ndim), _per_axis(base_dilation, a.ndim)
     dilation = _per_axis(window_dilation, a.ndim)
@@ -306,27 +313,34 @@ def reduce_window(operand, init_value, computation, window_dimensions: Sequence[
                                   [dilated(n, d) for n, d in zip(window, dilation, strict=False)], strides,
                                   padding)
     pads = _pairs(padding, a.ndim, "reduce_window")
-    if kind == "mul":
-        out = _product(x, window, strides, pads, base, dilation)
-    else:
-        out = OPS[f"reduce_window_{kind}"](x, window=window, strides=strides, padding=pads,
-                                           base_dilation=base, window_dilation=dilation)
-    start = np.asarray(init_value, a.dtype)[()] if not hasattr(init_value, "aval") else init_value
-    return _COMBINE[kind][0](out, start)
+    name = known_monoid(computation)
+    if name in _KINDS and len(leaves) == 1:
+        out = OPS[f"reduce_window_{_KINDS[name]}"](leaves[0], window=window, strides=strides, padding=pads,
+                                                   base_dilation=base, window_dilation=dilation)
+        return treedef.unflatten([getattr(_lax, name)(out, inits[0])])
+    rows = [window_parts("reduce_window", x, start, window, strides, pads, base, dilation)
+            for x, start in zip(leaves, inits, strict=True)]
+    return treedef.unflatten(fold(rows, inits, treedef, computation, "reduce_window"))
 
 
-def _product(x, window, strides, pads, base, dilation):
-    """The window's elements side by side, multiplied."""
-    one = np.ones((), aval_of(x).dtype)[()]
+def window_parts(name, x, fill, window, strides, pads, base, dilation):
+    """The elements of every window side by side: ``[elements of the window, *positions]``."""
+    shape = aval_of(x).shape
+    if not len(shape) == len(window) == len(strides) == len(pads) == len(base) == len(dilation):
+        raise errors.ShapeError(f"lax.{name}: window {window}, strides {strides}, padding {pads}, dilations "
+                                f"{base} and {dilation} for {aval_of(x)}.", "Give an entry per axis.")
+    if min((*window, *strides, *base, *dilation), default=1) < 1:
+        raise ValueError(f"lax.{name}: window {window}, strides {strides} and dilations {base}, {dilation} "
+                         "must be positive")
     low, high = zip(*pads, strict=True) if pads else ((), ())
-    x = OPS["pad"](x, one, low=low, high=high, interior=tuple([b - 1 for b in base]))
-    counts = [max(0, (n - dilated(k, d)) // s + 1) for n, k, d, s in
-              zip(aval_of(x).shape, window, dilation, strides, strict=True)]
+    if any(pads[i] != (0, 0) or base[i] != 1 for i in range(len(shape))):
+        x = OPS["pad"](x, fill, low=low, high=high, interior=tuple([b - 1 for b in base]))
+    counts = tuple([max(0, (n - dilated(k, d)) // s + 1) for n, k, d, s in
+                    zip(aval_of(x).shape, window, dilation, strides, strict=True)])
     if math.prod(counts) == 0:
-        return np.ones(counts, aval_of(x).dtype)
-    taps = [OPS["slice"](x, start=tuple([k * d for k, d in zip(at, dilation, strict=True)]),
-                         limit=tuple([k * d + (m - 1) * s + 1 for k, d, m, s in
-                                      zip(at, dilation, counts, strides, strict=True)]), stride=strides)
-            for at in itertools.product(*map(range, window))]
-    rows = [OPS["reshape"](t, shape=(1, *counts)) for t in taps]
-    return OPS["reduce_prod"](OPS["concatenate"](*rows, axis=0), axes=(0,))
+        return np.zeros((math.prod(window), *counts), aval_of(x).dtype)
+    parts = [OPS["slice"](x, start=tuple([k * d for k, d in zip(at, dilation, strict=True)]),
+                          limit=tuple([k * d + (m - 1) * s + 1 for k, d, m, s in
+                                       zip(at, dilation, counts, strides, strict=True)]), stride=strides)
+             for at in itertools.product(*map(range, window))]
+    return OPS["concatenate"](*[OPS["reshape"](p, shape=(1, *counts)) for p in parts], axis=0)

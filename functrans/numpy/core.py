@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 
 import numpy as np
 
@@ -50,6 +51,14 @@ def implements(*numpy_functions, method: str | None = None):
         public_function.traced = function
         return public_function
     return wrap
+
+
+def signature_of(function):
+    """A NumPy function's signature; None where its C code does not tell."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def public(function):
@@ -190,4 +199,4 @@ def refuse_out(out) -> None:
 
 __all__ = ["METHODS", "FUNCTIONS", "asvalue", "aval", "aval_of", "axes_of", "axis_of", "bind",
            "broadcast_arrays", "broadcast_shape", "broadcast_to", "convert", "implements", "is_number",
-           "promote", "public", "refuse_out", "result_type", "shape_of", "traced", "ufunc"]
+           "promote", "public", "refuse_out", "result_type", "shape_of", "signature_of", "traced", "ufunc"]

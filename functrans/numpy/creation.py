@@ -38,12 +38,15 @@ def _gathered(x):
 
 
 @implements(np.array)
-def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0):
+def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, ndmax=0):
     """An array of numbers, arrays and traced values, nested in lists.
 
     ``np.array`` itself cannot: it asks every element for its value.
     """
     x = _gathered(object)
+    if ndmax and ndim_of(x) > ndmax:
+        raise errors.NotSupportedError(f"array: {aval_of(x)} with ndmax={ndmax} would hold objects.",
+                                       "Leave out ndmax.")
     x = x if dtype is None else convert(x, supported(dtype))
     return reshaped(x, (1,) * (ndmin - ndim_of(x)) + shape_of(x))
 
@@ -110,7 +113,14 @@ def _constant_like(function, make):
 
 zeros_like = _constant_like(np.zeros_like, np.zeros)
 ones_like = _constant_like(np.ones_like, np.ones)
-empty_like = _constant_like(np.empty_like, np.empty)
+
+
+@implements(np.empty_like)
+def empty_like(prototype, /, dtype=None, order="K", subok=True, shape=None, *, device=None):
+    """np.empty in shape and dtype of prototype, as an ordinary array."""
+    shape, dtype = _like(prototype, dtype, shape)
+    return np.empty(shape, dtype)
+
 
 
 @implements(np.full_like)

@@ -258,7 +258,7 @@ def lstsq(a, b, rcond=None):
     rest = np.sum(np.square(np.abs(np.subtract(b, np.matmul(a, x)))), axis=0)
     if m <= n:
         rest = rest[:0]
-    return (x[:, 0] if vector else x), rest, rank, s
+    return (x[:, 0] if vector else x), rest, convert(rank, np.int32), s
 
 
 def _rank(s, rtol):

@@ -9,8 +9,9 @@ import numpy as np
 from .. import errors
 from ..ir.op import OPS
 from ..trace.core import aval_of
+from ..trace.tracer import Tracer
 from . import core
-from .core import axes_of, axis_of, convert, implements
+from .core import asvalue, axes_of, axis_of, convert, implements
 from .shape import (
     NO,
     as_array,
@@ -184,4 +185,42 @@ def _one_sided(h, k, even):
     return -(2.0 * h + k) / (h * (h + k)), (h + k) / (h * k), -h / (k * (h + k))
 
 
-__all__ = ["diff", "ediff1d", "gradient", "trapezoid"]
+@implements(np.unwrap)
+def unwrap(p, discont=None, axis=-1, *, period=2 * np.pi):
+    """p with multiples of ``period`` added, so that steps along ``axis`` are at most half of it.
+
+    Steps of less than ``discont`` stay. The derivative is that of p: what is added is constant.
+    """
+    x = as_array(p)
+    axis = axis_of(axis, ndim_of(x))
+    steps = diff(x, axis=axis)
+    dtype = core.result_type(steps, asvalue(period))
+    if dtype.kind in "iu":
+        high, odd = np.divmod(period, 2)
+        ambiguous = np.equal(odd, 0)
+    else:
+        high, ambiguous = np.true_divide(period, 2), True
+    low = -high
+    wrapped = np.mod(steps - low, period) + low
+    wrapped = np.where(ambiguous & (wrapped == low) & (steps > 0), high, wrapped)
+    added = np.where(np.abs(steps) < (np.true_divide(period, 2) if discont is None else discont), 0,
+                     wrapped - steps)
+    rest = cut(x, axis, 1, shape_of(x)[axis]) + np.cumsum(convert(added, dtype), axis)
+    return joined([cut(x, axis, 0, 1), rest], axis, dtype)
+
+
+def kaiser(M, beta):
+    """The Kaiser window of M points, ``i0(beta sqrt(1 - t**2)) / i0(beta)`` for t in [-1, 1].
+
+    beta may be traced; M decides the shape.
+    """
+    if type(beta) is not Tracer:
+        return np.kaiser(M, beta)
+    n = int(M)
+    if n <= 1:
+        return np.ones(max(n, 0), dtype_of(beta))
+    t = (np.arange(n) - (n - 1) / 2) / ((n - 1) / 2)
+    return np.i0(beta * np.sqrt(1 - t * t)) / np.i0(beta)
+
+
+__all__ = ["diff", "ediff1d", "gradient", "kaiser", "trapezoid", "unwrap"]

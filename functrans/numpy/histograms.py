@@ -49,7 +49,7 @@ def bincount(x, /, weights=None, minlength=0, *, length=None):
         known = value_of(places) if type(places) is Tracer else places
         if known.size and known.min() < 0:
             raise ValueError("bincount: the elements must not be negative")
-        length = max(minlength, int(known.max(initial=-1)) + 1)
+        length = max(minlength, int(known.max()) + 1 if known.size else 0)
     dtype = np.int64 if weights is None else np.float64
     return _counted(places, None if weights is None else as_array(weights), index(length), dtype)
 

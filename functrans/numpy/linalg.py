@@ -6,6 +6,8 @@ Decompositions and solvers are in ``decompositions``.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from .. import errors
@@ -92,10 +94,21 @@ def _matrix_norm(x, ord, rows, cols, keepdims):
     return best if keepdims else np.squeeze(best, axis=(rows, cols))
 
 
+def _of_floats(norm):
+    """Integers count as float64; of float16 the norm is float16, computed in float32."""
+    @functools.wraps(norm)
+    def wrapped(x, *args, **kwargs):
+        x = asvalue(x)
+        if aval_of(x).dtype == np.float16:
+            return convert(norm(convert(x, np.float32), *args, **kwargs), np.float16)
+        return norm(inexact(x), *args, **kwargs)
+    return wrapped
+
+
 @implements(np.linalg.norm)
+@_of_floats
 def norm(x, ord=None, axis=None, keepdims=False):
     """Norm of vectors along an axis, or of matrices in two axes."""
-    x = inexact(x)
     ndim = len(shape_of(x))
     if axis is None:
         if ord is None:
@@ -114,16 +127,16 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
 
 @implements(np.linalg.vector_norm)
+@_of_floats
 def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     """Norm of all elements along axes, read as one vector."""
-    x = inexact(x)
     return _vector_norm(x, ord, axes_of(axis, len(shape_of(x))), keepdims)
 
 
 @implements(np.linalg.matrix_norm)
+@_of_floats
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     """Norms of the matrices in the last two axes."""
-    x = inexact(x)
     ndim = check_matrices("matrix_norm", x)
     return _matrix_norm(x, ord, ndim - 2, ndim - 1, keepdims)
 

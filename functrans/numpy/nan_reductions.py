@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
-from ..trace.core import aval_of
+from ..trace.core import aval_of, is_known, value_of
+from ..trace.tracer import Tracer
 from .complexes import squared
 from .core import axes_of, implements, refuse_out
 from .reductions import (
@@ -18,6 +19,7 @@ from .reductions import (
     _mask,
     _over,
     _plain,
+    _position,
     _reduced,
     _root,
     cumprod,
@@ -148,8 +150,34 @@ def nancumprod(a, axis=None, dtype=None, out=None):
     return cumprod(_without_nan(a, 1)[0], axis, dtype, out)
 
 
+def _nan_position(kind, a, axis, out, keepdims):
+    """Where nothing is left: an error if the values are known, else -1."""
+    x, hole = _without_nan(a, -np.inf if kind == "argmax" else np.inf)
+    found = _position(kind, x, axis, out, keepdims)
+    if hole is None:
+        return found
+    nothing = _reduced("reduce_and", hole, axis, keepdims)
+    if type(hole) is not Tracer or is_known(hole):
+        if np.any(value_of(nothing) if type(nothing) is Tracer else nothing):
+            raise ValueError("All-NaN slice encountered")
+        return found
+    return OPS["select"](nothing, splat(-1, found), found)
+
+
+@implements(np.nanargmax)
+def nanargmax(a, axis=None, out=None, *, keepdims=NO):
+    """Position of the maximum of what is not nan; -1 where nothing is left (NumPy raises ValueError)."""
+    return _nan_position("argmax", a, axis, out, keepdims)
+
+
+@implements(np.nanargmin)
+def nanargmin(a, axis=None, out=None, *, keepdims=NO):
+    """Position of the minimum of what is not nan; -1 where nothing is left (NumPy raises ValueError)."""
+    return _nan_position("argmin", a, axis, out, keepdims)
+
+
 UFUNC_REDUCE[np.fmax] = _plain(nanmax)
 UFUNC_REDUCE[np.fmin] = _plain(nanmin)
 
-__all__ = ["nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
-           "nanvar"]
+__all__ = ["nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod",
+           "nanstd", "nansum", "nanvar"]

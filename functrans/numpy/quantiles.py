@@ -13,6 +13,7 @@ from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from .core import asvalue, axes_of, convert, implements, refuse_out
 from .shape import as_array, cut, dtype_of, ndim_of, reshaped, shape_of
+from .sorting import sort
 
 # (alpha, beta): the element at position n q + alpha + q (1 - alpha - beta) - 1 of the sorted row
 _CONTINUOUS = {"interpolated_inverted_cdf": (0.0, 1.0), "hazen": (0.5, 0.5), "weibull": (0.0, 0.0),
@@ -218,15 +219,13 @@ def _median(name, a, axis, out, keepdims, skip_nan):
     refuse_out(out)
     x = as_array(a)
     dtype = dtype_of(x)
-    if dtype.kind == "c":
-        raise errors.DtypeError(f"{name} orders real numbers, got {aval_of(x)}.", "Take the real part.")
     rows, n, kept, _ = _rows(x, axis, keepdims)
-    wide = dtype if dtype.kind == "f" else np.dtype(np.float64)
+    wide = dtype if dtype.kind in "fc" else np.dtype(np.float64)
     if n == 0:
         return np.full(kept, np.nan, wide)[()]
     last = ndim_of(rows) - 1
-    ordered = OPS["sort"](rows, axis=last)
-    if skip_nan and dtype.kind == "f":
+    ordered = sort(rows, last)
+    if skip_nan and dtype.kind in "fc":
         count = np.sum(~np.isnan(rows), -1)
         low, high = [_elements(ordered, np.maximum(i, 0)) for i in ((count - 1) // 2, count // 2)]
         high = np.where(count == 0, low, high)
@@ -235,7 +234,7 @@ def _median(name, a, axis, out, keepdims, skip_nan):
         low, high = [np.squeeze(cut(ordered, last, i, i + 1), last) for i in ((n - 1) // 2, n // 2)]
         low, high = convert(low, wide), convert(high, wide)
         found = low if n % 2 else (low + high) / 2
-        if dtype.kind == "f":
+        if dtype.kind in "fc":
             found = _nan_where(found, ordered)
     return reshaped(found, kept)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from operator import index
 
 import numpy as np
@@ -72,6 +73,19 @@ def repeat(a, repeats, axis=None):
         raise errors.ShapeError(f"repeat: {counts.shape} repeats for {shape[axis]} elements.",
                                 "Give one number, or one per element.")
     return taken(x, np.repeat(np.arange(shape[axis]), counts), axis)
+
+
+@implements(np.resize)
+def resize(a, new_shape):
+    """The elements of a over and over, until they fill ``new_shape``."""
+    x, shape = ravel(a), sizes(new_shape)
+    if any(n < 0 for n in shape):
+        raise errors.ShapeError(f"resize: extents must not be negative, got {shape}.")
+    have, need = shape_of(x)[0], math.prod(shape)
+    if not have or not need:
+        return np.zeros(shape, dtype_of(x))
+    times = -(-need // have)
+    return reshaped(cut(tile(x, times) if times > 1 else x, 0, 0, need), shape)
 
 
 @implements(np.flip)
@@ -390,4 +404,4 @@ def kron(a, b):
 
 
 __all__ = ["diag", "diagflat", "diagonal", "flip", "fliplr", "flipud", "kron", "meshgrid", "pad",
-           "repeat", "roll", "rot90", "tile", "trace", "tril", "triu", "vander"]
+           "repeat", "resize", "roll", "rot90", "tile", "trace", "tril", "triu", "vander"]

@@ -465,6 +465,7 @@ UFUNC_REDUCE = {
     np.logaddexp: _log_sum_exp,
     np.logical_and: _logical(all, np.logical_and), np.logical_or: _logical(any, np.logical_or),
     np.bitwise_or: _bits("reduce_or", np.bitwise_or, lambda dtype: 0),
+    np.bitwise_xor: _bits("reduce_xor", np.bitwise_xor, lambda dtype: 0),
     np.bitwise_and: _bits("reduce_and", np.bitwise_and, lambda dtype: np.array(-1).astype(dtype)),
 }
 

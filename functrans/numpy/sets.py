@@ -136,22 +136,22 @@ def unique(ar, return_index=False, return_inverse=False, return_counts=False, ax
 FUNCTIONS[np.unique] = unique
 
 
-def unique_values(x, /, *, size=None, fill_value=None):
+def unique_values(x, *, size=None, fill_value=None):
     """The unique elements of the flattened array; nan are kept apart, as the array API says."""
     return unique(x, equal_nan=False, size=size, fill_value=fill_value)
 
 
-def unique_counts(x, /, *, size=None, fill_value=None):
+def unique_counts(x, *, size=None, fill_value=None):
     """Unique elements and how often each is there."""
     return UniqueCounts(*unique(x, return_counts=True, equal_nan=False, size=size, fill_value=fill_value))
 
 
-def unique_inverse(x, /, *, size=None, fill_value=None):
+def unique_inverse(x, *, size=None, fill_value=None):
     """Unique elements, and for each element of x its place among them."""
     return UniqueInverse(*unique(x, return_inverse=True, equal_nan=False, size=size, fill_value=fill_value))
 
 
-def unique_all(x, /, *, size=None, fill_value=None):
+def unique_all(x, *, size=None, fill_value=None):
     """Unique elements, their first positions, the places of all elements, and counts."""
     return UniqueAll(*unique(x, True, True, True, equal_nan=False, size=size, fill_value=fill_value))
 

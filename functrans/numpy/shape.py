@@ -406,6 +406,9 @@ def vstack(tup, *, dtype=None, casting="same_kind"):
     return concatenate(xs, dtype=dtype, casting=casting)
 
 
+row_stack = vstack
+
+
 @implements(np.dstack)
 def dstack(tup):
     """The arrays along the third axis."""
@@ -531,5 +534,5 @@ __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays",
     "broadcast_shapes", "broadcast_to", "column_stack", "concat", "concatenate", "dsplit", "dstack",
     "expand_dims", "hsplit", "hstack", "matrix_transpose", "moveaxis", "permute_dims", "ravel",
-    "reshape", "rollaxis", "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
+    "reshape", "rollaxis", "row_stack", "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
     "vsplit", "vstack"]

@@ -40,7 +40,9 @@ def _operand(name, a, axis, kind=None, order=None, stable=None):
 def _order(x, axis, descending=False):
     """Positions that sort x, stable; complex numbers by real part, then imaginary part."""
     if dtype_of(x).kind == "c":
-        return _lexical((np.imag(x), np.real(x)), axis)
+        real, imag = np.real(x), np.imag(x)
+        broken = 2 * convert(np.isnan(real), np.int8) + convert(np.isnan(imag), np.int8)
+        return _lexical((imag, real, broken), axis)
     return OPS["argsort"](x, axis=axis, descending=descending)
 
 
@@ -123,8 +125,8 @@ def sort_complex(a):
     """The elements as complex numbers, sorted along the last axis by real, then imaginary part."""
     x = as_array(a)
     if dtype_of(x).kind != "c":
-        x = convert(x, supported(np.complex64 if dtype_of(x).itemsize < 4 and dtype_of(x).kind in "iu"
-                    else np.result_type(dtype_of(x), np.complex64)))
+        narrow = dtype_of(x).itemsize < 4 and dtype_of(x).kind in "iu"
+        x = convert(x, np.complex64 if narrow else np.complex128)
     return sort(x)
 
 
@@ -153,9 +155,21 @@ def argpartition(a, kth, axis=-1, kind="introselect", order=None):
 # ----- places in sorted arrays -----------------------------------------------------------------
 
 
+def _merged(a, v, right):
+    """As _searched, of complex numbers: how many of a stand before each of v when both are sorted."""
+    n, values = shape_of(a)[0], ravel(v)
+    both = np.concatenate([a, values] if right else [values, a])
+    order = _order(both, 0)
+    from_a = order < n if right else order >= shape_of(values)[0]
+    places = np.argsort(order)[n:] if right else np.argsort(order)[:shape_of(values)[0]]
+    return np.reshape(take(np.cumsum(from_a), places, mode="clip"), shape_of(v))
+
+
 def _searched(a, v, right):
     """Positions in the sorted vector a before which the elements of v belong."""
     dtype = core.result_type(a, v)
+    if dtype.kind == "c":
+        return _merged(convert(a, dtype), convert(v, dtype), right)
     return OPS["searchsorted"](convert(a, dtype), convert(v, dtype), right=right)
 
 

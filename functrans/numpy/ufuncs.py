@@ -12,7 +12,7 @@ from ..ir.core import aval, lit
 from ..ir.op import OPS
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer, Upward, install_ufunc
-from .core import asvalue, convert, is_number, refuse_out
+from .core import asvalue, broadcast_arrays, convert, is_number, refuse_out
 from .dispatch import Recipe, call, install
 
 # ufunc -> op of the same meaning; NumPy's own loop table says in which dtype it runs
@@ -85,6 +85,9 @@ def make_recipe(ufunc, operands, operator, key) -> Recipe:
         name = name[1:]
     if name in ("abs", "sign") and kind == "b":
         return Recipe(composite=lambda x: x)
+    if name == "nextafter" and loop[0].itemsize == 2:
+        return Recipe(composite=lambda x, y: _half_nextafter(
+            *broadcast_arrays(*[convert(v, np.float16) for v in map(asvalue, (x, y))])))
     op = OPS[name]
     if kind == "c" and name in ("max", "min", "fmax", "fmin"):
         from .complexes import EXTREMA
@@ -182,7 +185,6 @@ composite(np.logical_not)(lambda x: np.invert(_truth(x)))
 composite(np.deg2rad, np.radians)(lambda x: in_loop(np.deg2rad, x)[0] * (np.pi / 180))
 composite(np.rad2deg, np.degrees)(lambda x: in_loop(np.rad2deg, x)[0] * (180 / np.pi))
 composite(np.divmod)(lambda x, y: (np.floor_divide(x, y), np.remainder(x, y)))
-composite(np.modf)(lambda x: (np.fmod(_float(x), 1.0), np.trunc(_float(x))))
 composite(np.float_power)(lambda x, y: np.power(*in_loop(np.float_power, x, y)))
 
 
@@ -198,6 +200,50 @@ def _bitwise_count(x):
     if aval_of(x).dtype.kind == "b":
         return convert(x, np.uint8)
     return convert(OPS["population_count"](OPS["abs"](x)), np.uint8)
+
+
+@composite(np.modf)
+def _modf(x):
+    """Fractional and integral part, both with the sign of x; of infinities 0 and themselves."""
+    (x,) = in_loop(np.modf, x)
+    return np.where(np.isinf(x), np.copysign(0, x), np.fmod(x, 1.0)), np.trunc(x)
+
+
+_LAYOUT = {4: (np.int32, 23, 0xff, 126), 8: (np.int64, 52, 0x7ff, 1022)}    # bits of mantissa, mask, bias
+
+
+@composite(np.frexp)
+def _frexp(x):
+    """Mantissa, at least 1/2 and less than 1, and exponent, which counts as constant in derivatives."""
+    (x,) = in_loop(np.frexp, x)
+    wide = convert(x, np.float32) if aval_of(x).dtype.itemsize == 2 else x
+    integer, digits, mask, bias = _LAYOUT[aval_of(wide).dtype.itemsize]
+    small = np.abs(wide) < np.finfo(aval_of(wide).dtype).tiny
+    bits = OPS["bitcast"](np.where(small, wide * 2.0 ** digits, wide), dtype=np.dtype(integer))
+    exponent = ((bits >> digits) & mask) - bias - np.where(small, digits, 0)
+    exponent = convert(np.where((x == 0) | ~np.isfinite(x), 0, exponent), np.int32)
+    return np.ldexp(x, -exponent), exponent
+
+
+def _half_nextafter(x, y):
+    """float16: the neighbour by its bits, which count up from 0 on either side."""
+    bits = OPS["bitcast"](x, dtype=np.dtype(np.int16))
+    to = np.where((x < y) == (x > 0), bits + np.int16(1), bits - np.int16(1))
+    found = OPS["bitcast"](to, dtype=np.dtype(np.float16))
+    found = np.where(x == 0, np.copysign(np.float16(2.0 ** -24), y), found)
+    found = np.where(x == y, y, np.where(np.isnan(y), y, np.where(np.isnan(x), x, found)))
+    finite = np.isfinite(x) & np.isfinite(found)
+    return np.where(finite, x + OPS["stop_gradient"](found - x), found)
+
+
+@composite(np.spacing)
+def _spacing(x):
+    """The distance to the next number away from zero; of float16 to the next greater one, as NumPy's."""
+    (x,) = in_loop(np.spacing, x)
+    dtype = aval_of(x).dtype
+    to = np.inf if dtype.itemsize == 2 else convert(np.where(x < 0, -np.inf, np.inf), dtype)
+    found = np.nextafter(x, to) - x
+    return np.where(np.isinf(x), np.nan, found)
 
 
 @composite(np.ldexp)
@@ -247,10 +293,6 @@ def _reciprocal(x):
     return np.where(np.abs(x) == 1, x, 0) if aval_of(x).dtype.kind in "iu" else 1 / x
 
 
-def _float(x):
-    return x if aval_of(x).dtype.kind in "fc" else convert(x, np.float64)
-
-
 # ----- the full protocol: methods and keywords ------------------------------------------------------------
 
 
@@ -291,7 +333,8 @@ def array_ufunc(ufunc, method, inputs, kwargs):
         raise errors.NotSupportedError(f"np.{ufunc.__name__}(where=...) leaves elements undefined.",
                                        "Use np.where(condition, f(x), other).")
     if kwargs:
-        raise TypeError(f"numpy.{ufunc.__name__} got unexpected keywords {', '.join(kwargs)}")
+        raise errors.NotSupportedError(f"numpy.{ufunc.__name__}: {', '.join(f'{k}=' for k in kwargs)} of a "
+                                       "traced array.", "Leave them out: move axes with np.moveaxis.")
     if dtype is not None:
         inputs = tuple([convert(asvalue(x), dtype) for x in inputs])
         if not any(type(x) is Tracer for x in inputs):

@@ -13,7 +13,7 @@ from ..trace.core import aval_of, is_known
 from ..trace.tracer import Tracer
 from . import core
 from .complexes import on_parts, viewed
-from .core import FUNCTIONS, METHODS, asvalue, convert, implements, is_number, refuse_out
+from .core import FUNCTIONS, METHODS, asvalue, axis_of, convert, implements, is_number, refuse_out
 from .reductions import truth
 from .shape import (
     NO,
@@ -139,8 +139,11 @@ METHODS["nonzero"] = partial(partial, nonzero)
 
 
 @implements(np.clip)
-def clip(a, a_min=NO, a_max=NO, out=None, *, min=NO, max=NO):
-    """a limited to the range from ``a_min`` to ``a_max``; its derivative at an edge is 0.5."""
+def clip(a, a_min=NO, a_max=NO, out=None, *, min=NO, max=NO, **kwargs):
+    """a limited to the range from ``a_min`` to ``a_max``; its derivative at an edge is 0.5.
+
+    Keywords as of the ufunc minimum: ``dtype``.
+    """
     refuse_out(out)
     if (a_min is not NO or a_max is not NO) and (min is not NO or max is not NO):
         raise ValueError("clip takes either a_min and a_max or min and max, not both")
@@ -148,6 +151,8 @@ def clip(a, a_min=NO, a_max=NO, out=None, *, min=NO, max=NO):
         raise TypeError("clip takes both a_min and a_max; None leaves a side open")
     low, high = (a_min, a_max) if a_min is not NO else (min, max)
     x = as_array(a)
+    if kwargs:
+        x = np.maximum(x, x, **kwargs)              # converted; what it cannot take is refused
     low, high = (None if b is NO or _beyond(x, b, sign) else b
                  for b, sign in ((low, -1), (high, 1)))
     if low is not None:
@@ -163,8 +168,8 @@ def _beyond(x, bound, sign):
     return bound <= info.min if sign < 0 else bound >= info.max
 
 
-def _clip_method(x, min=None, max=None, out=None):
-    return clip(x, min, max, out)
+def _clip_method(x, min=None, max=None, out=None, **kwargs):
+    return clip(x, min, max, out, **kwargs)
 
 
 @implements(np.round, np.around, method="round")
@@ -218,6 +223,73 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
         value = np.float64(value).astype(a.dtype) if is_number(value) else value
         x = OPS["select"](hit, fit(value, a.dtype, a.shape), x)
     return x
+
+
+def _is_infinite(function, sign):
+    @implements(function)
+    def is_infinite(x, out=None):
+        refuse_out(out)
+        x = as_array(x)
+        if dtype_of(x).kind == "c":
+            raise errors.DtypeError(f"{function.__name__} orders real numbers, got {aval_of(x)}.",
+                                    "Take the real part, or use np.isinf.")
+        if dtype_of(x).kind in "biu":
+            return np.zeros(shape_of(x), np.bool_)[()]
+        return OPS["eq"](x, splat(sign * np.inf, x))
+    is_infinite.__name__ = is_infinite.__qualname__ = function.__name__
+    is_infinite.__doc__ = f"Whether elements are {sign * np.inf}."
+    return is_infinite
+
+
+isposinf, isneginf = _is_infinite(np.isposinf, 1), _is_infinite(np.isneginf, -1)
+
+
+# ----- bits ----------------------------------------------------------------------------------
+
+
+def _bit_order(name, a, axis, bitorder):
+    """The array, the axis, and the weights of the bits of a byte, the first first."""
+    if bitorder not in ("big", "little"):
+        raise ValueError("'bitorder' must be either 'little' or 'big'")
+    x = as_array(a)
+    x, axis = (ravel(x), 0) if axis is None else (x, axis_of(axis, ndim_of(x)))
+    weights = np.arange(8, dtype=np.uint8)
+    return x, axis, weights[::-1] if bitorder == "big" else weights
+
+
+@implements(np.packbits)
+def packbits(a, /, axis=None, bitorder="big"):
+    """The truth values of a (bool or integers), eight to a uint8; the last byte is filled with zeros."""
+    x, axis, places = _bit_order("packbits", a, axis, bitorder)
+    if dtype_of(x).kind not in "biu":
+        raise errors.DtypeError(f"packbits takes bool or integers, got {aval_of(x)}.",
+                                "Compare, e.g. packbits(x != 0).")
+    bits = np.moveaxis(convert(truth(x), np.uint8), axis, -1)
+    *lead, n = shape_of(bits)
+    bits = np.pad(bits, [(0, 0)] * len(lead) + [(0, -n % 8)])
+    bits = np.reshape(bits, (*lead, (n + 7) // 8, 8))
+    return np.moveaxis(np.sum(np.left_shift(bits, places), -1, dtype=np.uint8), -1, axis)
+
+
+@implements(np.unpackbits)
+def unpackbits(a, /, axis=None, count=None, bitorder="big"):
+    """The bits of a uint8 array as uint8 0 and 1; ``count`` of them, or all but ``-count``."""
+    x, axis, places = _bit_order("unpackbits", a, axis, bitorder)
+    if dtype_of(x) != np.uint8:
+        raise errors.DtypeError(f"unpackbits takes uint8, got {aval_of(x)}.", "Convert with astype.")
+    x = np.moveaxis(x, axis, -1)
+    bits = np.bitwise_and(np.right_shift(np.expand_dims(x, -1), places), np.uint8(1))
+    *lead, n = shape_of(x)
+    bits = np.reshape(bits, (*lead, 8 * n))
+    if count is not None:
+        count = index(count)
+        if count < -8 * n:
+            raise ValueError(f"unpackbits: count {count} removes more than the {8 * n} bits")
+        wanted = count if count >= 0 else 8 * n + count
+        bits = bits[..., :wanted]
+        if wanted > 8 * n:
+            bits = np.pad(bits, [(0, 0)] * len(lead) + [(0, wanted - 8 * n)])
+    return np.moveaxis(bits, -1, axis)
 
 
 # ----- comparing -----------------------------------------------------------------------------
@@ -277,6 +349,7 @@ def _refuses(function, instead):
             "written to, nor stored in an ndarray.", instead)
     refuse.__name__ = refuse.__qualname__ = function.__name__
     refuse.__doc__ = "Raises InPlaceError: traced values do not change."
+    refuse.__signature__ = core.signature_of(function)
     return refuse
 
 
@@ -326,5 +399,5 @@ PROPERTIES.update({"flat": _flat})
 METHODS.update(PROPERTIES)
 
 __all__ = ["allclose", "argwhere", "around", "array_equal", "array_equiv", "clip", "copyto",
-           "fill_diagonal", "fix", "flatnonzero", "isclose", "nan_to_num", "nonzero", "place", "put",
-           "put_along_axis", "putmask", "round", "select", "where"]
+           "fill_diagonal", "fix", "flatnonzero", "isclose", "isneginf", "isposinf", "nan_to_num", "nonzero",
+           "packbits", "place", "put", "put_along_axis", "putmask", "round", "select", "unpackbits", "where"]

@@ -18,6 +18,7 @@ class Passes:
     batch_jaxpr: Any
     batch_fun: Any
     linearize_rule: Any
+    linearize_inside: Any
     evaluate: Any
     stage: Any
     lit: Any
@@ -76,11 +77,17 @@ def _call_jvp(primals, tangents, *, jaxpr, name):
 
 
 def _call_linearize(primals, tangents, *, jaxpr, name):
+    if _holds_while(jaxpr):         # what it stacks must not cross the border of a program
+        return Passes.linearize_inside(jaxpr, primals, tangents)
     fwd, lin, keep = Passes.linearize_jaxpr(jaxpr, nonzero(tangents))
     outs, residuals = split(call(*primals, jaxpr=fwd, name=name), len(jaxpr.outs))
     ts = [t for t in tangents if not is_zero(t)]
     out_ts = call(*ts, *residuals, jaxpr=lin, name=name) if lin.outs else []
     return outs, fill(keep, out_ts, jaxpr.out_avals)
+
+
+def _holds_while(jaxpr):
+    return any(e.op.name == "while" or (e.op is call and _holds_while(e.params["jaxpr"])) for e in jaxpr.eqns)
 
 
 def _call_transpose(cts, operands, *, jaxpr, name):

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from ..ir.op import Hooks, Linear, Op, aval_of, flat, linear, move_axis, spread
+from ..ir.op import Hooks, Op, aval_of, batch_first, flat, linear, move_axis, spread
 from .elementwise import OPS, convert, div, eq, mul, zmul
 from .shape import iota
 
@@ -83,13 +83,8 @@ def _gather_batch(size, operands, dims, /, *, axis_name, **params):
 
 
 def _gather_transpose(cts, operands, *, axis_name, size, axis):
-    """Each example gets what all of them sent to its own slice."""
-    total = psum(cts[0], axis_name=axis_name)
-    at = axis_index(axis_name=axis_name)
-    aval: Linear = operands[0].aval
-    starts = [at if i == axis else np.int64(0) for i in range(aval.ndim + 1)]
-    sizes = (*aval.shape[:axis], 1, *aval.shape[axis:])
-    return [OPS["reshape"](OPS["dynamic_slice"](total, *starts, sizes=sizes), shape=aval.shape)]
+    """Each example gets the sum of what all of them have for it."""
+    return [OPS["reduce_sum"](all_to_all(cts[0], axis_name=axis_name, split=axis, concat=0), axes=(0,))]
 
 
 all_gather = linear("all_gather", family="collective", infer=_gather_infer, batch=_gather_batch,
@@ -102,3 +97,56 @@ def _index_batch(size, operands, dims, *, axis_name):
 
 axis_index = flat("axis_index", family="collective", batch=_index_batch, lower=_no_lower, always=True,
                   infer=lambda *, axis_name: ((), np.dtype("int64")))
+
+
+# ----- ppermute: example `target` gets what `source` has; who is no target gets zeros --------------------
+
+
+def _permute_infer(x, *, axis_name, perm):
+    return x.shape, x.dtype
+
+
+def _permute_batch(size, operands, dims, *, axis_name, perm):
+    (x,), (d,) = operands, dims
+    if axis_name != AXIS.name:
+        return [ppermute(x, axis_name=axis_name, perm=perm)], [d]
+    x = batch_first(size, x, d)
+    source = np.full(size, size, np.int64)
+    for i, j in perm:
+        source[j] = i
+    if len(perm) < size:                                # a row of zeros for those who get nothing
+        none = (0,) * aval_of(x).ndim
+        x = OPS["pad"](x, Hooks.lit_like(0, aval_of(x).with_shape(())), low=none, high=(1, *none[1:]),
+                       interior=none)
+    return [OPS["gather"](x, source, mode="clip")], [0]
+
+
+ppermute = linear(
+    "ppermute", family="collective", infer=_permute_infer, batch=_permute_batch, lower=_no_lower, always=True,
+    transpose=lambda cts, operands, *, axis_name, perm: [
+        ppermute(cts[0], axis_name=axis_name, perm=tuple([(j, i) for i, j in perm]))])
+
+
+# ----- all_to_all: part j of example i's split axis goes to place i of example j's concat axis ------------
+
+
+def _exchange_infer(x, *, axis_name, split, concat):
+    rest = x.shape[:split] + x.shape[split + 1:]
+    return (*rest[:concat], x.shape[split], *rest[concat:]), x.dtype
+
+
+def _exchange_batch(size, operands, dims, *, axis_name, split, concat):
+    (x,), (d,) = operands, dims
+    if axis_name == AXIS.name:
+        x = batch_first(size, x, d)
+        # axes [example, ..., part, ...]: the part becomes the example, the example the new axis
+        x = move_axis(x, split + 1, 0)
+        return [move_axis(x, 1, concat + 1)], [0]
+    out = all_to_all(batch_first(size, x, d), axis_name=axis_name, split=split + 1, concat=concat + 1)
+    return [out], [0]
+
+
+all_to_all = linear(
+    "all_to_all", family="collective", infer=_exchange_infer, batch=_exchange_batch, lower=_no_lower,
+    always=True, transpose=lambda cts, operands, *, axis_name, split, concat: [
+        all_to_all(cts[0], axis_name=axis_name, split=concat, concat=split)])

@@ -298,7 +298,7 @@ rint = _analytic("rint", reference=np.rint, partials=None)
 copysign = elementwise("copysign", c="ft_copysign(x, y)", arity=2, reference=np.copysign,
                        partials=[lambda out, x, y: mul(sign(x), copysign(1.0, y)), None])
 nextafter = elementwise("nextafter", c="ft_nextafter(x, y)", dtypes=("f32", "f64"), arity=2,
-                        reference=np.nextafter)
+                        reference=np.nextafter, partials=[1, None])
 heaviside = elementwise("heaviside", c="x != x ? x : x == 0 ? y : (T)(x > 0)", arity=2,
                         reference=np.heaviside,
                         partials=[None, lambda out, x, y: convert(eq(x, 0.0), dtype=aval_of(x).dtype)])

@@ -179,7 +179,9 @@ _BIT_SAMPLES = [Sample("bool[3,4]", axes=(0,)), Sample("i64[3,4]", axes=(0, 1)),
                 Sample("bool[0,2]", axes=(0,))]
 reduce_and = reduction("and", "all", dtypes=BITS, identity=True, jvp=None, samples=_BIT_SAMPLES)
 reduce_or = reduction("or", "any", dtypes=BITS, identity=True, jvp=None, samples=_BIT_SAMPLES)
-for _op, _ufunc in ((reduce_and, np.bitwise_and), (reduce_or, np.bitwise_or)):
+reduce_xor = reduction("xor", "logical_xor", dtypes=BITS, identity=True, jvp=None, samples=_BIT_SAMPLES,
+                       simplify=None)
+for _op, _ufunc in ((reduce_and, np.bitwise_and), (reduce_or, np.bitwise_or), (reduce_xor, np.bitwise_xor)):
     _op.reference = lambda x, *, axes, ufunc=_ufunc: ufunc.reduce(x, axis=axes)
 
 

@@ -22,6 +22,7 @@ cdef struct run_state:
     void *error          # a new reference to the exception that unwinds this run
     double budget        # estimated nanoseconds until the clock is read again
     double deadline      # when signals are looked at again
+    void *stacks         # the list of those that the run has made and not freed
 
 cdef enum:
     WATCHED = 1_000_000  # ns: programs of more work look for interrupts between their steps

@@ -14,8 +14,10 @@ from cpython.ref cimport Py_INCREF
 import numpy as np
 cimport numpy as cnp
 
-from ..kernels.lib cimport (FT_ECALL, FT_EINTR, FT_OK, FT_VM_END, ft_frame, ft_ins, ft_reg, ft_step,
+from ..kernels.lib cimport (FT_ECALL, FT_EINTR, FT_EMEM, FT_OK, FT_VM_END, ft_frame, ft_ins, ft_reg, ft_step,
                             ft_step_fn, ft_vm, ft_vm_fn)
+
+from .stacks cimport free_stack, need_stack, open_stack, stack
 
 cnp.import_array()
 
@@ -77,9 +79,10 @@ cdef inline int turn(run_state *state, double cost) noexcept nogil:
 
 # ----- scan ----------------------------------------------------------------------------------
 
-# ints: n_consts, n_carry, n_xs, n_ys, length, reverse, then per carry where its second buffer lies
-# in the scratch (-1: none), bytes per carry, bytes of a slice of each x, of each y
-# operands: carry out, ys; consts, carry in, xs, scratch
+# ints: n_consts, n_carry, n_xs, n_ys, length (-1: an operand, -2: that of the first x; xs and ys are
+# stacks then), reverse, then per carry where its second buffer lies in the scratch (-1: none), bytes
+# per carry, bytes of a slice of each x, of each y
+# operands: carry out, ys; length if it is one, consts, carry in, xs, scratch
 
 cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
     cdef const int64_t *n = s.ints
@@ -101,6 +104,21 @@ cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
     cdef int code
     cdef double cost = body.cost + TURN
     cdef run_state *state = <run_state *>f.run
+    cdef bint stacked = length < 0
+    if stacked:
+        if length == -1:
+            length = (<int64_t *>FT_PTR(s, f, first))[0]
+            first += 1
+            init += 1
+        else:
+            length = (<stack *>FT_PTR(s, f, init + <int>n_carry)).n
+        back = length - 1 if n[5] else 0
+        for k in range(n_ys):
+            out = FT_PTR(s, f, <int>(n_carry + k))
+            open_stack(<stack *>out, &state.stacks)
+            if need_stack(<stack *>out, length, y_bytes[k]):
+                return no_memory(state)
+            (<stack *>out).n = length
     if length == 0:
         for k in range(n_carry):
             memcpy(FT_PTR(s, f, <int>k), FT_PTR(s, f, init + <int>k), carry_bytes[k])
@@ -121,9 +139,11 @@ cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
             ins[k] = old
             outs[k] = out if length & 1 else scratch + spare[k]
     for k in range(n_xs):
-        ins[n_carry + k] = FT_PTR(s, f, init + <int>(n_carry + k)) + back * x_bytes[k]
+        out = FT_PTR(s, f, init + <int>(n_carry + k))
+        ins[n_carry + k] = ((<stack *>out).data if stacked else out) + back * x_bytes[k]
     for k in range(n_ys):
-        outs[n_carry + k] = FT_PTR(s, f, <int>(n_carry + k)) + back * y_bytes[k]
+        out = FT_PTR(s, f, <int>(n_carry + k))
+        outs[n_carry + k] = ((<stack *>out).data if stacked else out) + back * y_bytes[k]
     t = 0
     while True:
         code = execute(body, &inner)
@@ -148,18 +168,22 @@ cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
 
 # ----- while ---------------------------------------------------------------------------------
 
-# ints: n_cond, n_body (consts of each), n_carry, where the frame of cond lies in the scratch, then
-# per carry where its second buffer lies (-1: none), bytes per carry
-# operands: carry out; consts of cond, of body, carry in, scratch
+# ints: n_cond, n_body (consts of each), n_carry, where the frame of cond lies in the scratch, n_ys, then
+# per carry where its second buffer lies (-1: none), bytes per carry, bytes of an entry of each y
+# operands: carry out, ys (stacks); consts of cond, of body, carry in, scratch
 
 cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
     cdef const int64_t *n = s.ints
     cdef int64_t n_cond = n[0], n_body = n[1], n_carry = n[2], k
-    cdef const int64_t *spare = n + 4
+    cdef int64_t n_ys = n[4], turns = 0
+    cdef const int64_t *spare = n + 5
     cdef const int64_t *carry_bytes = spare + n_carry
+    cdef const int64_t *y_bytes = carry_bytes + n_carry
     cdef const program *body = (<program **>s.data)[0]
     cdef const program *cond = (<program **>s.data)[1]
-    cdef int init = <int>(n_carry + n_cond + n_body)
+    cdef int first = <int>(n_carry + n_ys)
+    cdef int init = <int>(first + n_cond + n_body)
+    cdef stack *y
     cdef char *scratch = FT_PTR(s, f, s.nopnd - 1)
     cdef char **ins
     cdef char **outs
@@ -175,9 +199,11 @@ cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
     outs = ins + body.nin
     tested = test.base + 2
     for k in range(n_cond):
-        tested[k] = FT_PTR(s, f, <int>(n_carry + k))
+        tested[k] = FT_PTR(s, f, <int>(first + k))
     for k in range(n_body):
-        ins[k] = FT_PTR(s, f, <int>(n_carry + n_cond + k))
+        ins[k] = FT_PTR(s, f, <int>(first + n_cond + k))
+    for k in range(n_ys):
+        open_stack(<stack *>FT_PTR(s, f, <int>(n_carry + k)), &state.stacks)
     ins += n_body
     tested += n_cond
     tested[n_carry] = scratch + n[3] + cond.scalars
@@ -195,6 +221,13 @@ cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
             return code
         if not tested[n_carry][0]:
             break
+        for k in range(n_ys):
+            y = <stack *>FT_PTR(s, f, <int>(n_carry + k))
+            if (turns + 1) * y_bytes[k] > y.nbytes and need_stack(y, turns + 1, y_bytes[k]):
+                return no_memory(state)
+            outs[n_carry + k] = y.data + turns * y_bytes[k]
+            y.n = turns + 1
+        turns += 1
         code = execute(body, &inner)
         if code != FT_OK:
             return code
@@ -210,6 +243,24 @@ cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
         out = FT_PTR(s, f, <int>k)
         if ins[k] != out:
             memcpy(out, ins[k], carry_bytes[k])
+    return FT_OK
+
+
+cdef int no_memory(run_state *state) noexcept nogil:
+    with gil:
+        error = MemoryError("what a while_loop keeps for its derivative takes more memory than there is; "
+                            "give the loop checkpoint='binomial' (or 'sqrt'), or make it end earlier")
+        Py_INCREF(error)
+        state.error = <void *>error
+    return FT_EMEM
+
+
+# Operands: stacks that nobody reads any more.
+
+cdef int run_release(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef int k
+    for k in range(s.nopnd):
+        free_stack(<stack *>FT_PTR(s, f, k))
     return FT_OK
 
 
@@ -364,6 +415,8 @@ cdef ft_step_fn control_step(str kind):
         return run_while
     if kind == "cond":
         return run_cond
+    if kind == "release":
+        return run_release
     if kind == "python":
         return run_python
     if kind == "scalar_loop":

@@ -119,7 +119,8 @@ class PlanStep:
         if inner:
             titles = BODIES.get(head) or [f"branch {i}" for i in range(len(inner))]
             self.bodies = list(zip(titles, inner, strict=True))
-            self.turns = step.ints[4] if head == "scan" else None if head == "while" else 1
+            turns = -1 if head == "while" else step.ints[4] if head == "scan" else 1
+            self.turns = turns if turns >= 0 else None
         elif head == "scalar_loop":
             self.turns = step.ints[0] if step.ints[0] >= 0 else None
         self.register_bytes = step.ints[3] if head == "group" else 0

@@ -40,8 +40,7 @@ def run_op(op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
         else:
             a = _aval_of(x)
             if a is None:                   # a value that tracing wrapped to keep it
-                x = x.value
-                a = _aval_of(x)
+                a, x = x.aval.strong, x.value
             values.append(x)
             avals.append(a)
     sig = signature(op, tuple(avals), params)

@@ -11,6 +11,7 @@ reductions over several axes, or over leading ones, may differ in the last bits,
 that of the blocks (fixed by the shapes, never by the number of threads).
 """
 
+from ..ir.core cimport Eqn
 from .group cimport FULL, LATER, ROW, Instr, build
 from .run cimport Step
 from .view import ARENA, dense, size_of
@@ -25,6 +26,11 @@ LONG_ELEMENTS = 32768
 MEMBERS = 20_000
 RECOMPUTE_FROM = 1 << 18  # bytes of a value that a later group computes again
 RECOMPUTE_NS = 0.1        # if that takes at most so long, an element and byte
+
+
+cdef bint acts(Step step):
+    """Whether it does something beside its results: such steps keep their order."""
+    return step.kernel == "python" or (type(step.origin) is Eqn and (<Eqn>step.origin).sig.effect)
 
 
 cdef class Group:
@@ -358,7 +364,7 @@ cdef class _Fuser:
                 for other in self.open.values():
                     if b in other.touched:
                         needs[id(other)] = other
-        if len(needs) == 1 and step.kernel != "python":
+        if len(needs) == 1 and not acts(step):
             group, = needs.values()
             group.tail.append(step)
             group.touched.update(step.buffers)

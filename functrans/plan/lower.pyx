@@ -15,8 +15,9 @@ import numpy as np
 from ..errors import NotSupportedError, format_location
 from ..ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var
 from ..ir.core import eqn as make_eqn
-from ..ir.core import lit, var
-from ..ir.op import CODE
+from ..ir.core import aval as make_aval
+from ..ir.core import lit, signature, var
+from ..ir.op import CODE, OPS
 from ..kernels.lib import load_lapack
 
 from . import clusters
@@ -29,6 +30,7 @@ from .products import together
 from .recompute import recompute, traffic
 from .run cimport Program, Step
 from .run import kernel_cost
+from .stacks cimport STACK_BYTES
 from .view cimport Buffer, View, dense, make_buffer, make_view, size_of, whole
 from .view import collapse, line_walk
 
@@ -94,14 +96,19 @@ def _emitted(Jaxpr jaxpr, fused, watch):
     ctx.eqn = None
     first_output = FIRST_INPUT + len(inputs)
     outputs = []
-    for slot, view in enumerate(results, first_output):
+    for slot, (view, a) in enumerate(zip(results, jaxpr.out_avals), first_output):
+        if a.stacked and view.buffer.slot != ARENA:
+            view = ctx.per_entry(signature(OPS["stop_gradient"], (a,), {}), [view])
         buffer = view.buffer
-        if view.whole and buffer.slot == ARENA and buffer.first >= 0:
+        if a.stacked:
+            buffer.slot = slot
+        elif view.whole and buffer.slot == ARENA and buffer.first >= 0:
             buffer.slot = slot             # computed here and not yet another output: no copy
         else:
             buffer = Buffer(view.nbytes, slot)
             ctx.copy(_whole(buffer, view.shape, view.dtype), view)
         outputs.append(buffer)
+    ctx.release()
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
     return ctx, inputs, outputs
@@ -133,6 +140,7 @@ cdef class Context:
     cdef public list steps
     cdef readonly object blob       # all constants, one after the other
     cdef readonly list references   # arrays of others that the steps read
+    cdef list stacks                # views of the stacks made here
     cdef dict consts, literals, kernels
     cdef public object watch
     cdef readonly Eqn eqn           # the one being lowered, for errors
@@ -140,7 +148,7 @@ cdef class Context:
     def __init__(self, bint fused):
         self.fused = fused
         self.large = False
-        self.steps, self.blob, self.references = [], bytearray(), []
+        self.steps, self.blob, self.references, self.stacks = [], bytearray(), [], []
         self.consts, self.literals, self.kernels = {}, {}, {}
 
     # ----- values --------------------------------------------------------------------------
@@ -151,6 +159,10 @@ cdef class Context:
         cdef tuple shape
         if isinstance(like, Aval):
             shape, dtype = (<Aval>like).shape, (<Aval>like).dtype
+            if like.stacked:
+                view = whole(make_buffer(STACK_BYTES), shape, dtype, dtype.itemsize)
+                self.stacks.append(view)
+                return view
         else:
             shape, dtype = tuple(like), np.dtype(dtype)
         itemsize = dtype.itemsize
@@ -177,6 +189,12 @@ cdef class Context:
         self.references.append(array)
         buffer = Buffer(array.nbytes, OUTSIDE, array.__array_interface__["data"][0])
         return View(buffer, 0, array.shape, array.strides, array.dtype, array.flags.c_contiguous)
+
+    def release(self):
+        """Frees the stacks that are no results, when all that reads them has been emitted."""
+        stacks = [v for v in self.stacks if (<View>v).buffer.slot == ARENA]
+        if stacks:
+            self._control("release", [], stacks, (), STEP_NS, None)
 
     cpdef View literal(self, Lit x):
         view = self.literals.get(x)
@@ -443,9 +461,16 @@ cdef class Context:
         if wide is not None:
             return self._lower_wide(e, wide, env)
         for x in e.inputs:
-            operands.append(env[x] if type(x) is Var else self.literal(<Lit>x))
+            if type(x) is Var:
+                operands.append(env[x])
+            elif x.aval.stacked:
+                operands.append(x)
+            else:
+                operands.append(self.literal(<Lit>x))
         rule = sig.op.lower
-        if rule == "elementwise":
+        if sig.out is not None and sig.out.stacked:
+            env[e.outs[0]] = self.per_entry(sig, operands)
+        elif rule == "elementwise":
             env[e.outs[0]] = self._elementwise(sig, tuple(operands))
         elif rule is None:
             raise self._unsupported(f"{sig.op.name} cannot run", sig.op.why.get("lower"))
@@ -480,32 +505,54 @@ cdef class Context:
                           lambda: lower(jaxpr, carries, fused=self.fused))
 
     def scan(self, Eqn eqn, views):
-        scalar = clusters.scan(self, eqn, views)
-        if scalar is not None:
-            return scalar
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
+        if length is not None:
+            scalar = clusters.scan(self, eqn, views)
+            if scalar is not None:
+                return scalar
         body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
-        if not outs:
+        if not outs and not eqn.sig.effect:
             return outs
         ins = [self.contiguous(v) for v in views]
-        carry = ins[n_consts:n_consts + n_carry]
+        given = ins[1:] if length is None else ins
+        carry = given[n_consts:n_consts + n_carry]
         spare, scratch = _spares(body, n_consts, carry, body.frame_bytes)
-        ints = [n_consts, n_carry, len(ins) - n_consts - n_carry, len(outs) - n_carry,
-                length, bool(p["reverse"]), *spare, *[v.nbytes for v in carry],
+        ints = [n_consts, n_carry, len(given) - n_consts - n_carry, len(outs) - n_carry,
+                -1 if length is None else length, bool(p["reverse"]), *spare, *[v.nbytes for v in carry],
                 *[a.nbytes for a in body.in_avals[n_consts + n_carry:]],
                 *[a.nbytes for a in body.out_avals[n_carry:]]]
-        self._control("scan", outs, ins, ints, length * body.cost, [body], scratch)
+        cost = UNKNOWN_NS if length is None else length * body.cost
+        self._control("scan", outs, ins, ints, cost, [body], scratch)
         return outs
 
+    def per_entry(self, Sig sig, list operands):
+        """An elementwise operation on stacks of one length, or literals: on each of their entries."""
+        entries = [make_aval((<Aval>a).shape[1:], a.dtype) for a in sig.in_avals]
+        params = dict(sig.params)
+        if sig.op.name == "broadcast_in_dim":
+            params.update(shape=params["shape"][1:], dims=tuple([d - 1 for d in params["dims"][1:]]))
+        inner = signature(sig.op, tuple(entries), params)
+        xs = [var(a, i) for i, a in enumerate(entries)]
+        out = var(inner.out, len(xs))
+        atoms = tuple([lit(x.value, a) if type(x) is Lit else v for x, v, a in zip(operands, xs, entries)])
+        kept = [v for v in atoms if type(v) is Var]
+        body = self._inner(Jaxpr(kept, (make_eqn(inner, atoms, (out,), self.eqn),), (out,)))
+        result = self.new(sig.out)
+        self._control("scan", [result], [x for x in operands if type(x) is not Lit],
+                      [0, 0, len(kept), 1, -2, 0, *[v.aval.nbytes for v in kept], inner.out.nbytes],
+                      UNKNOWN_NS, [body], body.frame_bytes)
+        return result
+
     def while_loop(self, Eqn eqn, views):
-        scalar = clusters.while_loop(self, eqn, views, UNKNOWN_NS)
-        if scalar is not None:
-            return scalar
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body
+        if len(eqn.outs) == n_carry:
+            scalar = clusters.while_loop(self, eqn, views, UNKNOWN_NS)
+            if scalar is not None:
+                return scalar
         cond = self._inner(p["cond"])
         body = self._inner(p["body"], [(n_body + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]
@@ -513,15 +560,16 @@ cdef class Context:
         carry = ins[n_cond + n_body:]
         test_at = round_up(body.frame_bytes)
         spare, scratch = _spares(body, n_body, carry, test_at + cond.frame_bytes)
-        ints = [n_cond, n_body, n_carry, test_at, *spare, *[v.nbytes for v in carry]]
-        if outs:
+        ints = [n_cond, n_body, n_carry, test_at, len(outs) - n_carry, *spare, *[v.nbytes for v in carry],
+                *[a.nbytes for a in body.out_avals[n_carry:]]]
+        if outs or eqn.sig.effect:
             self._control("while", outs, ins, ints, UNKNOWN_NS, [body, cond], scratch)
         return outs
 
     def cond(self, Eqn eqn, views):
         branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
-        if outs:
+        if outs or eqn.sig.effect:
             self._control("cond", outs, [self.contiguous(v) for v in views],
                           [len(outs), len(views) - 1, len(branches)],
                           max([b.cost for b in branches]), branches,

@@ -42,7 +42,7 @@ def touched(view: View) -> int:
     for d, s in zip(view.shape, view.strides, strict=True):
         if s or not d:
             n *= d
-    return min(n, view.buffer.nbytes)
+    return max(0, min(n, view.buffer.nbytes))       # of a stack nobody knows how many
 
 
 def _fuses(e: Eqn) -> bool:

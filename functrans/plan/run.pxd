@@ -27,7 +27,8 @@ cdef struct port:                   # an input or output
     int ndim
     int64_t nbytes
     int64_t *dims
-    int64_t at                      # 0-d: where in the frame it lies
+    int64_t at                      # 0-d, or a stack: where in the frame it lies
+    bint stacked                    # a stack: ``nbytes`` is of one entry
 
 cdef class Program:
     cdef program p

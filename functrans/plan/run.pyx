@@ -14,6 +14,7 @@ from ..kernels.lib cimport (FT_EMEM, FT_OK, enter, find, ft_entry, ft_frame, ft_
 from .arena cimport give_arena, take_arena
 from .control cimport Clock, control_step, execute, look_for_interrupts, run_state
 from .outputs cimport POOLED, new_output
+from .stacks cimport STACK_BYTES, free_stacks, stack, taken_stack
 
 cnp.import_array()
 
@@ -123,7 +124,7 @@ cdef class Program:
         at = (8 * (2 + self.p.nin + self.p.nout) + 63) & -64
         self.p.scalars = at
         # one cell per port; the outputs' come first, as a while loop reads the single one of cond
-        at += 16 * (self.p.nin + self.p.nout)
+        at += 16 * (self.p.nin + self.p.nout) + STACK_BYTES * sum([a.stacked for a in in_avals + out_avals])
         self.p.arena = (at + 63) & -64
         self.p.nbytes = self.p.arena + arena_bytes
         self.pack(steps, consts)
@@ -137,7 +138,7 @@ cdef class Program:
         cdef Numbers numbers = Numbers()
         cdef Step s
         cdef list places = [], parts = []
-        cdef Py_ssize_t i, k, n_operands = 0, n_parts = 0, nbytes, place
+        cdef Py_ssize_t i, k, n_operands = 0, n_parts = 0, nbytes, place, n_stacks = 0
         cdef ft_step *step
         cdef ft_operand *operand
         cdef void **part
@@ -182,6 +183,10 @@ cdef class Program:
             q[i].nbytes = (self.in_avals + self.out_avals)[i].nbytes
             k = i - self.p.nin if i >= self.p.nin else i + self.p.nout
             q[i].at = self.p.scalars + 16 * k
+            q[i].stacked = (self.in_avals + self.out_avals)[i].stacked
+            if q[i].stacked:
+                q[i].at = self.p.scalars + 16 * (self.p.nin + self.p.nout) + STACK_BYTES * n_stacks
+                n_stacks += 1
 
         if consts:
             if posix_memalign(&self.const_memory, 64, len(consts)):
@@ -289,7 +294,12 @@ cdef class Program:
         base += 2
         for i in range(self.p.nin):
             value = values[i]
-            if q.ndim:
+            if q.stacked:
+                array = as_stack(i, value, self.in_avals[i])
+                kept = [array] if kept is None else [*kept, array]
+                base[0] = memory + q.at
+                (<stack *>base[0])[0] = stack(<char *>cnp.PyArray_DATA(array), len(array), 0, NULL, NULL)
+            elif q.ndim:
                 if type(value) is cnp.ndarray and fits(<cnp.ndarray>value, q):
                     base[0] = <char *>cnp.PyArray_DATA(<cnp.ndarray>value)
                 else:
@@ -311,7 +321,7 @@ cdef class Program:
             q += 1
         outs = [None] * self.p.nout
         for i in range(self.p.nout):
-            if q.ndim:
+            if q.ndim and not q.stacked:
                 if q.nbytes >= POOLED:
                     array = new_output(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
                 else:
@@ -323,7 +333,7 @@ cdef class Program:
             base += 1
             q += 1
 
-        state.error = NULL
+        state.error = state.stacks = NULL
         state.budget = state.deadline = 0
         mode = ft_fp_default()
         if self.p.cost < FT_PARALLEL_NS:
@@ -339,12 +349,15 @@ cdef class Program:
             leave(&state.run)
         ft_fp_restore(mode)
         if code != FT_OK:
+            free_stacks(state.stacks)
             stop(code, &state)
 
         q -= self.p.nout
         base -= self.p.nout
         for i in range(self.p.nout):
-            if q.ndim == 0:
+            if q.stacked:
+                outs[i] = taken_stack(<stack *>base[0], q.ndim, q.dims, q.typenum, q.nbytes)
+            elif q.ndim == 0:
                 if q.typenum == cnp.NPY_DOUBLE:
                     outs[i] = ft_float64((<double *>base[0])[0])
                 else:
@@ -444,6 +457,13 @@ cdef cnp.ndarray as_input(Py_ssize_t i, value, aval):
     if value.shape != aval.shape or value.dtype.newbyteorder("=") != aval.dtype:
         raise TypeError(f"input {i}: {value.dtype}{list(value.shape)} where {aval} is expected")
     return np.array(value, aval.dtype, order="C", subok=False)
+
+
+cdef cnp.ndarray as_stack(Py_ssize_t i, value, aval):
+    """The array as the entries of a stack, one behind the other."""
+    if not isinstance(value, np.ndarray) or value.shape[1:] != aval.shape[1:] or value.dtype != aval.dtype:
+        raise TypeError(f"input {i}: {type(value).__name__} where {aval} is expected")
+    return np.ascontiguousarray(value)
 
 
 cdef as_scalar(Py_ssize_t i, value, aval):

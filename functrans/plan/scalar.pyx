@@ -34,7 +34,7 @@ cdef double NS_CALLED = 5.0             # a function of the C side, on one numbe
 def costs(Sig sig):
     """Estimated ns as steps and as scalars, or None where an equation cannot be scalarised."""
     for a in sig.in_avals + sig.outs:
-        if not 0 < a.size <= LIMIT or CODE.get(a.dtype) not in _KNOWN:
+        if not 0 < a.size <= LIMIT or a.stacked or CODE.get(a.dtype) not in _KNOWN:
             return None
     name, size = sig.op.name, sig.outs[0].size if sig.outs else 0
     if sig.op.lower == "elementwise":

@@ -28,7 +28,7 @@ Values = list[int]
 
 CALLS = ("call", "remat", "custom_jvp_call", "custom_vjp_call")
 REDUCTIONS = {"reduce_sum": "add", "reduce_prod": "mul", "reduce_max": "max", "reduce_min": "min",
-              "reduce_and": "and", "reduce_or": "or"}
+              "reduce_and": "and", "reduce_or": "or", "reduce_xor": "xor"}
 RUNNING = {"cumsum": "add", "cumprod": "mul", "cummax": "max", "cummin": "min"}
 
 

@@ -47,9 +47,9 @@ cdef class Captured:
     """A value that a traced function captured: an array of ours, or a number."""
 
     @staticmethod
-    def of(value):
-        """A NumPy scalar as an input of the program instead of a literal."""
-        return captured(value, aval_of(value))
+    def of(value, aval=None):
+        """A NumPy scalar as an input of the program instead of a literal; or an array as an ``aval``."""
+        return captured(value, aval_of(value) if aval is None else aval)
 
     def __repr__(self):
         return f"Captured({self.aval})"
@@ -203,7 +203,7 @@ cdef class Builder:
     cdef Eqn append(self, Sig sig, tuple atoms):
         """Appends an equation, which has no line yet."""
         cdef Eqn e = Eqn.__new__(Eqn)
-        cdef bint known = not sig.collective
+        cdef bint known = not sig.collective and not sig.effect     # what acts, acts when the program runs
         for x in atoms:
             if type(x) is Var and not (<Var>x).known:
                 known = False
@@ -251,7 +251,7 @@ cdef class Builder:
             result = Upward.run_op(e.sig.op, args, e.sig.params)
             if e.sig.multiple:
                 for out, r in zip(e.outs, result):
-                    self.values[out] = r
+                    self.values[out] = captured(r, (<Var>out).aval) if (<Var>out).aval.stacked else r
             else:
                 self.values[e.outs[0]] = result
         return self.values[v]
@@ -270,15 +270,18 @@ cdef class Builder:
 
     cdef Py_ssize_t producer(self, Var v):
         """Position of the equation that defines v: results are numbered in order, so by bisection."""
-        cdef Py_ssize_t lo = 0, hi = len(self.eqns), mid
+        cdef Py_ssize_t lo = 0, hi = len(self.eqns), mid, at
         cdef tuple outs
         while lo < hi:
-            mid = (lo + hi) // 2
-            outs = (<Eqn>self.eqns[mid]).outs
-            if (<Var>outs[len(outs) - 1]).index < v.index:
+            at = mid = (lo + hi) // 2
+            outs = (<Eqn>self.eqns[at]).outs
+            while not outs and at > lo:         # a loop that only acts
+                at -= 1
+                outs = (<Eqn>self.eqns[at]).outs
+            if not outs or (<Var>outs[len(outs) - 1]).index < v.index:
                 lo = mid + 1
             else:
-                hi = mid
+                hi = at
         return lo
 
 
@@ -372,6 +375,14 @@ def as_traced(x):
     else:
         c = captured(capture_array(x, b.staged), aval_of(x))
     return tracer(b, b.lift(c))
+
+
+def is_live(Tracer t):
+    """Whether t belongs to a trace that is in progress on this thread."""
+    cdef Builder b = top_builder()
+    while b is not None and b is not t.builder:
+        b = b.parent
+    return b is not None
 
 
 def is_known(x):

@@ -175,11 +175,15 @@ cdef class Tracer:
         return self.__getattr__("round")(digits)
 
     def __array__(self, dtype=None, copy=None):
+        if dtype is not None and np.dtype(dtype) == object:
+            raise errors.NotSupportedError(
+                f"an object array of a traced {self.var.aval}, as np.vectorize and np.nditer make them.",
+                "Use functrans.numpy.vectorize or functrans.vmap; lists and pytrees hold traced values.")
         value = self.without_derivative(
             "np.array / np.asarray, or writing into an ndarray (b[i] = x)",
             "Use np.stack([x, y]) or functrans.numpy.array([x, y]) to build an array, "
             "functrans.at(b)[i].set(x) to write an element, np.full_like(x, ...) or x * np.ones(n) "
-            "for np.full(n, x)")
+            "for np.full(n, x), functrans.numpy.vectorize for np.vectorize")
         return np.array(value, dtype=dtype)
 
     def item(self, *args):

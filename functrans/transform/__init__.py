@@ -7,6 +7,7 @@ rule comes from the op's record.
 """
 
 from ..ir import core as _ir
+from ..ops import while_loop as _while_loop  # noqa: F401  (loops are records that no other room loads)
 from ..ops.call import Passes
 from . import cleanup, interpret, jvp, linearize, programs, vmap, zeros
 
@@ -17,6 +18,7 @@ Passes.transpose_masked = staticmethod(linearize.transpose_masked)
 Passes.batch_jaxpr = staticmethod(vmap.batch_jaxpr)
 Passes.batch_fun = staticmethod(vmap.batch_fun)
 Passes.linearize_rule = staticmethod(linearize.linearize_rule)
+Passes.linearize_inside = staticmethod(linearize.linearize_inside)
 Passes.evaluate = staticmethod(interpret.evaluate)
 Passes.stage = staticmethod(lambda fun, avals: programs.closed(lambda *xs: (fun(*xs), None), avals)[0])
 Passes.lit, Passes.aval = staticmethod(_ir.lit), staticmethod(_ir.aval)

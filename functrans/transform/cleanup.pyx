@@ -54,22 +54,21 @@ cdef tuple replaced(tuple atoms, dict new):
 
 
 cdef list live(list eqns, outs, bint narrow=False):
-    """The equations that outs depend on; with ``narrow``, scans lose what nobody reads of them."""
+    """The equations that outs depend on, and those that act beside their results; with ``narrow``, loops
+    lose what nobody reads of them."""
     cdef set needed = {x for x in outs if type(x) is Var}
     cdef list kept = []
     cdef Py_ssize_t i
     cdef Eqn e
     for i in range(len(eqns) - 1, -1, -1):
         e = <Eqn>eqns[i]
-        for v in e.outs:
-            if v in needed:
-                if narrow and e.sig.op.name == "scan":
-                    e = loops.narrow(e, needed, cleanup)
-                kept.append(e)
-                for x in e.inputs:
-                    if type(x) is Var:
-                        needed.add(x)
-                break
+        if e.sig.effect or not needed.isdisjoint(e.outs):
+            if narrow and e.sig.op.name in ("scan", "while"):
+                e = loops.narrow(e, needed, cleanup)
+            kept.append(e)
+            for x in e.inputs:
+                if type(x) is Var:
+                    needed.add(x)
     kept.reverse()
     return kept
 
@@ -179,7 +178,7 @@ cdef class Cleaner:
         else:
             inner, after = e if inputs is e.inputs else eqn(e.sig, inputs, e.outs, e), ()
         key = (inner.sig, inner.inputs)
-        same = self.seen.get(key)
+        same = None if e.sig.effect else self.seen.get(key)
         if same is not None and not after:
             new.update(zip(inner.outs, same))
             return

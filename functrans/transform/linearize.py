@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.core import Jaxpr, Lit, lit
+from ..ir.core import Jaxpr, Lit, Var, eqn, lit
 from ..trace.core import Tangents, aval_of, trace
 from .interpret import evaluate, jvp_values, transpose_values
 from .programs import cached_pass, closed
@@ -49,14 +49,41 @@ def linearize_rule(fun, primals, tangents):
 def linearize_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...], force: tuple[bool, ...] | None = None):
     """``a -> b`` to ``fwd: a -> (b, residuals)`` and ``lin: (ta, residuals) -> tb``.
 
-    Returns ``(fwd, lin, nonzeros of b)``.
+    Returns ``(fwd, lin, nonzeros of b)``. A body keeps no residual whose extent only a run knows: where
+    its linear half needs what a while_loop stacks, it runs that loop again.
     """
     def run(*values):
         outs, keep, lin, residuals = linearize_values(jaxpr, values, nonzeros, force)
         return outs + residuals, (lin, keep)
 
     fwd, (lin, keep) = closed(run, [a.strong for a in jaxpr.in_avals], "linearize")
+    if any(a.stacked for a in fwd.out_avals):
+        fwd, lin = _without_stacks(fwd, lin, len(jaxpr.outs))
     return fwd, lin, keep
+
+
+def _without_stacks(fwd: Jaxpr, lin: Jaxpr, n_out: int):
+    """The same halves, the second making all that is stacked anew from what the loops were given."""
+    residuals = list(fwd.outs[n_out:])
+    need = {v for v in residuals if v.aval.stacked}
+    again, given = [], [v for v in residuals if not v.aval.stacked]
+    for e in reversed(fwd.eqns):
+        if not need.isdisjoint(e.outs):
+            again.append(e)
+            need.update([x for x in e.inputs if x.aval.stacked])
+            given += [x for x in e.inputs if type(x) is Var and not x.aval.stacked]
+    made = {v for e in again for v in e.outs}
+    given = [v for v in dict.fromkeys(given) if v not in made]
+    names = dict(zip(lin.invars[len(lin.invars) - len(residuals):], residuals, strict=True))
+    eqns = [eqn(e.sig, tuple([names.get(x, x) for x in e.inputs]), e.outs, e) for e in lin.eqns]
+    lin = Jaxpr([*lin.invars[:len(lin.invars) - len(residuals)], *given], [*again[::-1], *eqns],
+                [names.get(x, x) for x in lin.outs], lin.retraced or fwd.retraced)
+    return Jaxpr(fwd.invars, fwd.eqns, [*fwd.outs[:n_out], *given], fwd.retraced), lin
+
+
+def linearize_inside(jaxpr: Jaxpr, primals, tangents):
+    """A program between the two builders of a linearization: ``(outs, tangents of outs)``."""
+    return jvp_values(jaxpr, primals, tangents, True)
 
 
 @cached_pass("tangent")

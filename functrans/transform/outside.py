@@ -27,7 +27,9 @@ def few_gain(v: Var) -> bool:
 def outside(e: Eqn, clean: Callable[[Jaxpr], Jaxpr]) -> tuple[list[Eqn], Eqn, list[Eqn]]:
     """Equations in front of the scan, the scan, equations behind it."""
     loop = _Loop(e)
-    if loop.length > 1 and loop.eqns:
+    if loop.length is None:
+        loop.hoist()
+    elif loop.length > 1 and loop.eqns:
         loop.hoist()
         loop.join_products()
         loop.sink_sums()
@@ -38,6 +40,7 @@ class _Loop:
     """A scan taken apart.
 
     Attributes:
+      turns: the operand that says how often it turns, if its length is not known.
       consts, carry, xs: pairs (variable of the body, value outside); ys: pairs (atom of the body,
         result outside); carried: the body's next carry; results: of the carry outside.
     """
@@ -45,7 +48,8 @@ class _Loop:
     def __init__(self, e: Eqn):
         self.e, p = e, e.params
         body, n, m = p["jaxpr"], p["n_consts"], p["n_consts"] + p["n_carry"]
-        given = list(zip(body.invars, e.inputs, strict=True))
+        self.turns = e.inputs[:1] if p["length"] is None else ()
+        given = list(zip(body.invars, e.inputs[len(self.turns):], strict=True))
         self.consts, self.carry, self.xs = given[:n], given[n:m], given[m:]
         self.carried, self.results = list(body.outs[:m - n]), list(e.outs[:m - n])
         self.ys = list(zip(body.outs[m - n:], e.outs[m - n:], strict=True))
@@ -59,9 +63,9 @@ class _Loop:
         body = clean(Jaxpr([v for v, _ in pairs], self.eqns, [*self.carried, *[x for x, _ in self.ys]],
                            self.retraced))
         params = {**self.e.params, "jaxpr": body, "n_consts": len(self.consts), "n_carry": len(self.carry)}
-        sig = signature(self.e.op, tuple([x.aval for _, x in pairs]), params)
+        inputs = (*self.turns, *[x for _, x in pairs])
         outs = (*self.results, *[v for _, v in self.ys])
-        return eqn(sig, tuple([x for _, x in pairs]), outs, self.e)
+        return eqn(signature(self.e.op, tuple([x.aval for x in inputs]), params), inputs, outs, self.e)
 
     def bind(self, where: list[Eqn], op: Any, inputs: tuple, out: Any = None, **params: Any) -> Var:
         """Appends an equation in front or behind; its result."""
@@ -92,7 +96,7 @@ class _Loop:
         """Variables of the body that depend on nothing but ``start``."""
         known = set(start)
         for b in self.eqns:
-            if all(type(x) is not Var or x in known for x in b.inputs):
+            if not b.sig.effect and all(type(x) is not Var or x in known for x in b.inputs):
                 known.update(b.outs)
         return known
 
@@ -126,8 +130,10 @@ class _Loop:
         ahead = self.following({v for v, _ in (*self.consts, *self.xs)})
         moved: list[Var] = []
         for b in self.eqns:
-            (v,), operands = b.outs[:1], b.inputs
-            if b.op.name != "dot_general" or v not in ahead or any(type(x) is not Var for x in operands):
+            if b.op.name != "dot_general":
+                continue
+            (v,), operands = b.outs, b.inputs
+            if v not in ahead or any(type(x) is not Var for x in operands):
                 continue
             steps = [x for x in operands if x not in fixed]
             size = self.length * v.aval.nbytes
@@ -140,7 +146,8 @@ class _Loop:
         dims = [None] * len(self.consts) + [0] * len(self.xs)
         batched, _ = batch_jaxpr(program, self.length, dims, (True,) * len(moved))
         values = self.inline(self.before, batched, [x for _, x in (*self.consts, *self.xs)])
-        self.eqns = [b for b in self.eqns if b.outs[0] not in moved]
+        gone = set(moved)
+        self.eqns = [b for b in self.eqns if gone.isdisjoint(b.outs)]
         self.xs += zip(moved, values, strict=True)
         self.changed = True
 
