@@ -453,7 +453,7 @@ def index_part() -> Part:
         forms = {"set": "(b)", "add": reduction("sum", code)[0], "mul": reduction("prod", code)[0]}
         if code in REALS:
             forms |= {op: reduction(op, code)[0] for op in ("max", "min")}
-        if code in FLOATS:              # a form that compilers make no branch of, which would be guessed wrong
+        if code in FLOATS:      # a form that compilers make no branch of, which would be guessed wrong
             forms |= {op: f"((b) != (b) ? (b) : (b) {sign} (a) ? (b) : (a))" for op, sign in
                       (("max", ">"), ("min", "<"))}
         for op, text in forms.items():
