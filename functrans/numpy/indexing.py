@@ -29,7 +29,7 @@ from .core import (
     shape_of,
     traced,
 )
-from .index import Plan, bad, checked, cut, entry, gather, lookup, params_of, parse, read, reshaped
+from .index import Plan, bad, checked, cut, gather, lookup, params_of, parse, read, reshaped
 
 _slice, _reshape = OPS["slice"], OPS["reshape"]
 
@@ -61,7 +61,7 @@ def take_at(a, indices, axis, mode, signed=False):
     return gather(a, [indices], mode, axis, signed)
 
 
-def _integers(x, what):
+def integers(x, what):
     x = asvalue(x)
     if aval_of(x).dtype.kind not in "iu":
         if not (type(x) is np.ndarray and x.size == 0):
@@ -77,7 +77,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     refuse_out(out)
     if mode not in ("raise", "clip", "wrap"):
         raise ValueError(f"take: mode must be 'raise', 'clip' or 'wrap', got {mode!r}")
-    a, indices = asvalue(a), _integers(indices, "take: indices")
+    a, indices = asvalue(a), integers(indices, "take: indices")
     if axis is None:
         a, axis = reshaped(a, (math.prod(shape_of(a)),)), 0
     axis = axis_of(axis, len(shape_of(a)))
@@ -86,22 +86,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     return take_at(a, indices, axis, "wrap" if mode == "wrap" else "clip", mode == "raise")
 
 
-@implements(np.compress)
-def compress(condition, a, axis=None, out=None):
-    """The parts of ``a`` along an axis where a known condition is true."""
-    condition = np.asarray(condition) if type(condition) is not Tracer else condition
-    if type(condition) is Tracer:
-        condition = entry(condition if condition.dtype == np.bool_ else np.not_equal(condition, 0))
-    if condition.ndim != 1:
-        raise ValueError("condition must be a 1-d array")
-    return take.traced(a, np.nonzero(condition)[0], axis, out)
-
-
-METHODS["compress"] = lambda a: (
-    lambda condition, axis=None, out=None: compress.traced(condition, a, axis, out))
-
-
-def along(arr, indices, axis, name):
+def along(arr, indices, axis, name, mode=None):
     """How ``take_along_axis`` and ``put_along_axis`` see their arrays: as rows, each with its own positions.
 
     Returns the rows of arr, those of indices, the shape that both have but for the axis, and the axis.
@@ -111,7 +96,7 @@ def along(arr, indices, axis, name):
         raise errors.ShapeError(f"{name}: indices {aval_of(indices)} and array {aval_of(arr)} "
                                 "must have the same number of dimensions.", "Add axes with None.")
     axis = axis_of(axis, len(shape))
-    indices = checked(indices, axis, shape[axis])
+    indices = checked(indices, axis, shape[axis], mode)
     lead = broadcast_shape(_without(shape, axis), _without(shape_of(indices), axis))
 
     def as_rows(x):
@@ -124,7 +109,7 @@ def along(arr, indices, axis, name):
 @implements(np.take_along_axis)
 def take_along_axis(arr, indices, axis=-1):
     """For each position of the other axes, elements at its own positions along ``axis``."""
-    arr, indices = asvalue(arr), _integers(indices, "take_along_axis: indices")
+    arr, indices = asvalue(arr), integers(indices, "take_along_axis: indices")
     if axis is None:
         arr, axis = reshaped(arr, (math.prod(shape_of(arr)),)), 0
     rows, at, lead, axis = along(arr, indices, axis, "take_along_axis")
@@ -133,13 +118,6 @@ def take_along_axis(arr, indices, axis=-1):
 
 def _without(shape, axis):
     return (*shape[:axis], *shape[axis + 1:])
-
-
-@implements(np.put_along_axis)
-def put_along_axis(arr, indices, values, axis):
-    """Refused: it writes into its argument."""
-    raise errors.InPlaceError("put_along_axis writes into an existing array.",
-                              "Use functrans.at(x)[index].set(values).")
 
 
 # ----- x.at[index] --------------------------------------------------------------------------------
@@ -168,6 +146,13 @@ _READS = {None: "clip", "promise_in_bounds": "clip", "clip": "clip", "drop": "fi
           "wrap": "wrap"}
 _WRITES = {None: "drop", "promise_in_bounds": "drop", "clip": "clip", "drop": "drop", "fill": "drop",
            "wrap": "wrap"}
+
+
+def write_params(indices, mode, batch, signed=True):
+    """The parameters of a scatter, by a mode of ``at[...]``."""
+    return params_of(indices, _WRITES[mode], batch, signed)
+
+
 _KINDS = "biufc"
 
 
@@ -278,7 +263,7 @@ class AtIndex:
         how, signed = _READS[mode], wrap_negative_indices
         if fill_value is None or how != "fill":
             return read(x, plan, how, signed)
-        fill_value = _cast(fill_value, dtype)
+        fill_value = cast(fill_value, dtype)
         if type(fill_value) is not Tracer and np.ndim(fill_value) == 0:
             fill = np.asarray(fill_value).item()
             return read(x, plan, how, signed, None if fill != fill else fill)     # nan is the default
@@ -289,14 +274,14 @@ class AtIndex:
 
     def _write(self, kind, values, mode, signed):
         mode, dtype = _mode(mode, signed), aval_of(self._x).dtype
-        values = _cast(values, dtype, kind)
+        values = cast(values, dtype, kind)
         if mode is None and not self._traced() and type(values) is not Tracer:
             return _write_ndarray(self._x, self._index, values, kind)
         values = convert(values, dtype)
         if kind == "subtract":
             kind, values = "add", bind(OPS["neg"], (values,), {})
         plan = parse(shape_of(self._x), self._index, mode)
-        return _write(self._x, plan, values, kind, _WRITES[mode], signed)
+        return _write(self._x, plan, values, kind, mode, signed)
 
 
 def _mode(mode, signed):
@@ -307,7 +292,7 @@ def _mode(mode, signed):
     return mode if mode is not None or signed else "drop"
 
 
-def _cast(values, dtype, kind="set"):
+def cast(values, dtype, kind="set"):
     """``values`` if they may be written into an array of ``dtype``, else DtypeError."""
     values = asvalue(values)
     a = aval_of(values)
@@ -383,7 +368,7 @@ def _scatter(x, plan, values, kind, mode, signed):
         if place and rank:
             values = OPS["transpose"](values, perm=(*range(place, place + rank), *range(place),
                                                     *range(place + rank, rank + len(kept))))
-    out = _scattered(kind, flat, values, indices, params_of(indices, mode, batch, signed))
+    out = _scattered(kind, flat, values, indices, write_params(indices, mode, batch, signed))
     if moved:
         out = OPS["transpose"](out, perm=tuple(sorted(range(len(stay)), key=order.__getitem__)))
     return reshaped(out, shape)
@@ -446,5 +431,4 @@ def _inside(plan, signed):
     return np.reshape(inside, (*[1] * plan.at, *shape_of(inside), *[1] * after))
 
 
-__all__ = ["At", "AtIndex", "GatherScatterMode", "at", "take", "take_along_axis", "put_along_axis",
-           "compress"]
+__all__ = ["At", "AtIndex", "GatherScatterMode", "at", "take", "take_along_axis"]
