@@ -284,7 +284,8 @@ class _Brackets:
             return self._plain[key]
         axis, ndmin, trans1d = self._how
         if isinstance(parts[0], str):
-            axis, ndmin, trans1d, parts = *self._directive(parts[0]), parts[1:]
+            axis, ndmin, trans1d = self._directive(parts[0])
+            parts = parts[1:]
         items = [self._item(p, ndmin, trans1d) for p in parts]
         dtype = core.result_type(*[x if isinstance(p, slice) else p
                                    for x, p in zip(items, parts, strict=True)])
