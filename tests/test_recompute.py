@@ -40,7 +40,7 @@ def both(f, *args, monkeypatch):
     jaxpr = jit(f).lower(*args).jaxpr
     values = functrans.tree.leaves(args)
     now = plan_of(jaxpr)
-    monkeypatch.setattr(lowering, "recompute", lambda j: j)
+    monkeypatch.setattr(lowering, "others", lambda j: ())
     before = plan_of(jaxpr)
     monkeypatch.undo()
     for a, b in zip(before.program.run(list(values)), now.program.run(list(values)), strict=True):
@@ -95,3 +95,47 @@ def test_values_of_outputs_and_products_stay():
         return h, (h @ w) * h
     plan = jit(f).lower(np.ones((400, 300)), np.ones((300, 300))).plan
     assert sum(s.cost.flops for s in plan.steps if not s.kernel.startswith("matmul")) <= 3 * 120_000
+
+
+# ----- shifts and slices -----------------------------------------------------------------------------
+
+
+def periodic(u, load):
+    slope = np.roll(u, -1) - u
+    bend = np.roll(u, 1) + np.roll(u, -1) - 2 * u
+    return np.sum(load * u) + np.sum((1 + u * u) * slope * slope) + np.sum(bend * bend)
+
+
+def bounded(u, load):
+    flow = load * u * u
+    step = flow[1:] - flow[:-1]
+    return np.sum(step * step)
+
+
+@pytest.mark.parametrize("f", [periodic, bounded])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_stencil_reads_its_arguments_in_several_places(f, dtype, monkeypatch):
+    u, load = np.random.default_rng(0).normal(size=(2, 1_000_000)).astype(dtype)
+    before, now = both(grad(f), u, load, monkeypatch=monkeypatch)
+    assert now.cost.bytes < 0.8 * before.cost.bytes and now.arena_bytes <= before.arena_bytes
+
+
+def test_shifts_of_shifts(monkeypatch):
+    def f(u):
+        a = np.roll(u, 3) * 2.0
+        return np.roll(a, -3) + np.roll(a + u, 5) - np.roll(np.roll(a, 1), -1)
+    both(f, np.random.default_rng(0).normal(size=1_000_000), monkeypatch=monkeypatch)
+    grid = np.random.default_rng(0).normal(size=(1000, 1000))
+    both(lambda u: np.roll(np.roll(u * u, 1, 0) * 2.0, 1, 1) + np.roll(u, 2, (0, 1)), grid,
+         monkeypatch=monkeypatch)
+
+
+def test_many_sweeps_stay_as_long_as_they_are(monkeypatch):
+    """What a shift is of is made again only while that is little."""
+    def f(u):
+        for _ in range(30):
+            u = u + 0.1 * (np.roll(u, 1) - 2 * u + np.roll(u, -1))
+        return np.sum(np.exp(np.roll(np.exp(-u * u), 1)))
+    _, now = both(grad(f), np.random.default_rng(0).normal(size=300_000), monkeypatch=monkeypatch)
+    assert now.cost.transcendentals <= 3 * 300_000
+    assert now.cost.flops < 30 * 60 * 300_000

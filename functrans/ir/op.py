@@ -63,6 +63,8 @@ class Op:
         (operands may be such triples again), or None; ``program.made_by(x, name)`` is the equation of
         that op that makes x, ``program.final`` whether no transform will see the program any more.
       commutes: operands may change places.
+      by: of a reduction, the elementwise op that joins two elements.
+      picks: elements of the result are elements of the operand, in places that its type says.
       work: ``(sig) -> (floating-point operations, transcendental functions)`` that it takes; None
         where it only moves data.
       reference: the same with NumPy, for tests and for documentation.
@@ -71,7 +73,7 @@ class Op:
 
     def __init__(self, name: str, family: str, *, infer, jvp, transpose, batch, lower,
                  reference=None, linearize=None, multiple=False, always=False, splat=False,
-                 simplify=None, commutes=False, work=None,
+                 simplify=None, commutes=False, by=None, picks=False, work=None,
                  samples: Sequence[Any] = (), errors: Sequence[Any] = (), c=None, ns=None,
                  dtypes: tuple[str, ...] = ANY, arity: int | None = None,
                  domain: Any = None, why: dict[str, str] | None = None):
@@ -79,7 +81,7 @@ class Op:
         self.infer, self.jvp, self.transpose = infer, jvp, transpose
         self.batch, self.lower, self.linearize = batch, lower, linearize
         self.reference, self.simplify, self.commutes = reference, simplify, commutes
-        self.work = work
+        self.by, self.picks, self.work = by, picks, work
         self.multiple = multiple      # bind returns a list
         self.always = always          # recorded even without a traced operand
         self.splat = splat            # moves elements only: a splat literal stays one

@@ -110,7 +110,7 @@ def reduction(kind, numpy_name, *, dtypes, identity, jvp, transpose=None, sample
               "lower": _reduce_lower(kind), "dtypes": dtypes, "errors": _ERRORS,
               "reference": lambda x, *, axes: getattr(np, numpy_name)(x, axis=axes).astype(x.dtype),
               "samples": samples, "family": "reduction", "work": _joined,
-              "simplify": _reduced(kind), **rest}
+              "by": OPS[{"sum": "add", "prod": "mul"}.get(kind, kind)], "simplify": _reduced(kind), **rest}
     if transpose is not None:
         return linear(name, transpose=transpose, **common)
     if jvp is None:

@@ -266,7 +266,8 @@ def _sliced(inputs, params, program):
 
 
 slice = structural(
-    "slice", simplify=_sliced, infer=_slice_infer, transpose=_slice_transpose, batch=_slice_batch,
+    "slice", simplify=_sliced, picks=True, infer=_slice_infer, transpose=_slice_transpose,
+    batch=_slice_batch,
     lower=lambda ctx, eqn, views: [views[0].slice(**eqn.params)],
     reference=lambda x, *, start, limit, stride: x[tuple(
         np.s_[a:b:s] for a, b, s in zip(start, limit, stride, strict=True))],
@@ -450,6 +451,17 @@ def _roll_lower(ctx, eqn, views):
                       x.slice(zeros, _put(x.shape, d, cut), ones)], d)]
 
 
+def _rolled(inputs, params, program):
+    (x,), shift, axis = inputs, params["shift"], params["axis"]
+    if not shift:
+        return x
+    e = program.made_by(x, "roll")
+    if e is None or e.params["axis"] != axis:
+        return None
+    shift = (shift + e.params["shift"]) % x.aval.shape[axis]
+    return (roll, e.inputs, {"shift": shift, "axis": axis}) if shift else e.inputs[0]
+
+
 # Elements move to higher positions by ``shift``, those at the end to the beginning.
 roll = structural(
     "roll", infer=_roll_infer,
@@ -458,7 +470,7 @@ roll = structural(
     batch=lambda size, operands, dims, *, shift, axis: (
         [roll(operands[0], shift=shift, axis=axis + (axis >= dims[0]))], [dims[0]]),
     lower=_roll_lower, reference=lambda x, *, shift, axis: np.roll(x, shift, axis),
-    simplify=lambda inputs, params, program: inputs[0] if not params["shift"] else None,
+    simplify=_rolled, picks=True,
     samples=[Sample("f64[5]", shift=2, axis=0), Sample("f64[3,4]", shift=1, axis=1),
              Sample("f64[3,4,2]", shift=2, axis=0), Sample("f64[0]", shift=0, axis=0)],
     errors=[ErrorSample("f64[3]", shift=3, axis=0, match="cannot roll")])

@@ -321,7 +321,7 @@ def place(source: Source) -> str:
 
 
 def _group_code(step: Step, names: list[str]) -> Iterator[str]:
-    """See ``kernels/group.c``: ``r`` are registers by byte offset."""
+    """See ``kernels/group.c``: ``r`` are registers by byte offset, ``j`` what joins made."""
     ints = step.ints
     k, w, chunk, nbytes, before = ints[:5]
     yield f"blocks of [{k},{w}], {chunk} a chunk, {nbytes} bytes of registers a thread"
@@ -329,14 +329,20 @@ def _group_code(step: Step, names: list[str]) -> Iterator[str]:
     kinds = ("", "by row ", "of rows ", "", "", "", "", "", "")
     for i, (kernel, eqns) in enumerate(zip(step.data, step.members, strict=True)):
         op, n, words = ints[at:at + 3]
-        values = [names[ints[j] - 1] if ints[j] else f"r{ints[j + 1]}"
-                  for j in range(at + 5, at + 5 + 4 * n, 4)]
+        values = [_value(ints[j], ints[j + 1], names) for j in range(at + 5, at + 5 + 4 * n, 4)]
         at += words
         text = f"{kernel} {', '.join(values[1:])}" if n > 1 else f"{kernel} {values[0]}"
         left = f"{values[0]} = " if n > 1 else ""
         src = sources(_equations(eqns))
         yield (f"{'once a chunk: ' if i < before else ''}{left}{kinds[op]}{text}"
                + (f"  # {place(src[0])}" if src else ""))
+
+
+def _value(base: int, offset: int, names: list[str]) -> str:
+    """An operand of a group's instruction: a register, memory, or what a join found in one place."""
+    if not base:
+        return f"r{offset}"
+    return names[base - 1] if base <= len(names) else f"j{base - len(names)}"
 
 
 _LABELS = {address: name for name, address in scalar_labels().items()}

@@ -24,8 +24,6 @@ OPEN = 8                  # groups open at a time
 LONG = 131072             # bytes: longer rows are not kept in registers whole
 LONG_ELEMENTS = 32768
 MEMBERS = 20_000
-RECOMPUTE_FROM = 1 << 18  # bytes of a value that a later group computes again
-RECOMPUTE_NS = 0.1        # if that takes at most so long, an element and byte
 
 
 cdef bint acts(Step step):
@@ -126,7 +124,7 @@ def fuse(list steps):
         if step.fusable is None or not fuser.join(step, <tuple>step.fusable):
             fuser.alone(step)
     fuser.close_all()
-    result = built(recomputed(fuser.result))
+    result = built(fuser.result)
     for step in result:
         for b in step.buffers:
             b.first = -1
@@ -139,88 +137,6 @@ def fuse(list steps):
 
 
 # ----- after the grouping --------------------------------------------------------------------
-
-
-cdef list recomputed(list parts):
-    """The steps and groups; what a group needs of an earlier one is computed again where that is
-    cheaper than to write it to memory and to read it."""
-    cdef Group group
-    cdef Instr instr
-    cdef dict makers = {}, extra
-    for part in parts:
-        if type(part) is not Group:
-            continue
-        group = part
-        extra = {}
-        for instr in group.instrs:
-            if instr.op == "full" or instr.op == "row" and instr.reduces:
-                for view in instr.ins:
-                    b = view.buffer
-                    if view.whole and b.nbytes >= RECOMPUTE_FROM and b not in group.values and b in makers:
-                        _recompute(group, b, makers, extra)
-        if extra:
-            group.instrs = [*extra.values(), *group.instrs]
-            for b in extra:
-                group.values[b] = FULL
-        for instr in group.instrs:
-            if instr.result == FULL and instr.buffer not in extra:
-                makers[instr.buffer] = (group, instr, len(makers))
-    return parts
-
-
-cdef _recompute(Group group, buffer, dict makers, dict extra):
-    """Adds what makes the value from memory, if that is cheap."""
-    cdef Group maker
-    cdef Instr instr
-    cdef dict cone = {}
-    cdef list todo = [buffer]
-    cdef set have = set()
-    cdef double ns = 0, limit = 0
-    maker = makers[buffer][0]
-    if maker.shape != group.shape:
-        return
-    for instr in group.instrs:
-        for view in instr.ins:
-            if view.buffer is not buffer or instr.op == "join":
-                have.add(view.buffer)
-    if buffer in have:                        # needed in memory in any case
-        return
-    while todo:
-        b = todo.pop()
-        if b in cone or b in extra:
-            continue
-        instr = makers[b][1]
-        if not limit:
-            limit = RECOMPUTE_NS * instr.out.dtype.itemsize
-        cone[b] = instr
-        ns += instr.ns
-        for view in instr.ins:
-            kind = maker.values.get(view.buffer)
-            if kind is not None and kind != FULL:
-                return
-            if kind == FULL and instr.op != "join" and view.buffer not in have:
-                todo.append(view.buffer)
-                continue
-            if instr.op != "join" and group.split is not None and not joined(
-                    group.shape, _squeezed(view), group.split):
-                return
-            if view.buffer not in have and view.nbytes > RECOMPUTE_FROM:
-                ns += 0.5 * limit
-        if ns > limit:
-            return
-    for instr in (*group.instrs, *extra.values(), *cone.values()):
-        if instr.op == "join":                # it reads memory: nothing of that may be made here only
-            for view in instr.ins:
-                if view.buffer in cone or view.buffer in extra:
-                    return
-    for b in reversed(cone):
-        extra.setdefault(b, cone[b])
-    # operands before what reads them, also where several earlier groups made them
-    order = {}
-    for b in sorted(extra, key=lambda b: makers[b][2]):
-        order[b] = extra[b]
-    extra.clear()
-    extra.update(order)
 
 
 cdef list built(list parts):

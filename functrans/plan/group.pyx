@@ -11,7 +11,7 @@ from .run cimport Step
 from .run import kernel_address, kernel_cost
 from .view import Buffer, _merge, dense, size_of
 
-BLOCK_BYTES = 8192        # of a register: few enough for the first cache, enough to repay dispatch
+BLOCK_BYTES = 4096        # of a register: a dozen of them stay near the first cache; enough to repay dispatch
 LEAST_BLOCK = 128
 CACHE = 512 * 1024        # bytes of registers that stay close
 MOST_REGISTERS = 32 << 20 # bytes: more is not better than whole arrays

@@ -21,13 +21,14 @@ from ..ir.op import CODE, OPS
 from ..kernels.lib import load_lapack
 
 from . import clusters
+from .apart import apart
 from .buffers import place, round_up
 from .cache import ProgramCache
 from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
 from .products import together
-from .recompute import recompute, traffic
+from .recompute import cheaper, others
 from .run cimport Program, Step
 from .run import kernel_cost
 from .stacks cimport STACK_BYTES
@@ -47,8 +48,6 @@ UNKNOWN_NS = 1e9          # a loop of unknown length
 cdef double STEP_NS = 3.0             # dispatch of a step
 cdef dict _MOVED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "c128"}    # dtype of a plain copy, by size
 
-WORTH = 0.99              # of the traffic: what must be left where values are computed again
-
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
 # Programs of loop bodies and branches, which an unrolled Python loop may name many times.
@@ -67,12 +66,13 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
     cdef Context ctx
     fused = FUSE if fused is None else fused
     if fused:
-        jaxpr = together(jaxpr)
+        jaxpr = apart(together(jaxpr))
     ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
-    if ctx.large and fused and (other := recompute(jaxpr)) is not jaxpr:
-        again = _emitted(other, fused, watch)
-        if traffic(again[0].steps) < WORTH * traffic(ctx.steps):
-            jaxpr, (ctx, inputs, outputs) = other, again
+    if ctx.large and fused:
+        for other in others(jaxpr):
+            again = _emitted(other, fused, watch)
+            if cheaper(again[0].steps, ctx.steps):
+                jaxpr, (ctx, inputs, outputs) = other, again
     arena, shared = place(ctx.steps, FIRST_INPUT + len(inputs), [(inputs[i], outputs[o]) for i, o in carries])
     program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
                       jaxpr.out_avals, bytes(ctx.blob), arena,
