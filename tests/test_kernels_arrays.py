@@ -12,7 +12,7 @@ from functrans.kernels import codegen, lib
 # ----- reductions --------------------------------------------------------------------------------
 
 NUMPY_REDUCE = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
-                "and": np.bitwise_and, "or": np.bitwise_or}
+                "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
 REDUCTIONS = [n.split(":")[1:] for n in lib.names() if n.startswith("reduce:")]
 
 
@@ -33,7 +33,7 @@ def reduce(op, code, x, axes, out=None, cost=0.0):
     ((0, 4), (1,)), ((5000, 3), (0,)), ((2, 600), (0,)), ((3, 1, 4), (1,))])
 def test_reduce(op, code, shape, axes):
     rng = rng_of(f"{op}{code}{shape}")
-    x = numbers(code, shape, rng) if op in ("max", "min", "and", "or") else tame(code, shape, rng)
+    x = numbers(code, shape, rng) if op in ("max", "min", "and", "or", "xor") else tame(code, shape, rng)
     if op == "prod" and code in (*codegen.FLOATS, *codegen.COMPLEX):
         x = x ** 0.01
     ufunc = NUMPY_REDUCE[op]
