@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import checkpoint_policies as checkpoint_policies
     from . import debug as debug
     from . import errors as errors
     from . import lax as lax
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from .callbacks import io_callback as io_callback
     from .callbacks import pure_callback as pure_callback
     from .compilation import jit as jit
-    from .custom import checkpoint as checkpoint
     from .custom import custom_jvp as custom_jvp
     from .custom import custom_vjp as custom_vjp
     from .custom import stop_gradient as stop_gradient
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from .parallel import set_num_threads as set_num_threads
     from .parallel import threads as threads
     from .profiling import profile as profile
+    from .recomputation import checkpoint as checkpoint
+    from .recomputation import checkpoint_name as checkpoint_name
+    from .recomputation import remat as remat
     from .staging import cache_info as cache_info
     from .staging import clear_caches as clear_caches
 
@@ -57,17 +60,18 @@ _HOME = {
     "batching": ("vmap",),
     "callbacks": ("io_callback", "pure_callback"),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
-    "custom": ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient"),
+    "custom": ("custom_jvp", "custom_vjp", "stop_gradient"),
     "jacobian": ("hessian", "jacfwd", "jacrev"),
     "compilation": ("jit",),
     "lax.segments": ("segment_max", "segment_min", "segment_prod", "segment_sum"),
     "numpy.indexing": ("at",),
     "profiling": ("profile",),
+    "recomputation": ("checkpoint", "checkpoint_name", "remat"),
     "staging": ("cache_info", "clear_caches"),
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("debug", "errors", "lax", "numpy", "random", "scipy", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "lax", "numpy", "random", "scipy", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 

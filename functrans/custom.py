@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import errors, tree
-from .boundary import Transformed, global_name
+from .boundary import global_name
 from .ir.core import Lit, lit
-from .ops.call import Rule, custom_jvp_call, custom_vjp_call, remat
+from .ops.call import Rule, custom_jvp_call, custom_vjp_call
 from .ops.elementwise import OPS
 from .staging import (
     api,
@@ -19,12 +19,11 @@ from .staging import (
     as_value,
     check_callable,
     describe,
-    in_trace,
     leaf_avals,
     name_of,
     trace_call,
 )
-from .trace.core import Captured, aval_of, current_builder
+from .trace.core import Captured, aval_of
 from .trace.source import source_of
 from .trace.tracer import Tracer
 from .transform.zeros import has_tangent
@@ -40,42 +39,6 @@ def stop_gradient(x: Any) -> Any:
     np.float64(3.0)
     """
     return tree.map(lambda v: OPS["stop_gradient"](v) if type(v) is Tracer else v, x)
-
-
-@api
-def checkpoint(fun: Callable) -> Callable:
-    """``fun`` whose intermediate values are recomputed in the backward pass instead of kept.
-
-    >>> import numpy as np
-    >>> from functrans import checkpoint, grad
-    >>> grad(checkpoint(lambda x: np.sin(np.sin(x))))(0.0)
-    np.float64(1.0)
-    """
-    check_callable(fun, "checkpoint")
-
-    def call(*args, **kwargs):
-        if current_builder() is None:
-            return fun(*args, **kwargs)
-        leaves, treedef = tree.flatten((args, kwargs))
-        places = [i for i, x in enumerate(leaves) if type(x) is Tracer]
-        made: list = []
-
-        def body(tracers):
-            full = list(leaves)
-            for i, t in zip(places, tracers, strict=True):
-                full[i] = t
-            own_args, own_kwargs = treedef.unflatten(full)
-            made.append(fun(*own_args, **own_kwargs))
-            return made[0]
-
-        given = [leaves[i] for i in places]
-        traced = trace_call(body, given, [x.aval.strong for x in given], "checkpoint")
-        if not given and not in_trace(traced.consts):       # nothing to differentiate
-            return made[0]
-        outs = remat(*given, *traced.consts, jaxpr=traced.jaxpr)
-        return traced.out_tree.unflatten(outs)
-
-    return Transformed(call, fun, "checkpoint", (checkpoint, (fun,)))
 
 
 def _is_array(x) -> bool:

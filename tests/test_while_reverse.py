@@ -183,6 +183,21 @@ def test_residuals_that_need_no_stack_take_none():
     assert text.count("[?]") == 1           # the loop makes one, its reverse reads it
 
 
+def test_large_states():
+    """Steps of large arrays are fused, also around loops; stacks are freed behind their last reader."""
+    def f(p, x):
+        y = lax.while_loop(lambda s: s[1] < 7, lambda s: (s[0] + 0.1 * p * np.sin(s[0]), s[1] + 1), (x, 0))[0]
+        return np.sum(y * np.exp(-y))
+    x, ps = np.linspace(0, 1, 4000), np.array([0.3, 0.9])
+    want = [differs(lambda p: f(p, x), p) for p in ps]
+    np.testing.assert_allclose(vmap(grad(f), (0, None))(ps, x), want, rtol=1e-7)
+
+    def g(p, x):
+        return f(p, x) + lax.fori_loop(0, np.int64(3), lambda i, c: grad(f)(p, x) * 0.1 + c, 0.0)
+    np.testing.assert_allclose(jit(vmap(grad(g), (0, None)))(ps, x),
+                               [differs(lambda p: g(p, x), p) for p in ps], rtol=1e-6)
+
+
 def test_stacks():
     sizes, refused = check_stacks()
     assert sizes == sorted(sizes) and sizes[-1] >= 1001 * 800 and refused

@@ -6,6 +6,7 @@ any transform around it. The names and signatures are those of ``jax.lax``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,7 @@ _MISSING = object()
 
 @api
 def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False,
-         unroll: int | bool = 1) -> tuple[Any, Any]:
+         unroll: int | bool = 1, *, checkpoint: Any = None) -> tuple[Any, Any]:
     """A loop that carries a state along the leading axis of ``xs`` and stacks what each turn returns.
 
     The same as::
@@ -50,6 +51,9 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
       length: the number of turns; only needed without ``xs``.
       reverse: from the last to the first; ``ys`` stays in the order of ``xs``.
       unroll: accepted for compatibility; it has no effect.
+      checkpoint: what reverse mode keeps. None: what the derivative needs, of every turn. An integer n:
+        the carry of every n-th turn, the turns between being run again; ``"sqrt"`` is an n that makes both
+        few, ``"binomial"`` does it in several levels, for the least memory at four runs of each turn.
 
     Raises:
       CarryTypeError, TreeError: the carry changes its type or structure; the text names the leaf.
@@ -64,7 +68,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     avals = leaf_avals(leaves, treedef, "scan: xs")
     length = _scan_length(avals, treedef, length)
     return _scan(f, init, leaves, treedef, [aval(a.shape[1:], a.dtype) for a in avals], length,
-                 bool(reverse), "scan")
+                 bool(reverse), "scan", _segments(checkpoint, length, "scan"))
 
 
 def _scan_length(avals, treedef, length):
@@ -87,7 +91,26 @@ def _scan_length(avals, treedef, length):
     return found
 
 
-def _scan(f, init, xs, x_tree, x_avals, length, reverse, name):
+def _segments(checkpoint, length, name):
+    """How ops are told: sizes of segments for a scan, a rule for a loop of unknown length."""
+    if checkpoint is None:
+        return ()
+    if isinstance(checkpoint, str) and checkpoint in ("sqrt", "binomial"):
+        levels = 2 if checkpoint == "sqrt" else LEVELS
+        if length is None:
+            return "levels", levels
+        return tuple([math.ceil(length ** (k / levels)) for k in range(levels - 1, 0, -1)])
+    if isinstance(checkpoint, str) or not hasattr(checkpoint, "__index__") or checkpoint.__index__() < 1:
+        raise ValueError(f"{name}: checkpoint must be None, 'sqrt', 'binomial' or a positive integer, got "
+                         f"{checkpoint!r}")
+    n = checkpoint.__index__()
+    return ("every", n) if length is None else (n,)
+
+
+LEVELS = 4          # of "binomial": so often is each turn run before its derivative
+
+
+def _scan(f, init, xs, x_tree, x_avals, length, reverse, name, segments=()):
     carry, carry_tree = tree.flatten(init)
     carry_avals = leaf_avals(carry, carry_tree, f"{name}: init")
     n_carry, n_x = len(carry), len(xs)
@@ -113,7 +136,7 @@ def _scan(f, init, xs, x_tree, x_avals, length, reverse, name):
                        range(len(body.jaxpr.outs)))
     outs = bind_loop(scan_op, body.consts, [*carry, *xs],
                      {"jaxpr": jaxpr, "n_consts": n_consts, "n_carry": n_carry, "length": length,
-                      "reverse": reverse})
+                      "reverse": reverse, "segments": segments})
     return carry_tree.unflatten(outs[:n_carry]), y_tree[0].unflatten(outs[n_carry:])
 
 
@@ -143,7 +166,7 @@ def map(f: Callable, xs: Any) -> Any:
 
 
 @api
-def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
+def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, checkpoint: Any = None) -> Any:
     """Applies ``body_fun`` to a state as long as ``cond_fun`` of it is true.
 
     Both are traced once; the state keeps its structure, shapes and dtypes. It has derivatives in both
@@ -154,6 +177,8 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
       cond_fun: ``state -> bool``, a scalar.
       body_fun: ``state -> state``.
       init_val: the first state, a pytree. Python numbers take the dtype that the body gives them.
+      checkpoint: as for ``scan``. Since the end is not known before, segments of ``"sqrt"`` have 1, 2,
+        3, ... turns, those of ``"binomial"`` so many segments.
 
     Raises:
       CarryTypeError, TreeError: the state changes its type or structure; the text names the leaf.
@@ -165,10 +190,11 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     >>> float(grad(lambda r: lax.while_loop(lambda y: y < 20, lambda y: y * r, 1.0))(3.0))
     27.0
     """
-    return _while(cond_fun, body_fun, init_val, "while_loop")
+    return _while(cond_fun, body_fun, init_val, "while_loop", checkpoint)
 
 
-def _while(cond_fun, body_fun, init, name):
+def _while(cond_fun, body_fun, init, name, checkpoint):
+    segments = _segments(checkpoint, None, name)
     leaves, treedef = tree.flatten(init)
     avals = leaf_avals(leaves, treedef, f"{name}: init_val")
     n = len(leaves)
@@ -190,16 +216,18 @@ def _while(cond_fun, body_fun, init, name):
     test_jaxpr = rearranged(test.jaxpr, [*range(n, n + n_cond), *range(n)], range(1))
     jaxpr = rearranged(body.jaxpr, [*range(n, n + n_body), *range(n)], range(n))
     outs = bind_loop(while_op, [*test.consts, *body.consts], leaves,
-                     {"cond": test_jaxpr, "body": jaxpr, "n_cond": n_cond, "n_body": n_body})
+                     {"cond": test_jaxpr, "body": jaxpr, "n_cond": n_cond, "n_body": n_body,
+                      "segments": segments})
     return treedef.unflatten(outs)
 
 
 @api
-def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: Any = None) -> Any:
+def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: Any = None,
+              checkpoint: Any = None) -> Any:
     """``for i in range(lower, upper): val = body_fun(i, val)``, returning the last ``val``.
 
-    With integers as bounds it is a ``scan``, with traced bounds a ``while_loop``. ``unroll`` has no
-    effect.
+    With integers as bounds it is a ``scan``, with traced bounds a ``while_loop``, whose
+    ``checkpoint`` it takes. ``unroll`` has no effect.
 
     >>> from functrans import lax
     >>> int(lax.fori_loop(0, 5, lambda i, total: total + i, 0))
@@ -211,14 +239,14 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
         first, last = _bound(lower), _bound(upper)
         return _scan(lambda state, _: ((state[0] + 1, body_fun(_weak(state[0]), state[1])), None),
                      (np.int64(first), init_val), [], tree.structure(None), [], max(0, last - first), False,
-                     "fori_loop")[0][1]
+                     "fori_loop", _segments(checkpoint, max(0, last - first), "fori_loop"))[0][1]
     for x in (lower, upper):
         if aval_of(x).dtype.kind not in "iu" or aval_of(x).shape:
             raise errors.DtypeError(f"fori_loop: bounds must be integer scalars, got {aval_of(x)}.",
                                     "Convert them with astype(int).")
     return _while(lambda state: state[0] < state[1],
                   lambda state: (state[0] + 1, state[1], body_fun(_weak(state[0]), state[2])),
-                  (convert(lower, _INT64), convert(upper, _INT64), init_val), "fori_loop")[2]
+                  (convert(lower, _INT64), convert(upper, _INT64), init_val), "fori_loop", checkpoint)[2]
 
 
 def _weak(i):

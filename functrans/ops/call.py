@@ -1,4 +1,4 @@
-"""Ops that hold a program and keep it together: call, remat, and the users' own rules."""
+"""Ops that hold a program and keep it together: call, and the users' own rules."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Passes:
 
     jvp_jaxpr: Any
     linearize_jaxpr: Any
-    tangent_jaxpr: Any
     transpose_masked: Any
     batch_jaxpr: Any
     batch_fun: Any
     linearize_rule: Any
     linearize_inside: Any
+    recomputing: Any
     evaluate: Any
     stage: Any
     lit: Any
@@ -58,11 +58,11 @@ def fill(mask, values, avals) -> list:
 
 
 def _call_infer(*avals, jaxpr, name):
-    _check_args(name, jaxpr, avals)
+    check_args(name, jaxpr, avals)
     return [a.strong for a in jaxpr.out_avals]
 
 
-def _check_args(name, jaxpr, avals):
+def check_args(name, jaxpr, avals):
     if len(avals) != len(jaxpr.in_avals) or any(
             a.strong is not b.strong for a, b in zip(avals, jaxpr.in_avals, strict=True)):
         raise TypeError(f"{name}: got {', '.join(map(str, avals))} for a program that takes "
@@ -107,47 +107,12 @@ def _inner_work(sig):
     return program_work(sig.params["jaxpr"])
 
 
-def _inline(ctx, eqn, views):
+def inline(ctx, eqn, views):
     return ctx.inline(eqn.params["jaxpr"], views)
 
 
 call = Op("call", "call", multiple=True, infer=_call_infer, jvp=_call_jvp, linearize=_call_linearize,
-          transpose=_call_transpose, batch=_call_batch, lower=_inline, work=_inner_work)
-
-
-# ----- remat: recompute instead of keeping ---------------------------------------------------------------
-
-
-def _remat_jvp(primals, tangents, *, jaxpr):
-    moved, keep = Passes.jvp_jaxpr(jaxpr, nonzero(tangents))
-    ts = [t for t in tangents if not is_zero(t)]
-    outs, out_ts = split(remat(*primals, *ts, jaxpr=moved), len(jaxpr.outs))
-    return outs, fill(keep, out_ts, jaxpr.out_avals)
-
-
-def _remat_linearize(primals, tangents, *, jaxpr):
-    """The linear half holds the whole body: its transpose recomputes when the cotangent is there.
-
-    That half is an opaque call, so no pass merges the recomputation with the forward program.
-    """
-    outs = remat(*primals, jaxpr=jaxpr)
-    lin, keep = Passes.tangent_jaxpr(jaxpr, nonzero(tangents))
-    ts = [t for t in tangents if not is_zero(t)]
-    out_ts = call(*primals, *ts, jaxpr=lin, name="remat") if lin.outs else []
-    return outs, fill(keep, out_ts, jaxpr.out_avals)
-
-
-def _remat_batch(size, operands, dims, *, jaxpr):
-    batched, out = Passes.batch_jaxpr(jaxpr, size, dims)
-    return remat(*operands, jaxpr=batched), [0 if b else None for b in out]
-
-
-def _remat_infer(*avals, jaxpr):
-    return _call_infer(*avals, jaxpr=jaxpr, name="remat")
-
-
-remat = Op("remat", "call", multiple=True, infer=_remat_infer, jvp=_remat_jvp,
-           linearize=_remat_linearize, transpose=None, batch=_remat_batch, lower=_inline, work=_inner_work)
+          transpose=_call_transpose, batch=_call_batch, lower=inline, work=_inner_work)
 
 
 # ----- users' rules -----------------------------------------------------------------------------------------
@@ -225,7 +190,7 @@ def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
 
 custom_jvp_call = Op("custom_jvp_call", "call", multiple=True, infer=_custom_infer,
                      jvp=_custom_jvp_jvp, linearize=_custom_jvp_linearize, transpose=None,
-                     batch=_custom_jvp_batch, lower=_inline, work=_inner_work)
+                     batch=_custom_jvp_batch, lower=inline, work=_inner_work)
 
 
 def _custom_vjp_jvp(primals, tangents, *, jaxpr, rule):
@@ -280,7 +245,7 @@ def _to(ct, dim):
 
 custom_vjp_call = Op("custom_vjp_call", "call", multiple=True, infer=_custom_infer,
                      jvp=_custom_vjp_jvp, linearize=_custom_vjp_linearize, transpose=None,
-                     batch=_custom_vjp_batch, lower=_inline, work=_inner_work)
+                     batch=_custom_vjp_batch, lower=inline, work=_inner_work)
 
 
 def _custom_linear_transpose(cts, operands, *, rule, nonzeros, out_avals, moves, n_out):

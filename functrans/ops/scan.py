@@ -1,7 +1,8 @@
 """scan: a loop over leading axes, with a carry; how often it turns is known, or an operand.
 
 body: (consts, carry, x) -> (carry, y). Operands: the number of turns where ``length`` is None, consts,
-carry, xs; results: carry, ys. Without a length, xs and ys are what ``while`` stacks.
+carry, xs; results: carry, ys. Without a length, xs and ys are what ``while`` stacks. ``segments`` are for
+reverse mode: see segments.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ..ir.op import OPS, Hooks, Linear, Op, aval_of, batch_first, instantiate, m
 from .call import Passes, fill, nonzero, pick, split
 from .control import check_carry, choose, grow, guarded, hoist, invariant, needed, order, rearranged
 from .reduce import reduce_max
+from .segments import scan_in_segments
 
 
 def _turns(values, length):
@@ -21,7 +23,7 @@ def _turns(values, length):
     return list(values[:n]), list(values[n:])
 
 
-def _scan_infer(*avals, jaxpr, n_consts, n_carry, length, reverse):
+def _scan_infer(*avals, jaxpr, n_consts, n_carry, length, reverse, segments=()):
     head, avals = _turns(avals, length)
     if any(a.shape or a.dtype != np.int64 for a in head):
         raise TypeError(f"scan: the number of turns must be an int64 scalar, got {head[0]}")
@@ -51,7 +53,7 @@ def _forced(n_carry, carry, n_out):
     return (*carry, *(False,) * (n_out - n_carry))
 
 
-def _scan_jvp(primals, tangents, *, jaxpr, n_consts, n_carry, length, reverse):
+def _scan_jvp(primals, tangents, *, jaxpr, n_consts, n_carry, length, reverse, segments=()):
     head, primals = _turns(primals, length)
     tangents = tangents[len(head):]
     consts, carry, xs = _scan_masks(jaxpr, n_consts, n_carry, tangents, Passes.jvp_jaxpr)
@@ -67,12 +69,16 @@ def _scan_jvp(primals, tangents, *, jaxpr, n_consts, n_carry, length, reverse):
     t_c, t_k, t_x = split(tangents, n_consts, n_carry)
     outs = scan(*head, *pc, *pick(t_c, consts), *pk, *[instantiate(t) for t in pick(t_k, carry)], *px,
                 *pick(t_x, xs), jaxpr=body, n_consts=n_consts + tc, n_carry=n_carry + tk, length=length,
-                reverse=reverse)
+                reverse=reverse, segments=segments)
     out_k, out_tk, ys, t_ys = split(outs, n_carry, tk, n_y)
     return out_k + ys, fill(keep, out_tk + t_ys, [aval_of(o) for o in out_k + ys])
 
 
-def _scan_linearize(primals, tangents, *, jaxpr, n_consts, n_carry, length, reverse):
+def _scan_linearize(primals, tangents, *, jaxpr, n_consts, n_carry, length, reverse, segments=()):
+    if segments and length > segments[0] and any(nonzero(tangents)):
+        program = scan_in_segments(scan, [aval_of(x).strong for x in primals], jaxpr=jaxpr, n_consts=n_consts,
+                                   n_carry=n_carry, length=length, reverse=reverse, segments=segments)
+        return Passes.linearize_inside(program, primals, tangents)
     head, primals = _turns(primals, length)
     tangents = tangents[len(head):]
     consts, carry, xs = _scan_masks(jaxpr, n_consts, n_carry, tangents, Passes.linearize_jaxpr)
@@ -133,7 +139,7 @@ def _dependent(jaxpr, mask) -> tuple[bool, ...]:
     return tuple([type(x) is Var and x in moved for x in jaxpr.outs])
 
 
-def _scan_transpose(cts, operands, *, jaxpr, n_consts, n_carry, length, reverse):
+def _scan_transpose(cts, operands, *, jaxpr, n_consts, n_carry, length, reverse, segments=()):
     head, operands = _turns(operands, length)
     got = _transposed(cts, head, *split(operands, n_consts, n_carry), jaxpr, length, reverse)
     return [*[None] * len(head), *got]
@@ -202,7 +208,7 @@ def _transposed_mixed(cts, head, consts, carry, xs, lin_k, jaxpr, length, revers
     return [*ct_c, *[next(ct_k) if m else None for m in lin_k], *ct_x[:len(xs)]]
 
 
-def _scan_batch(size, operands, dims, *, jaxpr, n_consts, n_carry, length, reverse):
+def _scan_batch(size, operands, dims, *, jaxpr, n_consts, n_carry, length, reverse, segments=()):
     head, operands = _turns(operands, length)
     if head and dims[0] is not None:
         return _batch_uneven(size, move_axis(head[0], dims[0], 0), operands, dims[1:], jaxpr, n_consts,
@@ -222,7 +228,7 @@ def _scan_batch(size, operands, dims, *, jaxpr, n_consts, n_carry, length, rever
     carry = [batch_first(size, x, d) if b else x for x, d, b in zip(carry, d_k, batched, strict=True)]
     xs = [x if d is None else move_axis(x, d, 1) for x, d in zip(xs, d_x, strict=True)]
     outs = scan(*head, *consts, *carry, *xs, jaxpr=body, n_consts=n_consts, n_carry=n_carry, length=length,
-                reverse=reverse)
+                reverse=reverse, segments=segments)
     return outs, [(0 if b else None) for b in batched] + [(1 if b else None) for b in out[n_carry:]]
 
 

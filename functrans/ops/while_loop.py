@@ -2,7 +2,8 @@
 
 cond: (cond consts, carry) -> bool; body: (body consts, carry) -> (carry, y). Results: carry, ys, whose
 leading extent is the number of turns: ``f64[?,3]``. Reverse mode keeps its residuals so, and goes
-through them with a ``scan`` that gets the number of turns as an operand.
+through them with a ``scan`` that gets the number of turns as an operand. ``segments`` are for reverse
+mode: see segments.py.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from ..ir.op import OPS, Op, aval_of, batch_first, instantiate, program_work
 from .call import Passes, fill, nonzero, pick, split
 from .control import check_carry, choose, grow, guarded, order, rearranged
 from .scan import linear_scan, merged_residuals, sorted_residuals
+from .segments import while_in_segments
 
 _INDEX = aval((), np.int64)
 
 
-def _while_infer(*avals, cond, body, n_cond, n_body):
+def _while_infer(*avals, cond, body, n_cond, n_body, segments=()):
     _, _, carry = split(avals, n_cond, n_body)
     if len(cond.out_avals) != 1 or cond.out_avals[0].shape or cond.out_avals[0].dtype != np.bool_:
         raise CarryTypeError(f"while_loop: the condition must return one bool, got "
@@ -46,7 +48,7 @@ def _with_inputs(cond, at, avals):
     return Jaxpr([*cond.invars[:at], *extra, *cond.invars[at:]], cond.eqns, cond.outs, cond.retraced)
 
 
-def _while_jvp(primals, tangents, *, cond, body, n_cond, n_body):
+def _while_jvp(primals, tangents, *, cond, body, n_cond, n_body, segments=()):
     pc, pb, pk = split(primals, n_cond, n_body)
     _, t_b, t_k = split(tangents, n_cond, n_body)
     n_in, n_carry, n_out = len(body.invars), len(pk), len(body.outs)
@@ -57,13 +59,17 @@ def _while_jvp(primals, tangents, *, cond, body, n_cond, n_body):
                        order((0, n_carry), (n_out, tk), (n_carry, n_y), (n_out + tk, sum(keep) - tk)))
     wide = _with_inputs(cond, len(cond.invars), [v.aval for v in moved.invars[n_body + tc + n_carry:]])
     outs = while_(*pc, *pb, *pick(t_b, consts), *pk, *[instantiate(t) for t in pick(t_k, carry)],
-                  cond=wide, body=moved, n_cond=n_cond, n_body=n_body + tc)
+                  cond=wide, body=moved, n_cond=n_cond, n_body=n_body + tc, segments=segments)
     out_k, out_tk, ys, t_ys = split(outs, n_carry, tk, n_y)
     return out_k + ys, fill(keep, out_tk + t_ys, [aval_of(o) for o in out_k + ys])
 
 
-def _while_linearize(primals, tangents, *, cond, body, n_cond, n_body):
+def _while_linearize(primals, tangents, *, cond, body, n_cond, n_body, segments=()):
     """The loop stacks what its linear half needs, which is a scan over that."""
+    if segments and any(nonzero(tangents)):
+        program = while_in_segments(while_, cond=cond, body=body, n_cond=n_cond, n_body=n_body,
+                                    segments=segments)
+        return Passes.linearize_inside(program, primals, tangents)
     pc, pb, pk = split(primals, n_cond, n_body)
     tangents, n_carry, n_out = tangents[n_cond:], len(pk), len(body.outs)
     consts, carry, force = _masks(body, n_body, n_carry, tangents, Passes.linearize_jaxpr)
@@ -81,7 +87,7 @@ def _while_linearize(primals, tangents, *, cond, body, n_cond, n_body):
     return outs, fill(keep, out_ts, [aval_of(o) for o in outs])
 
 
-def _while_batch(size, operands, dims, *, cond, body, n_cond, n_body):
+def _while_batch(size, operands, dims, *, cond, body, n_cond, n_body, segments=()):
     pc, pb, carry = split(operands, n_cond, n_body)
     d_c, d_b, d_k = split(dims, n_cond, n_body)
     n_carry, n_y = len(carry), len(body.outs) - len(carry)
@@ -96,7 +102,8 @@ def _while_batch(size, operands, dims, *, cond, body, n_cond, n_body):
         batched = grown
     carry = [batch_first(size, x, d) if b else x for x, d, b in zip(carry, d_k, batched, strict=True)]
     if not uneven:
-        outs = while_(*pc, *pb, *carry, cond=test, body=moved, n_cond=n_cond, n_body=n_body)
+        outs = while_(*pc, *pb, *carry, cond=test, body=moved, n_cond=n_cond, n_body=n_body,
+                      segments=segments)
         return outs, [0 if b else None for b in batched] + [1 if b else None for b in out[n_carry:]]
     # Examples end at different times: go on while any does, and keep those that have ended. Which are
     # left is a carry, so that the condition is computed once a turn.
@@ -115,7 +122,7 @@ def _while_batch(size, operands, dims, *, cond, body, n_cond, n_body):
     k_avals.insert(0, Passes.aval((size,), np.bool_))
     outs = while_(*pc, *pb, *Passes.evaluate(test, [*pc, *carry]), *carry,
                   cond=Passes.stage(any_left, k_avals), body=Passes.stage(turn, c_avals + b_avals + k_avals),
-                  n_cond=0, n_body=n_cond + n_body)
+                  n_cond=0, n_body=n_cond + n_body, segments=segments)
     return outs[1:], [0] * n_carry + [1] * n_y
 
 

@@ -108,9 +108,9 @@ def _emitted(Jaxpr jaxpr, fused, watch):
             buffer = Buffer(view.nbytes, slot)
             ctx.copy(_whole(buffer, view.shape, view.dtype), view)
         outputs.append(buffer)
-    ctx.release()
     if ctx.large:
         ctx.steps = fuse(ctx.steps)
+    ctx.release()
     return ctx, inputs, outputs
 
 
@@ -191,7 +191,8 @@ cdef class Context:
         return View(buffer, 0, array.shape, array.strides, array.dtype, array.flags.c_contiguous)
 
     def release(self):
-        """Frees the stacks that are no results, when all that reads them has been emitted."""
+        """Frees the stacks that are no results, behind all that reads them: behind ``fuse``, which sees
+        no reason to keep this order."""
         stacks = [v for v in self.stacks if (<View>v).buffer.slot == ARENA]
         if stacks:
             self._control("release", [], stacks, (), STEP_NS, None)

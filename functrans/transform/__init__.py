@@ -13,7 +13,7 @@ from . import cleanup, interpret, jvp, linearize, programs, vmap, zeros
 
 Passes.jvp_jaxpr = staticmethod(jvp.jvp_jaxpr)
 Passes.linearize_jaxpr = staticmethod(linearize.linearize_jaxpr)
-Passes.tangent_jaxpr = staticmethod(linearize.tangent_jaxpr)
+Passes.recomputing = staticmethod(linearize.recomputing)
 Passes.transpose_masked = staticmethod(linearize.transpose_masked)
 Passes.batch_jaxpr = staticmethod(vmap.batch_jaxpr)
 Passes.batch_fun = staticmethod(vmap.batch_fun)

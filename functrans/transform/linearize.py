@@ -6,7 +6,7 @@ import numpy as np
 
 from ..ir.core import Jaxpr, Lit, Var, eqn, lit
 from ..trace.core import Tangents, aval_of, trace
-from .interpret import evaluate, jvp_values, transpose_values
+from .interpret import jvp_values, transpose_values
 from .programs import cached_pass, closed
 from .zeros import Zero, has_tangent, instantiate, zero_of
 
@@ -74,31 +74,23 @@ def _without_stacks(fwd: Jaxpr, lin: Jaxpr, n_out: int):
             given += [x for x in e.inputs if type(x) is Var and not x.aval.stacked]
     made = {v for e in again for v in e.outs}
     given = [v for v in dict.fromkeys(given) if v not in made]
-    names = dict(zip(lin.invars[len(lin.invars) - len(residuals):], residuals, strict=True))
-    eqns = [eqn(e.sig, tuple([names.get(x, x) for x in e.inputs]), e.outs, e) for e in lin.eqns]
-    lin = Jaxpr([*lin.invars[:len(lin.invars) - len(residuals)], *given], [*again[::-1], *eqns],
-                [names.get(x, x) for x in lin.outs], lin.retraced or fwd.retraced)
+    lin = recomputing(fwd, lin, n_out, again[::-1], given)
     return Jaxpr(fwd.invars, fwd.eqns, [*fwd.outs[:n_out], *given], fwd.retraced), lin
+
+
+def recomputing(fwd: Jaxpr, lin: Jaxpr, n_out: int, again, given) -> Jaxpr:
+    """The linear half from ``given`` variables of the other one, by the equations ``again`` of that."""
+    residuals = fwd.outs[n_out:]
+    n_lin = len(lin.invars) - len(residuals)
+    names = dict(zip(lin.invars[n_lin:], residuals, strict=True))
+    eqns = [eqn(e.sig, tuple([names.get(x, x) for x in e.inputs]), e.outs, e) for e in lin.eqns]
+    return Jaxpr([*lin.invars[:n_lin], *given], [*again, *eqns], [names.get(x, x) for x in lin.outs],
+                 lin.retraced or fwd.retraced)
 
 
 def linearize_inside(jaxpr: Jaxpr, primals, tangents):
     """A program between the two builders of a linearization: ``(outs, tangents of outs)``."""
     return jvp_values(jaxpr, primals, tangents, True)
-
-
-@cached_pass("tangent")
-def tangent_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...]):
-    """``a -> b`` to ``(a, ta) -> tb``, which computes what it needs of ``b`` again.
-
-    Returns ``(jaxpr, nonzeros of b)``.
-    """
-    def run(*values):
-        n = len(jaxpr.invars)
-        _, keep, lin, residuals = linearize_values(jaxpr, values[:n], nonzeros)
-        return evaluate(lin, [*values[n:], *residuals]), keep
-
-    avals = [a.strong for a in jaxpr.in_avals]
-    return closed(run, avals + [a for a, nz in zip(avals, nonzeros, strict=True) if nz], "linearize")
 
 
 @cached_pass("transpose")
