@@ -268,7 +268,7 @@ def cut(x, box):
 
 def _counts(i, shape, n):
     """Whether a known index array says 0, 1 .. n-1 along the first axis of the index shape."""
-    return type(i) is np.ndarray and len(shape) > 0 and shape[0] == n and i.shape == (n,) + (1,) * (
+    return type(i) is np.ndarray and n > 0 and len(shape) > 0 and shape[0] == n and i.shape == (n,) + (1,) * (
         len(shape) - 1) and i[0].item(0) == 0 and np.array_equal(i.ravel(), np.arange(n))
 
 
