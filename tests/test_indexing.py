@@ -86,7 +86,7 @@ def cases(draw, low=0):
         elif kind == "int" and n:
             parts.append(draw(st.sampled_from([int, np.int8, np.array]))(draw(st.integers(-n, n - 1))))
         elif kind in ("array", "list") and (n or 0 in common):
-            some = draw(st.sampled_from([common, common, ()] if kind == "array" else [common[-1:]]))
+            some = draw(st.sampled_from([common, common, ()] if kind == "array" and n else [common]))
             size = int(np.prod(some))
             signed = draw(st.sampled_from([np.int64, np.int64, np.int32, np.int8, np.uint8, np.uint64]))
             least = 0 if np.dtype(signed).kind == "u" else -n
