@@ -24,6 +24,7 @@ from ..ir.op import (
     Sample,
     aval_of,
     batch_first,
+    fill_value,
     linear,
     move_axis,
     spread,
@@ -76,15 +77,6 @@ def _gather_infer(x, *indices, mode, batch=0, signed=False, fill=None):
     if mode != "fill" and 0 in x.shape[batch:end] and indices[0].size:
         raise IndexError(f"gather: {indices[0].size} positions of the empty {x}")
     return indices[0].shape + x.shape[end:], x.dtype
-
-
-def fill_value(dtype, fill=None):
-    """What a read out of range gives in mode fill, unless told: nan, the smallest signed or the largest
-    unsigned integer, False."""
-    if fill is None:
-        fill = np.nan if dtype.kind in "fc" else False if dtype.kind == "b" else (
-            np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max)
-    return np.array(fill).astype(dtype)[()]
 
 
 def _words(value):

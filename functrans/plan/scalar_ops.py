@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.core import Sig
-from ..ir.op import CODE
-from ..ops.index import fill_value
+from ..ir.op import CODE, fill_value
 
 if TYPE_CHECKING:
     from .scalar import Elements
