@@ -250,9 +250,9 @@ def _static(part, name):
 class _Grid:
     """``mgrid`` and ``ogrid``: NumPy's, of known ends."""
 
-    def __init__(self, name):
+    def __init__(self, name, doc):
         self._name, self._grid = name, getattr(np, name)
-        self.__doc__ = self._grid.__doc__
+        self.__doc__ = doc
 
     def __repr__(self):
         return f"functrans.numpy.{self._name}"
@@ -268,9 +268,9 @@ class _Brackets:
     A string first says, as NumPy's: the axis, the least number of axes, where the axes of smaller arrays go.
     """
 
-    def __init__(self, name, axis=0, ndmin=1, trans1d=-1):
-        self._name, self._how, self._plain = name, (axis, ndmin, trans1d), getattr(np, name)
-        self.__doc__ = self._plain.__doc__
+    def __init__(self, name, how, doc):
+        self._name, self._how, self._plain = name, how, getattr(np, name)
+        self.__doc__ = doc
 
     def __repr__(self):
         return f"functrans.numpy.{self._name}"
@@ -318,8 +318,34 @@ class _Brackets:
         return np.transpose(x, order) if order != list(range(ndmin)) else x
 
 
-mgrid, ogrid = _Grid("mgrid"), _Grid("ogrid")
-r_, c_ = _Brackets("r_"), _Brackets("c_", -1, 2, 0)
+mgrid = _Grid("mgrid", """Coordinates of a grid, whole: ``mgrid[0:2, 0:3]``; a step of ``5j`` is five points.
+
+    >>> functrans.numpy.mgrid[0:2, 0:2]
+    array([[[0, 0],
+            [1, 1]],
+    <BLANKLINE>
+           [[0, 1],
+            [0, 1]]])
+    """)
+ogrid = _Grid("ogrid", """Coordinates of a grid, one axis each, which broadcast to those of ``mgrid``.
+
+    >>> functrans.numpy.ogrid[0:2, 0:3]
+    (array([[0],
+           [1]]), array([[0, 1, 2]]))
+    """)
+r_ = _Brackets("r_", (0, 1, -1), """Arrays, numbers and slices joined along the first axis.
+
+    A string first may say the axis, the least number of axes and where the axes of smaller arrays go.
+
+    >>> functrans.numpy.r_[np.array([1, 2]), 7, 0:3]
+    array([1, 2, 7, 0, 1, 2])
+    """)
+c_ = _Brackets("c_", (-1, 2, 0), """Arrays joined along the last axis, those of one axis as columns.
+
+    >>> functrans.numpy.c_[np.array([1, 2]), np.array([5, 6])]
+    array([[1, 5],
+           [2, 6]])
+    """)
 
 __all__ = ["c_", "choose", "delete", "insert", "ix_", "mask_indices", "mgrid", "ogrid", "r_",
            "ravel_multi_index", "unravel_index"]
