@@ -290,6 +290,47 @@ def matmul(report):
 
 
 @family
+def order(report):
+    """Sorting and searching, against NumPy's ways."""
+    n = report.size(1_000_000)
+    middle = n // 2
+    for code in ("f64", "f32", "i64"):
+        dtype = np.dtype(code.replace("f", "float").replace("i", "int"))
+        x = numbers(n, dtype, high=1e9)
+        for name, f in (("sort", np.sort), ("argsort", np.argsort), ("median", np.median),
+                        ("partition", lambda x: np.partition(x, middle)),
+                        ("argpartition", lambda x: np.argpartition(x, middle)),
+                        ("quantiles", lambda x: np.quantile(x, [0.05, 0.5, 0.95]))):
+            report.add(f"{name} {code}", f, f, x, elements=n)
+        report.add(f"sort columns {code}", *twice(lambda x: np.sort(x, 0)), x[:n - n % 4].reshape(-1, 4))
+        report.add(f"searchsorted {code}", *twice(np.searchsorted), np.sort(x[::10]), x)
+        report.add(f"unique {code}", lambda x: functrans.numpy.unique(x, size=n), np.unique, x // 1000)
+
+
+@family
+def matrices(report):
+    """Decompositions of 512 x 512 matrices, against NumPy's and SciPy's calls of LAPACK: times a matrix."""
+    from scipy import linalg
+
+    from functrans.scipy import linalg as ours
+    m = 8 if report.smoke else 512
+    for code in ("f64", "f32"):
+        a = numbers((m, m), np.dtype(code.replace("f", "float")), low=-1.0, high=1.0)
+        s = a @ a.T + m * np.eye(m, dtype=a.dtype)
+        b, low = a[:, :8].copy(), np.linalg.cholesky(s)
+        for name in ("cholesky", "eigh", "eigvalsh"):
+            report.add(f"{name} {code}", *twice(getattr(np.linalg, name)), s, elements=1)
+        for name in ("qr", "svd", "svdvals", "eig", "inv", "det", "slogdet", "pinv"):
+            report.add(f"{name} {code}", *twice(getattr(np.linalg, name)), a, elements=1)
+        report.add(f"solve {code}", *twice(np.linalg.solve), a, b, elements=1)
+        report.add(f"lstsq {code}", *twice(lambda a, b: np.linalg.lstsq(a, b)[0]), a, b, elements=1)
+        for name in ("expm", "lu", "lu_factor"):
+            report.add(f"{name} {code}", getattr(ours, name), getattr(linalg, name), a / 20, elements=1)
+        report.add(f"solve_triangular {code}", partial(ours.solve_triangular, lower=True),
+                   partial(linalg.solve_triangular, lower=True), low, b, elements=1)
+
+
+@family
 def scalars(report):
     """Scalar programs: an element here is one operation."""
     n = 20 if report.smoke else 400

@@ -129,7 +129,7 @@ def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, wit
                 break
         traced = trace_call(chosen.call, chosen.leaves, avals, what, has_aux=has_aux)
         jaxpr, n = traced.jaxpr, len(avals)
-        _check_scalar(traced, what, holomorphic)
+        check_scalar(traced, what, holomorphic)
         wrt = (True,) * n + (False,) * (len(jaxpr.invars) - n)
         drop = 0 if with_value else 1
 
@@ -154,7 +154,7 @@ def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, wit
     return call
 
 
-def _check_scalar(traced, what, holomorphic) -> None:
+def check_scalar(traced, what, holomorphic) -> None:
     if traced.n_out != 1 or traced.out_tree != tree.LEAF:
         got = f"a pytree of {traced.n_out} leaves" if traced.n_out != 1 else "a container"
         raise errors.NonScalarOutputError(

@@ -103,8 +103,8 @@ def io_callback(callback: Callable[..., Any], result_shape_dtypes: Any, *args: A
     """Calls a Python function that acts: each call is made, once for each time the program gets there.
 
     Calls are made in the order of the program, whether ``ordered`` or not; they have been made when the
-    program has returned. ``vmap`` calls it for each example, one after the other. What ``checkpoint``
-    recomputes is called again. It has no derivative.
+    program has returned. ``vmap`` calls it for each example, one after the other. A call whose
+    results ``checkpoint`` needs for the backward pass is made again there. It has no derivative.
 
     Args:
       callback: takes and returns pytrees of NumPy arrays (scalars where they have no axes).

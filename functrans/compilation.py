@@ -92,7 +92,7 @@ class Jitted(FastJit):
 
     def _call(self, *args, **kwargs):
         compiled, leaves, avals = self._find(args, kwargs)
-        if self.plain and current_builder() is None:
+        if self.plain and PROGRAMS.shared and current_builder() is None:
             self.remember(compiled.entry(args, kwargs, avals))
         return compiled(leaves)
 

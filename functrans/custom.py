@@ -11,7 +11,7 @@ import numpy as np
 from . import errors, tree
 from .boundary import global_name
 from .ir.core import Lit, lit
-from .ops.call import Rule, custom_jvp_call, custom_vjp_call
+from .ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
 from .ops.elementwise import OPS
 from .staging import (
     api,
@@ -49,16 +49,131 @@ def _is_array(x) -> bool:
     return True
 
 
+class SymbolicZero:
+    """The zero derivative of a value: what rules with ``symbolic_zeros=True`` get where nothing flows.
+
+    >>> import numpy as np
+    >>> from functrans import SymbolicZero, custom_jvp, grad
+    >>> @custom_jvp
+    ... def f(x, y):
+    ...     return x * y
+    >>> def rule(primals, tangents):
+    ...     assert isinstance(tangents[1], SymbolicZero) and tangents[1].shape == ()
+    ...     return f(*primals), tangents[0] * primals[1]
+    >>> _ = f.defjvp(rule, symbolic_zeros=True)
+    >>> grad(f)(2.0, 3.0)
+    np.float64(3.0)
+    """
+
+    __functrans_leaf__ = True
+
+    def __init__(self, aval):
+        self.aval = aval.strong
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.aval.ndim
+
+    def __repr__(self):
+        return f"SymbolicZero({self.aval})"
+
+
+class CustomVJPPrimal:
+    """An argument of a fwd rule with ``symbolic_zeros=True``: its ``value``, and if it is ``perturbed``.
+
+    >>> from functrans import CustomVJPPrimal
+    >>> CustomVJPPrimal(2.0, perturbed=False)
+    CustomVJPPrimal(2.0, perturbed=False)
+    """
+
+    __functrans_leaf__ = True
+
+    def __init__(self, value, perturbed: bool):
+        self.value, self.perturbed = value, perturbed
+
+    def __repr__(self):
+        return f"CustomVJPPrimal({self.value!r}, perturbed={self.perturbed})"
+
+
+def _symbolic(leaves) -> list:
+    """Literal zeros as users ask to see them."""
+    return [SymbolicZero(t.aval) if type(t) is Lit and not t.value else t for t in leaves]
+
+
+def argument_numbers(fun, nondiff_argnums, nondiff_argnames) -> tuple[int, ...]:
+    """Positions of arguments, some given by name."""
+    numbers = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+    names = (nondiff_argnames,) if isinstance(nondiff_argnames, str) else tuple(nondiff_argnames)
+    if not names:
+        return numbers
+    import inspect
+    parameters = list(inspect.signature(fun).parameters.values())
+    places = {p.name: i for i, p in enumerate(parameters)
+              if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    missing = [n for n in names if n not in places]
+    if missing:
+        raise errors.ArgumentError(f"nondiff_argnames: {name_of(fun)} has no positional argument "
+                                   f"{', '.join(missing)}.", f"It has {', '.join(places) or 'none'}.")
+    return tuple(sorted({*numbers, *[places[n] for n in names]}))
+
+
 class _Custom:
     """Shared by custom_jvp and custom_vjp: the call, nondiff arguments, names."""
 
     op: Callable            # custom_jvp_call or custom_vjp_call
+    jvp: Callable | None = None
+    symbolic = False        # whether zeros reach the rule as SymbolicZero
 
-    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = ()):
+    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
+                 nondiff_argnames: str | Sequence[str] = ()):
         check_callable(fun, type(self).__name__)
         self.fun = fun
-        self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        self.nondiff = argument_numbers(fun, nondiff_argnums, nondiff_argnames)
         functools.update_wrapper(self, fun)
+
+    def defjvp(self, jvp: Callable, symbolic_zeros: bool = False) -> Callable:
+        """Sets the forward rule; returns it, so that it works as a decorator.
+
+        With ``symbolic_zeros`` tangents that are zero come as ``SymbolicZero``, and may be returned so.
+        """
+        self.jvp, self.symbolic = jvp, bool(symbolic_zeros)
+        return jvp
+
+    def _forward(self, fixed, treedef, traced, avals) -> Callable | None:
+        """The forward rule as a function of flat values."""
+        user_jvp, symbolic = self.jvp, self.symbolic
+        n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
+        if user_jvp is None:
+            return None
+
+        def jvp(primals, tangents):
+            ts = _symbolic(tangents[:n]) if symbolic else tangents[:n]
+            pair = self._apply(user_jvp, "jvp", fixed, (treedef.unflatten(primals[:n]),
+                                                        treedef.unflatten(ts)))
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+                raise errors.TreeError(f"the jvp rule of {name_of(self.fun)} returned {describe(pair)}.",
+                                       "Return a pair (out, tangent).")
+            outs = _like(pair[0], out_tree, out_avals, self, "primal output")
+            return outs, _like(pair[1], out_tree, out_avals, self, "tangent")
+
+        return jvp
+
+    def _forward_only(self, fixed, treedef, traced, avals) -> Rule:
+        """The rule of a function that has none for reverse mode."""
+        jvp = self._forward(fixed, treedef, traced, avals)
+        if jvp is None:
+            kind = type(self).__name__
+            raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a {kind} without a rule.",
+                                                "Give it one with defjvp (or defjvps, defvjp).")
+        return Rule(name_of(self.fun), len(avals), jvp)
 
     def __reduce__(self):
         return global_name(self, self.fun) or super().__reduce_ex__(2)
@@ -134,6 +249,7 @@ class custom_jvp(_Custom):
       fun: the function.
       nondiff_argnums: positions of arguments that are passed to the rule first, as they are
         (functions, sizes); they are not differentiated.
+      nondiff_argnames: the same by name.
 
     ``defjvp(rule)``: ``rule(*nondiff, primals, tangents) -> (out, tangent)``, both pytrees like the
     output. ``defjvps(*rules)``: a rule per argument, ``rule(tangent, out, *primals)``, or None.
@@ -151,43 +267,22 @@ class custom_jvp(_Custom):
     """
 
     op = staticmethod(custom_jvp_call)
-    jvp: Callable | None = None
 
-    def defjvp(self, rule: Callable) -> Callable:
-        """Sets the rule; returns it, so that it works as a decorator."""
-        self.jvp = rule
-        return rule
-
-    def defjvps(self, *rules: Callable | None) -> None:
+    def defjvps(self, *jvps: Callable | None) -> None:
         """Sets a rule per argument: ``rule(tangent, out, *primals) -> tangent of out``, or None for 0."""
         def jvp(*args):
             *fixed, primals, tangents = args
             out = self(*self._merge(fixed, primals))
             total = None
-            for rule, t in zip(rules, tangents, strict=True):
-                if rule is not None:
+            for rule, t in zip(jvps, tangents, strict=True):
+                if rule is not None and not isinstance(t, SymbolicZero):
                     term = rule(t, out, *primals)
                     total = term if total is None else tree.map(np.add, total, term)
             return out, tree.map(np.zeros_like, out) if total is None else total
-        self.jvp = jvp
+        self.jvp, self.symbolic = jvp, True
 
     def _rule(self, fixed, treedef, traced, avals):
-        if self.jvp is None:
-            raise errors.NonDifferentiableError(f"{name_of(self.fun)} is a custom_jvp without a rule.",
-                                                "Give it one with defjvp or defjvps.")
-        user_jvp = self.jvp
-        n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
-
-        def jvp(primals, tangents):
-            pair = self._apply(user_jvp, "jvp", fixed, (treedef.unflatten(primals[:n]),
-                                                        treedef.unflatten(tangents[:n])))
-            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
-                raise errors.TreeError(f"the jvp rule of {name_of(self.fun)} returned {describe(pair)}.",
-                                       "Return a pair (out, tangent).")
-            outs = _like(pair[0], out_tree, out_avals, self, "primal output")
-            return outs, _like(pair[1], out_tree, out_avals, self, "tangent")
-
-        return Rule(name_of(self.fun), n, jvp=jvp)
+        return self._forward_only(fixed, treedef, traced, avals)
 
 
 def _like(value, out_tree, avals, custom, what) -> list:
@@ -196,6 +291,7 @@ def _like(value, out_tree, avals, custom, what) -> list:
                                     "the function's output")
     out = []
     for x, a in zip(leaves, avals, strict=True):
+        x = lit_zero(a) if isinstance(x, SymbolicZero) and x.aval.shape == a.shape else x
         got = _array_aval(x, a, f"the {what} of the rule of {name_of(custom.fun)}")
         if got.shape != a.shape:
             raise errors.ShapeError(f"the rule of {name_of(custom.fun)} returned a {what} {got} where the "
@@ -216,14 +312,15 @@ def _array_aval(x, want, what):
 
 
 class custom_vjp(_Custom):
-    """A function with its own reverse derivative. Forward mode through it is an error.
+    """A function with its own reverse derivative. Forward mode through it needs ``defjvp``, too.
 
     Args:
-      fun, nondiff_argnums: as for ``custom_jvp``.
+      fun, nondiff_argnums, nondiff_argnames: as for ``custom_jvp``.
 
     ``defvjp(fwd, bwd)``: ``fwd(*args) -> (out, residuals)`` takes the function's arguments;
     ``bwd(*nondiff, residuals, ct) -> cts`` returns a tuple with a cotangent (or None for zero) per
-    argument that is not in ``nondiff_argnums``.
+    argument that is not in ``nondiff_argnums``. ``defjvp(rule)``, as of ``custom_jvp``, is what
+    ``jvp`` and ``linearize`` use; reverse mode stays with ``bwd``.
 
     >>> import numpy as np
     >>> from functrans import custom_vjp, grad
@@ -238,10 +335,18 @@ class custom_vjp(_Custom):
     op = staticmethod(custom_vjp_call)
     fwd: Callable | None = None
     bwd: Callable | None = None
+    symbolic_vjp = False
+    transposes = False      # whether forward mode without a rule transposes bwd
 
-    def defvjp(self, fwd: Callable, bwd: Callable) -> None:
-        """Sets the rule's two halves."""
-        self.fwd, self.bwd = fwd, bwd
+    def defvjp(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False,
+               optimize_remat: bool = False) -> None:
+        """Sets the rule's two halves.
+
+        With ``symbolic_zeros`` fwd gets each leaf of its arguments as a ``CustomVJPPrimal``, which says
+        whether it is differentiated, and cotangents that are zero reach bwd as ``SymbolicZero``.
+        ``optimize_remat`` is accepted as in JAX: what fwd computes for nobody is never run here.
+        """
+        self.fwd, self.bwd, self.symbolic_vjp = fwd, bwd, bool(symbolic_zeros)
 
     def _rule(self, fixed, treedef, traced, avals):
         if self.fwd is None or self.bwd is None:
@@ -251,9 +356,13 @@ class custom_vjp(_Custom):
         n, out_tree, out_avals = len(avals), traced.out_tree, traced.jaxpr.out_avals
         n_const = len(traced.consts)
         residual_tree: list = [None]
+        symbolic = self.symbolic_vjp
 
-        def fwd(primals):
+        def fwd(primals, moves):
             def rule(*args):
+                if symbolic:
+                    marks = iter(moves)
+                    args = tree.map(lambda x: CustomVJPPrimal(x, next(marks)), args)
                 return user_fwd(*self._merge(fixed, args))
             pair = self._apply(rule, "fwd", (), treedef.unflatten(primals[:n]))
             if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
@@ -271,12 +380,16 @@ class custom_vjp(_Custom):
             for i, r in zip(places, residuals, strict=True):
                 full[i] = r
             cts = [lit_zero(a) if ct is None else ct for ct, a in zip(cts, out_avals, strict=True)]
+            cts = _symbolic(cts) if symbolic else cts
             got = self._apply(user_bwd, "bwd", fixed, (structure.unflatten(full),
                                                        out_tree.unflatten(cts)))
             return self._cotangents(got, treedef, avals) + [
                 lit_zero(c) for c in traced.jaxpr.in_avals[n:n + n_const]]
 
-        return Rule(name_of(self.fun), n, fwd=fwd, bwd=bwd)
+        jvp = self._forward(fixed, treedef, traced, avals)
+        if jvp is None and self.transposes:
+            jvp = jvp_of_vjp(fwd, bwd, n)
+        return Rule(name_of(self.fun), n, jvp, fwd, bwd)
 
     def _cotangents(self, got, treedef, avals) -> list:
         """What bwd returned as flat cotangents: None anywhere is zero."""
@@ -292,7 +405,7 @@ class custom_vjp(_Custom):
             leaves = [None] * child.num_leaves if ct is None else child.flatten_up_to(
                 ct, f"a cotangent from the bwd rule of {name_of(self.fun)}", "the argument")
             for x, a in zip(leaves, part, strict=True):
-                if x is None or not has_tangent(a):
+                if x is None or isinstance(x, SymbolicZero) or not has_tangent(a):
                     out.append(lit_zero(a))
                     continue
                 rule = f"a cotangent from the bwd rule of {name_of(self.fun)}"
@@ -306,3 +419,41 @@ class custom_vjp(_Custom):
 def lit_zero(a):
     """A zero cotangent of a value of this type."""
     return lit(0, a)
+
+
+class custom_rule(custom_vjp):
+    """A function with one derivative of its own, forward or reverse; the other follows by transposition.
+
+    Args:
+      fun, nondiff_argnums, nondiff_argnames: as for ``custom_jvp``.
+      jvp: ``(*nondiff, primals, tangents) -> (out, tangent)``; reverse mode transposes it.
+      vjp: ``(fwd, bwd)`` as for ``custom_vjp``; forward mode transposes bwd, which must be linear in its
+        cotangent.
+
+    ``defjvp`` and ``defvjp`` set them as well. With both, each mode has its own.
+
+    >>> import numpy as np
+    >>> from functrans import custom_rule, grad, jvp
+    >>> f = custom_rule(np.sin, vjp=(lambda x: (np.sin(x), x), lambda x, ct: (10.0 * np.cos(x) * ct,)))
+    >>> grad(f)(0.0), jvp(f, (0.0,), (1.0,))[1]
+    (np.float64(10.0), np.float64(10.0))
+    """
+
+    transposes = True
+
+    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
+                 nondiff_argnames: str | Sequence[str] = (), *, jvp: Callable | None = None,
+                 vjp: tuple[Callable, Callable] | None = None):
+        super().__init__(fun, nondiff_argnums, nondiff_argnames)
+        if jvp is not None:
+            self.defjvp(jvp)
+        if vjp is not None:
+            self.defvjp(*vjp)
+
+    def op(self, *args, **params):
+        return (custom_vjp_call if self.bwd is not None else custom_jvp_call)(*args, **params)
+
+    def _rule(self, fixed, treedef, traced, avals):
+        if self.bwd is not None:
+            return super()._rule(fixed, treedef, traced, avals)
+        return self._forward_only(fixed, treedef, traced, avals)

@@ -173,6 +173,10 @@ class FunctransError(Exception):
         return _rebuild, (type(self), str(self), self.__dict__.copy())
 
 
+class NonFiniteError(FunctransError, FloatingPointError):
+    """``debug_nans`` or ``debug_infs`` met what it looks for; the text says which operation made it."""
+
+
 class LeakedTracerError(FunctransError, RuntimeError):
     """A traced value was used after the call that made it had ended.
 
@@ -333,10 +337,25 @@ class CarryTypeError(FunctransError, TypeError):
     """
 
 
+class SparsityError(FunctransError, ValueError):
+    """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
+
+
 class CallbackResultError(FunctransError, ValueError, TypeError):
     """A function called from a program returned arrays of another shape or dtype than was announced.
 
     For example ``pure_callback(f, ShapeDtypeStruct((3,), "float64"), x)`` for an f that returns float32.
+    """
+
+
+class KernelError(FunctransError, RuntimeError):
+    """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
+
+
+class CheckError(FunctransError, AssertionError):
+    """A check of ``functrans.testing`` failed: a derivative or a batched result is not what it should be.
+
+    The message names the worst element, and the line of the operation whose own derivative is off most.
     """
 
 

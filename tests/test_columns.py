@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import functrans as ft
-from functrans import hessian, jacfwd, jacobian, jacrev, jit, lax
+from functrans import hessian, jacfwd, jacobians, jacrev, jit, lax
 
 X = np.linspace(-1, 1, 40)
 A = np.random.default_rng(0).normal(size=(30, 40))
@@ -40,16 +40,16 @@ def test_values(name, monkeypatch):
     tolerance = 1e-6 if name == "float32" else 1e-12
     for transform in (jacfwd, jacrev, *([hessian] if np.ndim(f(X)) == 0 else [])):
         for mode in (lambda g: g, jit):
-            monkeypatch.setattr(jacobian, "FEW", 10**9)
+            monkeypatch.setattr(jacobians, "FEW", 10**9)
             want = mode(transform(f))(X)
-            monkeypatch.setattr(jacobian, "FEW", 1)
+            monkeypatch.setattr(jacobians, "FEW", 1)
             got = mode(transform(f))(X)
             assert_allclose(got, want, rtol=tolerance, atol=tolerance)
             assert got.dtype == want.dtype and got.flags.c_contiguous
 
 
 def test_several_arguments_and_aux(monkeypatch):
-    monkeypatch.setattr(jacobian, "FEW", 1)
+    monkeypatch.setattr(jacobians, "FEW", 1)
 
     def f(p, y):
         return {"a": p["w"][1:] * y[:-1], "b": np.sum(y ** 2) * p["s"]}, p["w"] * 2
@@ -67,7 +67,7 @@ def test_several_arguments_and_aux(monkeypatch):
 
 
 def test_under_other_transforms(monkeypatch):
-    monkeypatch.setattr(jacobian, "FEW", 1)
+    monkeypatch.setattr(jacobians, "FEW", 1)
 
     def trace(x):
         return np.sum(hessian(rosenbrock)(x) ** 2)

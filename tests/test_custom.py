@@ -276,7 +276,7 @@ def test_forward_mode_of_a_vjp_rule():
                  lambda: jvp(lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 2)[0], (0.5,), (1.0,))):
         with pytest.raises(errors.NonDifferentiableError, match="custom_vjp rule only") as e:
             call()
-        assert "custom_jvp" in str(e.value) and "reverse mode" in str(e.value)
+        assert "custom_rule" in str(e.value) and "reverse mode" in str(e.value)
 
 
 @both

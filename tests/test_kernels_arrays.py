@@ -73,10 +73,10 @@ def test_reduce_strides(op, code):
     same(reduce(op, code, x, (0,), out=out), want)
 
 
-@pytest.mark.parametrize("op", ["sum", "prod", "max", "min", "and", "or"])
+@pytest.mark.parametrize("op", ["sum", "prod", "max", "min", "and", "or", "xor"])
 def test_reduce_nothing_is_the_identity(op):
     for code in CODES:
-        if op in ("and", "or") and code in codegen.FLOATS:
+        if op in ("and", "or", "xor") and code in codegen.FLOATS:
             continue
         got = reduce(op, code, np.empty((3, 0), DTYPE[code]), (1,))
         x = numbers(code, 3, rng_of(op + code))

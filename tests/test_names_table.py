@@ -36,7 +36,7 @@ DEAF = """bmat nditer
     frombuffer from_dlpack zeros ones empty ndarray broadcast_shapes isscalar typename iterable
     mintypecode empty_like isdtype issubdtype""".split()
 # other results on purpose: eigh and the like symmetrize, eigenvalues stay complex, shapes stay
-OWN_WAY = {"eigh", "eigvalsh", "cholesky", "eig", "eigvals", "pinv", "polydiv"}
+OWN_WAY = {"eigh", "eigvalsh", "cholesky", "eig", "eigvals", "pinv", "polydiv", "polymul"}
 
 
 def functions():
@@ -102,7 +102,7 @@ def parameters(f):
     return {p.name: p for p in found if p.name != "like"}
 
 
-@pytest.mark.parametrize("module", ["", "linalg"])
+@pytest.mark.parametrize("module", ["", "linalg", "fft"])
 def test_signatures(module):
     """Names, order, kinds and defaults of parameters are NumPy's; ours may have more, by keyword."""
     theirs, ours = (getattr(np, module), getattr(fnp, module)) if module else (np, fnp)

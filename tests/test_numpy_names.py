@@ -58,7 +58,7 @@ def test_what_needs_values_is_refused(f, text):
 @pytest.mark.parametrize("f", [
     np.poly, lambda x: np.poly(B[0, :, :3] + x[:3]), lambda x: np.polyval(x, A),
     lambda x: np.polyval(A[0], x),
-    lambda x: np.polyadd(x, A[0]), lambda x: np.polysub(A[0], x),
+    lambda x: np.polyadd(x, A[0]), lambda x: np.polysub(A[0], x), lambda x: np.polymul(x, A[0]),
     lambda x: np.polydiv(x, A[0])[0], lambda x: np.polydiv(A[0], x)[1], lambda x: np.polydiv(x, A[0])[1],
     lambda x: np.polydiv(x, x[:1])[0], np.polyder, lambda x: np.polyder(x, 3), lambda x: np.polyder(x, 7),
     np.polyint, lambda x: np.polyint(x, 2, [1, 2.5]), lambda x: np.polyint(x, 3, 2),
@@ -73,7 +73,7 @@ def test_what_needs_values_is_refused(f, text):
     lambda x: np.cov(A + np.sin(x[:4]), bias=True), lambda x: np.cov(A * x[:4], ddof=2),
     lambda x: np.cov(A * x[:4], fweights=np.arange(4)), lambda x: np.cov(A * x[:4], aweights=x[:4] ** 2),
     lambda x: np.cov(A * x[:4], aweights=x[:4] ** 2, fweights=[1, 2, 0, 3], ddof=0),
-    lambda x: np.corrcoef(A + np.sin(x[:4])), lambda x: np.corrcoef(x, x ** 2)], ids=range(37))
+    lambda x: np.corrcoef(A + np.sin(x[:4])), lambda x: np.corrcoef(x, x ** 2)], ids=range(38))
 def test_polynomials_and_covariances(f):
     same(f, X, rtol=1e-10)
     gradients(f, X, tol=1e-5)

@@ -12,6 +12,10 @@ from .op import CODE, NUMPY_NAME
 cdef extern from "Python.h":
     int PyCode_Addr2Line(object code, int lasti)
 
+# A bit of the source of an equation: a derivative's backward pass made it.
+BACKWARD = 1 << 28
+cdef int _BACK = BACKWARD
+
 # The leading extent of what a while_loop stacks: known when it has run.
 TURNS = -(1 << 40)
 
@@ -252,7 +256,18 @@ cdef class Eqn:
         """``(file, line, function)`` of the user's code that bound it, or None."""
         if self.code is None:
             return None
-        return (self.code.co_filename, PyCode_Addr2Line(self.code, self.lasti), self.code.co_name)
+        return (self.code.co_filename, PyCode_Addr2Line(self.code, self.lasti & ~_BACK), self.code.co_name)
+
+    @property
+    def backward(self):
+        """Whether the backward pass of a derivative made it; ``src`` is the line that it derives."""
+        return (self.lasti & _BACK) != 0
+
+    def turned(self):
+        """The same equation as a source of those in the backward pass."""
+        cdef Eqn e = eqn(self.sig, self.inputs, self.outs, self)
+        e.lasti |= _BACK
+        return e
 
     def __repr__(self):
         return f"{self.outs} = {self.sig.op.name} {self.inputs}"

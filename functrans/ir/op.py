@@ -6,6 +6,7 @@ compiled parts, so that the build can read the table of elementwise expressions 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -44,6 +45,7 @@ class Hooks:
     lit_like: Callable[..., Any]     # (python number, reference operand) -> Lit
     aval_of: Callable[[Any], Any]
     zero: type                       # transform.zeros.Zero
+    literal: type                    # ir.core.Lit
     add_tangents: Callable[[Any, Any], Any]
 
 
@@ -67,13 +69,18 @@ class Op:
       picks: elements of the result are elements of the operand, in places that its type says.
       work: ``(sig) -> (floating-point operations, transcendental functions)`` that it takes; None
         where it only moves data.
+      reach: of an op with linear operands: ``(avals, known, **params) -> per operand`` which elements of
+        the result depend on which of its elements: ``SAME`` (element by element), ``(to, source)``
+        (positions in C order, pairwise), ``ALL``, or None (none does); ``known`` has the values of
+        operands that are constants, else None. Without a rule, everything depends on everything.
+        Rules are in ``ops/reach.py``, where also the form of those of ops that hold programs is told.
       reference: the same with NumPy, for tests and for documentation.
       samples, errors: operands for the generated tests.
     """
 
     def __init__(self, name: str, family: str, *, infer, jvp, transpose, batch, lower,
                  reference=None, linearize=None, multiple=False, always=False, splat=False,
-                 simplify=None, commutes=False, by=None, picks=False, work=None,
+                 simplify=None, commutes=False, by=None, picks=False, work=None, reach=None,
                  samples: Sequence[Any] = (), errors: Sequence[Any] = (), c=None, ns=None,
                  dtypes: tuple[str, ...] = ANY, arity: int | None = None,
                  domain: Any = None, why: dict[str, str] | None = None):
@@ -81,7 +88,7 @@ class Op:
         self.infer, self.jvp, self.transpose = infer, jvp, transpose
         self.batch, self.lower, self.linearize = batch, lower, linearize
         self.reference, self.simplify, self.commutes = reference, simplify, commutes
-        self.by, self.picks, self.work = by, picks, work
+        self.by, self.picks, self.work, self.reach = by, picks, work, reach
         self.multiple = multiple      # bind returns a list
         self.always = always          # recorded even without a traced operand
         self.splat = splat            # moves elements only: a splat literal stays one
@@ -171,12 +178,34 @@ def elementwise_work(c: str | dict[str, str]) -> Callable[[Any], tuple[int, int]
     return work
 
 
+# ----- reach -----------------------------------------------------------------------------------
+
+SAME, ALL = "same", "all"
+
+
+def moved(reference):
+    """The reach of an op that moves elements: its reference shows it, on numbers instead of values."""
+    def reach(avals, known, **params):
+        numbered, first = [], [0]
+        for a in avals:
+            numbered.append(np.arange(1 + first[-1], 1 + first[-1] + a.size).reshape(a.shape))
+            first.append(first[-1] + a.size)
+        source = reference(*numbered, **params).ravel() - 1
+        found = []
+        for low, high in itertools.pairwise(first):
+            to = np.flatnonzero((source >= low) & (source < high))
+            found.append((to, source[to] - low))
+        return found
+    return reach
+
+
 # ----- elementwise ---------------------------------------------------------------------------
 
 
 class Elementwise(Op):
-    def __init__(self, name, family, *, c, work=..., **rest):
-        super().__init__(name, family, c=c, work=elementwise_work(c) if work is ... else work, **rest)
+    def __init__(self, name, family, *, c, work=..., reach=..., **rest):
+        super().__init__(name, family, c=c, work=elementwise_work(c) if work is ... else work,
+                         reach=_each_its_own if reach is ... else reach, **rest)
 
     def __call__(self, *args, **params):
         for a in args:
@@ -240,6 +269,10 @@ def elementwise(name: str, c: str | dict[str, str], *, dtypes=FLOAT, arity=1,
         name, "elementwise", infer=infer or elementwise_infer, jvp=jvp, transpose=transpose,
         batch=_elementwise_batch(name), lower="elementwise", reference=reference, dtypes=dtypes,
         arity=arity, c=c, ns=ns, domain=domain, **rest)
+
+
+def _each_its_own(avals, known, **params):
+    return [SAME] * len(avals)
 
 
 def _list(avals):
@@ -338,7 +371,7 @@ def linear(name: str, *, infer, transpose, batch, lower, operands: Sequence[int]
 
 def structural(name: str, **rest) -> Op:
     """A linear op that only moves elements: a splat literal operand gives a splat literal."""
-    return linear(name, family="structural", splat=True, **rest)
+    return linear(name, family="structural", splat=True, **{"reach": moved(rest["reference"]), **rest})
 
 
 def bilinear(name: str, *, infer, batch, lower, transposes, **rest) -> Op:

@@ -17,6 +17,7 @@ typedef struct {
     T *y, scale;
     CV *z;                       /* rows: blocks of FT_V of them, each with its n2 columns */
     int swap;                    /* backward: real and imaginary parts change places */
+    const char *ahead;           /* the next line, or NULL */
     _Atomic int *code;
 } FT_NAME(line);
 
@@ -35,10 +36,22 @@ static void FT_NAME(columns)(void *ctx, int64_t lo, int64_t hi)
         atomic_store(c->code, FT_EMEM);
         return;
     }
+    int far = n1 * n2 > 32768;       /* not in the cache: fetch what the next block reads */
+    int64_t share = (2 * FT_SIZE * n1 * FT_V + 63) & ~63;
     for (int64_t b = lo; b < hi; b++) {
         int64_t j = b * FT_V, count = ft_lesser(FT_V, n2 - j);
-        for (int64_t i = 0; i < n1; i++)
-            a[i] = FT_NAME(swapped)(FT_NAME(load_some)(c->x + 2 * (i * n2 + j), count), c->swap);
+        if (c->ahead)                /* what comes next arrives meanwhile */
+            for (int64_t i = b * share; i < ft_lesser((b + 1) * share, 2 * FT_SIZE * n1 * n2); i += 64) {
+                __builtin_prefetch(c->ahead + i, 0, 2);
+                __builtin_prefetch((char *)c->y + i, 1, 2);
+            }
+        for (int64_t i = 0; i < n1; i++) {
+            const T *at = c->x + 2 * (i * n2 + j);
+            if (far)
+                for (int k = 0; k < 2 * FT_VBYTES; k += 64)
+                    __builtin_prefetch((const char *)(at + 2 * FT_V) + k, 0, 2);
+            a[i] = FT_NAME(swapped)(FT_NAME(load_some)(at, count), c->swap);
+        }
         CV *f = FT_NAME(lanes)(p + 8, n1, a, a + n1, c->w + p[4]);
         const T *first = c->w + p[6] + 2 * n1 * (j / FT_WIDE), *w = within + j % FT_WIDE;
         for (int64_t k = 0; k < n1; k += FT_V) {
@@ -85,8 +98,8 @@ static void FT_NAME(rows)(void *ctx, int64_t lo, int64_t hi)
 }
 
 /* y = scale times the transform of x, which may be the same array; room as ops/fft.py says. */
-static void FT_NAME(transform)(const int64_t *p, const T *w, const T *x, T *y, int swap, T scale, char *room,
-                             double cost, _Atomic int *code)
+static void FT_NAME(transform)(const int64_t *p, const T *w, const T *x, T *y, int swap, T scale,
+                               const char *ahead, char *room, double cost, _Atomic int *code)
 {
     int64_t n = p[1];
     CV *z = (CV *)room;
@@ -99,7 +112,7 @@ static void FT_NAME(transform)(const int64_t *p, const T *w, const T *x, T *y, i
             y[2 * j + !swap] = f[j].i[0] * scale;
         }
     } else if (p[0] == FT_FFT_LINE) {
-        FT_NAME(line) c = {p, w, x, y, scale, z, swap, code};
+        FT_NAME(line) c = {p, w, x, y, scale, z, swap, ahead, code};
         ft_parallel(FT_NAME(columns), &c, (p[3] + FT_V - 1) / FT_V, 1 + p[3] / FT_V / 32, cost / 2);
         ft_parallel(FT_NAME(rows), &c, (p[2] + FT_V - 1) / FT_V, 1 + p[2] / FT_V / 32, cost / 2);
     } else {
@@ -113,13 +126,13 @@ static void FT_NAME(transform)(const int64_t *p, const T *w, const T *x, T *y, i
             a[2 * j + 1] = re * ci + im * cr;
         }
         memset(a + 2 * n, 0, (size_t)(m - n) * 2 * FT_SIZE);
-        FT_NAME(transform)(p + 5, w, a, a, 0, 1, room, cost / 2, code);
+        FT_NAME(transform)(p + 5, w, a, a, 0, 1, NULL, room, cost / 2, code);
         for (int64_t j = 0; j < m; j++) {
             T re = a[2 * j], im = a[2 * j + 1];
             a[2 * j] = re * spectrum[2 * j] - im * spectrum[2 * j + 1];
             a[2 * j + 1] = re * spectrum[2 * j + 1] + im * spectrum[2 * j];
         }
-        FT_NAME(transform)(p + 5, w, a, a, 1, 1, room, cost / 2, code);
+        FT_NAME(transform)(p + 5, w, a, a, 1, 1, NULL, room, cost / 2, code);
         for (int64_t j = 0; j < n; j++) {
             T re = a[2 * j] * scale, im = a[2 * j + 1] * scale, cr = chirp[2 * j], ci = chirp[2 * j + 1];
             y[2 * j + swap] = re * cr - im * ci;
@@ -180,7 +193,8 @@ typedef struct {
     _Atomic int code;
 } FT_NAME(job);
 
-static void FT_NAME(one_line)(FT_NAME(job) *c, const char *x, char *y, char *room, double cost)
+static void FT_NAME(one_line)(FT_NAME(job) *c, const char *x, char *y, const char *ahead, char *room,
+                              double cost)
 {
     const int64_t *ints = c->ints, *p = ints + FT_FFT_PLAN, n = ints[FT_FFT_N];
     int64_t kind = ints[FT_FFT_KIND], both = 2 * FT_SIZE, kept = n / 2 + 1;
@@ -217,7 +231,7 @@ static void FT_NAME(one_line)(FT_NAME(job) *c, const char *x, char *y, char *roo
             memcpy(in + 2 * j, x + j * c->xs, both);
     if (y_dense && (packed || kind == FT_FFT_C2C))
         out = (T *)y;
-    FT_NAME(transform)(p, c->w, in, out, (int)ints[FT_FFT_BACKWARD], c->scale, room, cost, &c->code);
+    FT_NAME(transform)(p, c->w, in, out, (int)ints[FT_FFT_BACKWARD], c->scale, ahead, room, cost, &c->code);
     if (kind == FT_FFT_R2C && packed)
         FT_APART(T, out, n / 2, c->w + ints[FT_FFT_HALF]);
     if (out == (T *)y)
@@ -243,8 +257,12 @@ static void FT_NAME(some_lines)(void *ctx, int64_t lo, int64_t hi)
         return;
     }
     ft_walk_start(&w, c->s, c->f, c->nop, c->s->ndim, lo);
-    for (int64_t u = lo; u < hi; u++, u < hi ? ft_walk_next(&w) : (void)0)
-        FT_NAME(one_line)(c, w.p[c->nop - 1], w.p[0], room, 0);
+    for (int64_t u = lo; u < hi; u++) {
+        char *y = w.p[0], *x = w.p[c->nop - 1];
+        if (u + 1 < hi)
+            ft_walk_next(&w);
+        FT_NAME(one_line)(c, x, y, u + 1 < hi ? w.p[c->nop - 1] : NULL, room, 0);
+    }
     free(room);
 }
 
@@ -416,7 +434,7 @@ static int FT_NAME(run)(const ft_step *s, ft_frame *f)
         ft_walk w;
         ft_walk_start(&w, s, f, c.nop, s->ndim, 0);
         for (int64_t u = 0; u < lines; u++, u < lines ? ft_walk_next(&w) : (void)0)
-            FT_NAME(one_line)(&c, w.p[2], w.p[0], w.p[1], s->cost / (double)lines);
+            FT_NAME(one_line)(&c, w.p[2], w.p[0], NULL, w.p[1], s->cost / (double)lines);
     } else
         ft_parallel(FT_NAME(some_lines), &c, lines, 1 + lines / 64, s->cost);
     return atomic_load(&c.code);

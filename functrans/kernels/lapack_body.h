@@ -303,6 +303,55 @@ int FT_NAME(eig)(const int64_t *ints, char **p)
     return FT_OK;
 }
 
+/* x: b by columns of max(m, n) in, the solutions out; a [m, n] by columns (destroyed); singular values; rank.
+ * ints: m, n, the number of columns of b, and the bits of the double below which, times the greatest one,
+ * singular values count as 0. */
+int FT_NAME(lstsq)(const int64_t *ints, char **p)
+{
+    int m = (int)ints[0], n = (int)ints[1], k = (int)ints[2], least = m < n ? m : n, ld = m < n ? n : m;
+    int info = 0, query = -1, rank = 0, n_int = 0, finite = 1;
+    T *x = (T *)p[0], *a = (T *)p[1], size;
+    R *s = (R *)p[2], rcond, real_size = 0;
+    double bits;
+    memcpy(&bits, &ints[3], sizeof bits);
+    rcond = (R)bits;
+#if FT_COMPLEX
+    typedef void fn(int *, int *, int *, T *, int *, T *, int *, R *, R *, int *, T *, int *, R *, int *, int *);
+    CALL(FT_GELSD, fn *)(&m, &n, &k, a, &m, x, &ld, s, &rcond, &rank, &size, &query, &real_size, &n_int, &info);
+#else
+    typedef void fn(int *, int *, int *, T *, int *, T *, int *, R *, R *, int *, T *, int *, int *, int *);
+    CALL(FT_GELSD, fn *)(&m, &n, &k, a, &m, x, &ld, s, &rcond, &rank, &size, &query, &n_int, &info);
+#endif
+    int length = FT_NAME(length)(size), n_real = (int)real_size + 1;
+    char *work = malloc((size_t)length * sizeof(T) + (size_t)n_real * sizeof(R) + (size_t)n_int * sizeof(int) + 1);
+    if (!work)
+        return FT_EMEM;
+    R *real_work = (R *)(work + (size_t)length * sizeof(T));
+    int *int_work = (int *)(real_work + n_real);
+    for (int64_t i = 0; i < (int64_t)m * n && finite; i++)
+        finite = isfinite(creal(a[i])) && isfinite(cimag(a[i]));
+    for (int64_t i = 0; i < (int64_t)ld * k && finite; i++)
+        finite = i % ld >= m || (isfinite(creal(x[i])) && isfinite(cimag(x[i])));
+    if (finite) {
+#if FT_COMPLEX
+        CALL(FT_GELSD, fn *)(&m, &n, &k, a, &m, x, &ld, s, &rcond, &rank, (T *)work, &length, real_work,
+                             int_work, &info);
+#else
+        CALL(FT_GELSD, fn *)(&m, &n, &k, a, &m, x, &ld, s, &rcond, &rank, (T *)work, &length, int_work, &info);
+#endif
+    }
+    if (info || !finite) {
+        FT_NAME(fill_nan)(x, (int64_t)ld * k);
+        for (int i = 0; i < least; i++)
+            s[i] = (R)NAN;
+        rank = 0;
+    }
+    *(int64_t *)p[3] = rank;
+    free(work);
+    (void)real_work;
+    return FT_OK;
+}
+
 #undef CALL
 #undef FT_COMPLEX
 #undef CONJ

@@ -177,7 +177,7 @@ def scalar_labels():
 # ----- LAPACK ------------------------------------------------------------------------------------
 
 _lapack_names = [("potrf",) * 2, ("getrf",) * 2, ("geqrf",) * 2, ("orgqr", "ungqr"), ("syevd", "heevd"),
-                 ("gesdd",) * 2, ("geev",) * 2, ("trsm",) * 2]
+                 ("gesdd",) * 2, ("geev",) * 2, ("trsm",) * 2, ("gelsd",) * 2]
 
 
 def load_lapack():

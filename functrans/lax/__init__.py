@@ -11,6 +11,7 @@ from . import collectives as _collectives
 from . import contractions as _contractions
 from . import control as _control
 from . import fourier as _fourier
+from . import implicit as _implicit
 from . import indexing as _indexing
 from . import integers as _integers
 from . import linalg as linalg
@@ -26,6 +27,7 @@ from .collectives import *  # noqa: F403
 from .contractions import *  # noqa: F403
 from .control import *  # noqa: F403
 from .fourier import *  # noqa: F403
+from .implicit import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .integers import *  # noqa: F403
 from .ops import *  # noqa: F403
@@ -38,4 +40,4 @@ from .windows import *  # noqa: F403
 
 __all__ = [*_ops.__all__, *_arrays.__all__, *_integers.__all__, *_contractions.__all__, *_reductions.__all__,
            *_control.__all__, *_collectives.__all__, *_order.__all__, *_windows.__all__, *_patches.__all__,
-           *_fourier.__all__, *_options.__all__, *_indexing.__all__, *_segments.__all__]
+           *_fourier.__all__, *_implicit.__all__, *_options.__all__, *_indexing.__all__, *_segments.__all__]

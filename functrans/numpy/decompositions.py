@@ -252,9 +252,11 @@ def lstsq(a, b, rcond=None):
                                 "Pass a [m, n] and b [m] or [m, k]; map over stacks with functrans.vmap.")
     m, n = shape_of(a)
     rtol = _rtol(a, None if rcond is None else max(float(rcond), 0.0))
-    x = np.matmul(spectral.pinv(a, rtol=rtol), b)
-    s = svdvals.traced(a)
-    rank = _rank(s, rtol)
+    if 0 in (m, n, shape_of(b)[1]):
+        s = svdvals.traced(a)
+        x, rank = np.matmul(spectral.pinv(a, rtol=rtol), b), _rank(s, rtol)
+    else:
+        x, s, rank = spectral.lstsq(a, b, rtol=rtol)
     rest = np.sum(np.square(np.abs(np.subtract(b, np.matmul(a, x)))), axis=0)
     if m <= n:
         rest = rest[:0]

@@ -27,8 +27,8 @@ def piecewise(x, condlist, funclist, *args, **kw):
 
     >>> import numpy as np
     >>> from functrans import grad
-    >>> grad(lambda x: np.piecewise(x, [x < 0], [lambda x: -x, lambda x: x**2]))(-1.0)
-    np.float64(-1.0)
+    >>> grad(lambda x: np.piecewise(x, [x < 0], [lambda x: -x, lambda x: x**2]).sum())(np.array([-1.0, 3.0]))
+    array([-1.,  6.])
     """
     x = as_array(x)
     several = isinstance(condlist, (list, tuple)) or ndim_of(condlist) > ndim_of(x)

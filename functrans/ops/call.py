@@ -1,11 +1,11 @@
-"""Ops that hold a program and keep it together: call, and the users' own rules."""
+"""The op that holds a program and keeps it together, and what all such ops share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..errors import NonDifferentiableError
-from ..ir.op import Hooks, Linear, Op, aval_of, instantiate, program_work
+from ..ir.op import Hooks, Linear, Op, program_work
+from .reach import inside
 
 
 class Passes:
@@ -17,6 +17,8 @@ class Passes:
     batch_jaxpr: Any
     batch_fun: Any
     linearize_rule: Any
+    transpose_fun: Any
+    jvp_fun: Any
     linearize_inside: Any
     recomputing: Any
     evaluate: Any
@@ -112,157 +114,4 @@ def inline(ctx, eqn, views):
 
 
 call = Op("call", "call", multiple=True, infer=_call_infer, jvp=_call_jvp, linearize=_call_linearize,
-          transpose=_call_transpose, batch=_call_batch, lower=inline, work=_inner_work)
-
-
-# ----- users' rules -----------------------------------------------------------------------------------------
-
-
-class Rule:
-    """A user's derivative, as flat functions of values. Equal only to itself; traced at every use.
-
-    Attributes:
-      name: of the user's function.
-      jvp: ``(primals, tangents) -> (outs, tangents)``, or None.
-      fwd: ``primals -> (outs, residuals)``; bwd: ``(residuals, cts) -> cts of all inputs``, or None.
-      n_args: how many inputs are arguments of the function; what it closes over comes after them.
-    """
-
-    retraced = True
-
-    def __init__(self, name, n_args, jvp=None, fwd=None, bwd=None):
-        self.name, self.n_args, self.jvp, self.fwd, self.bwd = name, n_args, jvp, fwd, bwd
-
-    def check(self, primals, tangents) -> None:
-        """A closed-over value that is differentiated has no place in the rule."""
-        for x, t in zip(primals[self.n_args:], tangents[self.n_args:], strict=True):
-            if not is_zero(t):
-                raise NonDifferentiableError(
-                    f"{self.name} has a custom rule but closes over a traced {aval_of(x)} that is being "
-                    "differentiated.", "Make it an argument of the function and of its rule.")
-
-
-def _custom_infer(*avals, jaxpr, rule):
-    return _call_infer(*avals, jaxpr=jaxpr, name=rule.name)
-
-
-def _custom_jvp_jvp(primals, tangents, *, jaxpr, rule):
-    rule.check(primals, tangents)
-    outs, out_ts = rule.jvp(list(primals), [instantiate(t) for t in tangents])
-    return outs, [t if aval_of(o).dtype.kind in "fc" else Hooks.zero(aval_of(o))
-                  for o, t in zip(outs, out_ts, strict=True)]
-
-
-def _custom_jvp_linearize(primals, tangents, *, jaxpr, rule):
-    """The rule may mix primals and tangents in one equation (a loop, a derivative of its own), so it is
-    traced as a whole, and linearized in its tangents."""
-    rule.check(primals, tangents)
-    moves = nonzero(tangents)
-    n = len(primals)
-
-    def flat(*values):
-        rest = iter(values[n:])
-        outs, out_ts = rule.jvp(list(values[:n]), [
-            next(rest) if m else instantiate(t) for m, t in zip(moves, tangents, strict=True)])
-        return [*outs, *out_ts]
-
-    outs, out_ts = Passes.linearize_rule(flat, primals, pick(tangents, moves))
-    half = len(outs) // 2
-    return outs[:half], [t if o.dtype.kind in "fc" else Hooks.zero(o) for o, t in
-                         zip(jaxpr.out_avals, out_ts[half:], strict=True)]
-
-
-def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
-    batched, _out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
-
-    def jvp(primals, tangents):
-        n = len(primals)
-
-        def flat(*values):
-            outs, out_ts = rule.jvp(list(values[:n]), list(values[n:]))
-            return [*outs, *out_ts]
-        outs = Passes.batch_fun(flat, size, [*primals, *tangents], [*dims, *dims])
-        return outs[:len(outs) // 2], outs[len(outs) // 2:]
-
-    outs = custom_jvp_call(*operands, jaxpr=batched, rule=Rule(rule.name, rule.n_args, jvp=jvp))
-    return outs, [0] * len(outs)
-
-
-custom_jvp_call = Op("custom_jvp_call", "call", multiple=True, infer=_custom_infer,
-                     jvp=_custom_jvp_jvp, linearize=_custom_jvp_linearize, transpose=None,
-                     batch=_custom_jvp_batch, lower=inline, work=_inner_work)
-
-
-def _custom_vjp_jvp(primals, tangents, *, jaxpr, rule):
-    raise NonDifferentiableError(
-        f"forward-mode differentiation of {rule.name}, which has a custom_vjp rule only.",
-        "Use reverse mode (grad, vjp, jacrev), or give it a jvp rule with custom_jvp.")
-
-
-def _custom_vjp_linearize(primals, tangents, *, jaxpr, rule):
-    rule.check(primals, tangents)
-    outs, residuals = rule.fwd(list(primals))
-    nonzeros = nonzero(tangents)
-    ts = [t for t in tangents if not is_zero(t)]
-    avals = tuple([aval_of(o).strong for o in outs])
-    moves = tuple([a.dtype.kind in "fc" for a in avals])
-    out_ts = custom_linear(*ts, *residuals, rule=rule, nonzeros=nonzeros,
-                           out_avals=tuple(pick(avals, moves)), moves=moves, n_out=len(outs))
-    return outs, fill(moves, out_ts, avals)
-
-
-def _custom_vjp_batch(size, operands, dims, *, jaxpr, rule):
-    batched, _out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
-    n_out = len(jaxpr.outs)
-
-    def fwd(primals):
-        def flat(*values):
-            outs, residuals = rule.fwd(list(values))
-            return [*outs, *residuals]
-        values = Passes.batch_fun(flat, size, primals, dims)
-        return values[:n_out], values[n_out:]
-
-    def bwd(residuals, cts):
-        def flat(*values):
-            return rule.bwd(list(values[:len(residuals)]), list(values[len(residuals):]))
-        got = Passes.batch_fun(flat, size, [*residuals, *cts], [0] * (len(residuals) + len(cts)))
-        return [_sum_first(ct) if d is None else _to(ct, d)    # an unmapped input served every example
-                for ct, d in zip(got, dims, strict=True)]
-
-    outs = custom_vjp_call(*operands, jaxpr=batched, rule=Rule(rule.name, rule.n_args, fwd=fwd, bwd=bwd))
-    return outs, [0] * n_out
-
-
-def _sum_first(ct):
-    from .reduce import reduce_sum
-    return reduce_sum(ct, axes=(0,)) if aval_of(ct).dtype.kind in "fc" else ct
-
-
-def _to(ct, dim):
-    from ..ir.op import move_axis
-    return move_axis(ct, 0, dim)
-
-
-custom_vjp_call = Op("custom_vjp_call", "call", multiple=True, infer=_custom_infer,
-                     jvp=_custom_vjp_jvp, linearize=_custom_vjp_linearize, transpose=None,
-                     batch=_custom_vjp_batch, lower=inline, work=_inner_work)
-
-
-def _custom_linear_transpose(cts, operands, *, rule, nonzeros, out_avals, moves, n_out):
-    n = sum(nonzeros)
-    given = iter(cts)
-    full = [instantiate(next(given)) if m else None for m in moves]
-    got = rule.bwd(list(operands[n:]), full)
-    return [*pick(got, nonzeros), *[None] * (len(operands) - n)]
-
-
-def _refuse_forward(*args, rule, **params):
-    _custom_vjp_jvp((), (), jaxpr=None, rule=rule)
-
-
-# The linear half of a custom_vjp: it exists to be transposed.
-custom_linear = Op(
-    "custom_linear", "call", multiple=True, transpose=_custom_linear_transpose, jvp=None, batch=None,
-    infer=lambda *avals, rule, nonzeros, out_avals, moves, n_out: list(out_avals),
-    lower=lambda ctx, eqn, views: _refuse_forward(rule=eqn.params["rule"]),
-    why={"jvp": "a custom_vjp rule has no forward mode", "batch": "batching comes before linearizing"})
+          transpose=_call_transpose, batch=_call_batch, lower=inline, work=_inner_work, reach=inside)

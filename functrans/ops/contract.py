@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ir.op import CODE, ErrorSample, Sample, aval_of, bilinear, move_axis
 from .elementwise import OPS
+from .reach import products
 
 # ``contract`` and ``batch`` are pairs: (axes of a, axes of b), matched in order.
 
@@ -162,7 +163,7 @@ def _dot_work(sig):
 
 dot_general = bilinear(
     "dot_general", infer=_dot_infer, transposes=(_transpose_a, _transpose_b), batch=_dot_batch,
-    lower=_dot_lower, reference=_dot_reference, work=_dot_work,
+    lower=_dot_lower, reference=_dot_reference, reach=products, work=_dot_work,
     samples=[Sample("f64[3,4]", "f64[4,2]", contract=((1,), (0,)), batch=((), ())),
              Sample("f64[3]", "f64[3]", contract=((0,), (0,)), batch=((), ())),
              Sample("f64[2,3,4]", "f64[2,5,4]", contract=((2,), (2,)), batch=((0,), (0,))),

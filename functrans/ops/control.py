@@ -9,6 +9,7 @@ from ..ir.core import Jaxpr, Var
 from ..ir.op import Linear, Op, aval_of, move_axis, program_work
 from .call import Passes, fill, is_zero, nonzero, split
 from .elementwise import OPS, select
+from .reach import branches
 from .shape import broadcast_in_dim
 
 
@@ -182,7 +183,7 @@ def _cond_batch(size, operands, dims, *, branches):
 
 
 cond = Op("cond", "control", multiple=True, infer=_cond_infer, jvp=_cond_jvp,
-          linearize=_cond_linearize, transpose=_cond_transpose, batch=_cond_batch,
+          linearize=_cond_linearize, transpose=_cond_transpose, batch=_cond_batch, reach=branches,
           lower=lambda ctx, eqn, views: ctx.cond(eqn, views),
           # the branch that takes most
           work=lambda sig: max([program_work(b) for b in sig.params["branches"]], key=sum))

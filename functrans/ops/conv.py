@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import NotSupportedError
 from ..ir.op import CODE, REAL, ErrorSample, Hooks, Sample, aval_of, bilinear, move_axis
 from .elementwise import OPS
+from .reach import convolution
 
 
 def dilated(n, by):
@@ -280,7 +281,7 @@ _PLAIN = {"window_strides": (1,), "padding": ((0, 0),), "lhs_dilation": (1,), "r
 
 conv_general_dilated = bilinear(
     "conv_general_dilated", infer=_conv_infer, transposes=(_transpose_x, _transpose_w), batch=_conv_batch,
-    lower=_conv_lower, reference=_conv_reference, dtypes=REAL, work=_conv_work,
+    lower=_conv_lower, reference=_conv_reference, reach=convolution, dtypes=REAL, work=_conv_work,
     samples=[_sample("f64[2,3,5,4]", "f64[4,3,3,2]", padding=((1, 1), (0, 1))),
              _sample("f64[1,2,7]", "f64[3,2,3]", strides=(2,), padding=((2, -1),), dilation=(2,)),
              _sample("f64[1,2,4,3]", "f64[2,2,3,2]", strides=(2, 1), padding=((2, 1), (1, 2)),

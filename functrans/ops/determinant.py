@@ -49,16 +49,16 @@ det = composed("det", _det, infer=_det_infer, jvp=_det_jvp, reference=lambda a: 
 
 
 def _cofactor(a):
-    """det(a) a'^-1, as u adj(s) vh with the signs of u and vh: exact where a is singular too."""
+    """det(a) inv(a)', as conj(u) adj(s) conj(vh) with the signs of u and vh: exact of singular a too."""
     u, s, vh = svd(a, full=False, vectors=True)
     shape = aval_of(a).shape
     axis = len(shape) - 2
     others = mul(_others(s, axis, False), _others(s, axis, True))
     others = convert(others, dtype=aval_of(a).dtype)
     sign = mul(det(u), det(vh))
-    middle = mul(u, along_rows(mul(others, broadcast_in_dim(
+    middle = mul(conj(u), along_rows(mul(others, broadcast_in_dim(
         sign, shape=shape[:-1], dims=tuple(range(len(shape) - 2)))), shape))
-    return conj(mm(conj(middle), conj(vh))) if aval_of(a).dtype.kind == "c" else mm(middle, vh)
+    return mm(middle, conj(vh))
 
 
 def _others(s, axis, reverse):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..ir.op import ErrorSample, Hooks, Linear, Sample, aval_of, batch_first, move_axis, structural
 from .elementwise import OPS, add
+from .reach import cutting, pasting
 from .shape import broadcast_in_dim, insert, iota
 
 
@@ -74,7 +75,7 @@ dynamic_slice = structural(
     transpose=lambda cts, operands, *, sizes: [
         dynamic_update_slice(_zeros(operands[0].aval), cts[0], *operands[1:])]
     + [None] * (len(operands) - 1),
-    batch=_dynamic_slice_batch, lower=_dynamic_slice_lower,
+    batch=_dynamic_slice_batch, reach=cutting, lower=_dynamic_slice_lower,
     reference=lambda x, *starts, sizes: x[_window(x, starts, sizes)],
     samples=[Sample("f64[5,4]", np.int64(1), np.int64(3), sizes=(2, 3)),
              Sample("f64[5]", np.int64(-7), sizes=(2,))],
@@ -132,7 +133,7 @@ def _dynamic_update_reference(x, update, *starts):
 dynamic_update_slice = structural(
     "dynamic_update_slice", operands=(0, 1), infer=_dynamic_update_infer,
     transpose=_dynamic_update_transpose, batch=_dynamic_update_batch, lower=_dynamic_update_lower,
-    reference=_dynamic_update_reference,
+    reach=pasting, reference=_dynamic_update_reference,
     samples=[Sample("f64[5,4]", "f64[2,3]", np.int64(1), np.int64(3)),
              Sample("f64[5]", "f64[2]", np.int64(9))],
     errors=[ErrorSample("f64[3]", "f64[4]", np.int64(0), match="do not fit")])

@@ -32,6 +32,8 @@ from ..ir.op import (
     elementwise,
 )
 from ..ir.op import Elementwise as _Elementwise
+from .kinks import flat_at_zero, flat_power
+from .reach import choice, factors
 
 # ----- simplifications that are exact for every operand ------------------------------------------------
 
@@ -223,13 +225,13 @@ sub = elementwise("sub", c={"float": "x - y", "complex": "x - y",
 mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
                             "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
-                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True,
+                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True, reach=factors,
                   through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
 zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
                               "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
                    arity=2, dtypes=INEXACT,
-                   simplify=_strong_times, commutes=True,
+                   simplify=_strong_times, commutes=True, reach=factors,
                    reference=lambda x, y: np.where((x == 0) | (y == 0), 0, x * y).astype(x.dtype),
                    through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)])
 div = elementwise("div", c={"float": "x / y", "complex": "ft_cdiv(x, y)"}, arity=2, dtypes=INEXACT,
@@ -306,9 +308,9 @@ heaviside = elementwise("heaviside", c="x != x ? x : x == 0 ? y : (T)(x > 0)", a
 # ----- powers, exponentials, logarithms ---------------------------------------------------------------
 
 sqrt = _analytic("sqrt", reference=np.sqrt, domain=(0.1, 4.0),
-                   partials=[lambda out, x: div(0.5, out)])
+                   partials=[lambda out, x: div(0.5, flat_at_zero(out))])
 cbrt = elementwise("cbrt", c="ft_cbrt(x)", reference=np.cbrt, domain=(0.2, 4.0),
-                   partials=[lambda out, x: div(1.0 / 3.0, mul(out, out))])
+                   partials=[lambda out, x: div(1.0 / 3.0, flat_at_zero(mul(out, out)))])
 exp = _analytic("exp", reference=np.exp, partials=[lambda out, x: out])
 exp2 = _analytic("exp2", reference=np.exp2,
                    partials=[lambda out, x: mul(out, math.log(2.0))])
@@ -332,7 +334,7 @@ pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)",
                             "complex": "ft_cpow(x, y)"},
                   arity=2, dtypes=NUMBER, reference=np.power, domain=((0.2, 3.0), (0.0, 3.0)),
                   # 0**y and x**0 are flat where the formula would give 0 * inf
-                  partials=[lambda out, x, y: select(eq(y, 0.0), 0.0, mul(y, pow(x, sub(y, 1.0)))),
+                  partials=[lambda out, x, y: select(flat_power(out, y), 0.0, mul(y, pow(x, sub(y, 1.0)))),
                             lambda out, x, y: zmul(out, log(select(eq(x, 0.0), 1.0, x)))])
 
 
@@ -518,7 +520,7 @@ def _raw(x):
 
 
 select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True, simplify=_chosen,
-                     reference=lambda c, a, b: np.where(c, a, b),
+                     reach=choice, reference=lambda c, a, b: np.where(c, a, b),
                      through=[None,
                               lambda t, c, a, b: select(c, t, 0),
                               lambda t, c, a, b: select(c, 0, t)])

@@ -30,6 +30,7 @@ from ..ir.op import (
     spread,
 )
 from .elementwise import OPS, convert, div, eq, mul, select, zmul
+from .reach import reading, writing
 from .shape import broadcast_in_dim, iota, reshape
 
 # What becomes of positions outside: the modes of reads and writes, as the kernels number them.
@@ -191,6 +192,7 @@ _EACH = np.array([[2, 0, -1, 9], [1, 1, -3, 0]], np.int32)
 gather = linear(
     "gather", family="index", infer=_gather_infer, jvp=_gather_jvp, transpose=_gather_transpose,
     batch=_gather_batch, lower=_gather_lower, reference=_gather_reference,
+    reach=reading(_gather_reference),
     samples=[Sample("f64[3,2]", *_AT, mode="clip"), Sample("f64[3,2]", _AT[0], mode="clip"),
              Sample("f64[3,2]", *_OUT, mode="clip"), Sample("f64[3,2]", *_OUT, mode="wrap"),
              Sample("f32[4]", np.array([[1], [3]]), mode="fill"),
@@ -275,6 +277,11 @@ _SCATTER_SAMPLES = [
     Sample("f64[2,3]", "f64[2,4]", _EACH, mode="drop", batch=1, signed=True)]
 
 
+def _targets(numbers, *indices, mode):
+    """The number of the element that each update meets; negative where it is dropped."""
+    return _gather_reference(numbers, *indices, mode="clip" if mode == "clip" else "fill")
+
+
 def _scatter(kind, apply, *, jvp=None, transpose=None, dtypes=ANY):
     name = f"scatter_{kind}"
     common = {"infer": _scatter_infer(name, dtypes), "dtypes": dtypes, "batch": _scatter_batch(name),
@@ -283,7 +290,8 @@ def _scatter(kind, apply, *, jvp=None, transpose=None, dtypes=ANY):
               "work": None if kind == "set" else lambda sig: (sig.in_avals[1].size, 0),
               "errors": [ErrorSample("f64[3]", "f64[2]", np.array([1]), mode="drop", match="updates must")]}
     if transpose is not None:
-        return linear(name, family="index", operands=(0, 1), transpose=transpose, **common)
+        return linear(name, family="index", operands=(0, 1), transpose=transpose,
+                      reach=writing(kind == "set", _targets), **common)
     return Op(name, "index", jvp=jvp, transpose=None, **common)
 
 

@@ -20,6 +20,7 @@ from ..ir.op import (
     linear,
 )
 from .elementwise import OPS, add, convert, div, eq, mul, sub, zmul
+from .reach import running_sums, sums
 from .shape import broadcast_in_dim, rev
 
 # ----- reductions over axes ----------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def reduction(kind, numpy_name, *, dtypes, identity, jvp, transpose=None, sample
 
 
 reduce_sum = reduction(
-    "sum", "sum", dtypes=NUMBER, identity=True, jvp=None, samples=_WITH_EMPTY,
+    "sum", "sum", dtypes=NUMBER, identity=True, jvp=None, samples=_WITH_EMPTY, reach=sums,
     transpose=lambda cts, operands, *, axes: [_spread_back(cts[0], operands[0].aval.shape, axes)])
 
 
@@ -228,7 +229,7 @@ argmax, argmin = _arg("max"), _arg("min")
 # ----- cumulative ops ----------------------------------------------------------------------------------
 
 
-def _cumulative(kind, dtypes, *, jvp=None, transpose=None, reference):
+def _cumulative(kind, dtypes, *, jvp=None, transpose=None, reference, reach=None):
     name = f"cum{kind}"
 
     def infer(x, *, axis, reverse):
@@ -259,7 +260,7 @@ def _cumulative(kind, dtypes, *, jvp=None, transpose=None, reference):
         return (0, n) if kind == "logsumexp" else (n, 0)
 
     common = {"infer": infer, "batch": batch, "lower": lower, "dtypes": dtypes, "family": "cumulative",
-              "work": work,
+              "work": work, "reach": reach,
               "reference": full_reference,
               "samples": [Sample("f64[3,4]", axis=0, reverse=False), Sample("f64[5]", axis=0, reverse=True),
                           Sample("f32[2,3]", axis=1, reverse=False), Sample("f64[0,2]", axis=0,
@@ -270,7 +271,8 @@ def _cumulative(kind, dtypes, *, jvp=None, transpose=None, reference):
     return Op(name, common.pop("family"), jvp=jvp, transpose=None, **common)
 
 
-cumsum = _cumulative("sum", NUMBER, reference=lambda x, axis: np.cumsum(x, axis).astype(x.dtype),
+cumsum = _cumulative("sum", NUMBER, reach=running_sums,
+                     reference=lambda x, axis: np.cumsum(x, axis).astype(x.dtype),
                      transpose=lambda cts, operands, *, axis, reverse: [
                          cumsum(cts[0], axis=axis, reverse=not reverse)])
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ..ir.core import Jaxpr, Var
 from ..ir.op import Op, Sample, linear, program_work
 from .call import Passes, call, check_args, fill, inline, is_zero, nonzero, split
+from .reach import inside
 
 
 def _remat_infer(*avals, jaxpr, policy=None):
@@ -69,7 +70,7 @@ def _remat_batch(size, operands, dims, *, jaxpr, policy=None):
 
 
 remat = Op("remat", "call", multiple=True, infer=_remat_infer, jvp=_remat_jvp,
-           linearize=_remat_linearize, transpose=None, batch=_remat_batch, lower=inline,
+           linearize=_remat_linearize, transpose=None, batch=_remat_batch, lower=inline, reach=inside,
            work=lambda sig: program_work(sig.params["jaxpr"]))
 
 

@@ -13,6 +13,7 @@ from ..ir.core import TURNS, Jaxpr, Var
 from ..ir.op import OPS, Hooks, Linear, Op, aval_of, batch_first, instantiate, move_axis, program_work
 from .call import Passes, fill, nonzero, pick, split
 from .control import check_carry, choose, grow, guarded, hoist, invariant, needed, order, rearranged
+from .reach import turns
 from .reduce import reduce_max
 from .segments import scan_in_segments
 
@@ -269,5 +270,5 @@ def _work(sig):
 
 
 scan = Op("scan", "control", multiple=True, infer=_scan_infer, jvp=_scan_jvp,
-          linearize=_scan_linearize, transpose=_scan_transpose, batch=_scan_batch,
+          linearize=_scan_linearize, transpose=_scan_transpose, batch=_scan_batch, reach=turns,
           lower=lambda ctx, eqn, views: ctx.scan(eqn, views), work=_work)

@@ -8,12 +8,15 @@ them, has NaN as its derivative there.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import NonDifferentiableError
 from ..ir.op import OPS, Hooks, aval_of
 from .elementwise import add, convert, div, mul, neg, select, sub, zmul
 from .matrices import (
+    INT64,
     along_cols,
     along_rows,
     check,
@@ -28,6 +31,7 @@ from .matrices import (
     mm,
     real,
     real_dtype,
+    same_lead,
     swapped,
     t,
     where,
@@ -46,7 +50,8 @@ def _eigh_infer(a, *, vectors):
 
 
 def _reciprocal_gaps(x, y, dtype):
-    """1 / (x_j - y_i) where they differ by more than rounding; inf elsewhere, 0 on the diagonal."""
+    """1 / (x_j - y_i) where they differ by more than rounding, 0 elsewhere: directions of one eigenspace
+    do not turn into each other."""
     shape = (*aval_of(x).shape, aval_of(x).shape[-1])
     gap = sub(along_rows(x, shape), along_cols(y, shape))
     size = OPS["abs"](x)
@@ -56,8 +61,8 @@ def _reciprocal_gaps(x, y, dtype):
         most = OPS["reduce_sum"](size, axes=(len(shape) - 2,))
     eps = float(np.finfo(dtype).eps) * shape[-1]
     least = mul(broadcast_in_dim(most, shape=shape, dims=tuple(range(len(shape) - 2))), eps)
-    gap = select(OPS["le"](OPS["abs"](gap), least), 0, gap)
-    return select(where(gap, np.equal), 0, div(Hooks.lit_like(1, gap), gap))
+    close = OPS["le"](OPS["abs"](gap), least)
+    return select(close, 0, div(Hooks.lit_like(1, gap), select(close, 1, gap)))
 
 
 def _eigh_jvp(primals, tangents, *, vectors):
@@ -129,7 +134,7 @@ def _eig_jvp(primals, tangents, *, left, right):
 
 
 def _complex_gaps(w):
-    """1 / (w_j - w_i) where they differ by more than rounding; inf elsewhere, 0 on the diagonal."""
+    """1 / (w_j - w_i) where they differ by more than rounding, 0 elsewhere."""
     shape = (*aval_of(w).shape, aval_of(w).shape[-1])
     gap = sub(along_rows(w, shape), along_cols(w, shape))
     dtype = real_dtype(aval_of(w).dtype)
@@ -137,8 +142,7 @@ def _complex_gaps(w):
     least = mul(broadcast_in_dim(most, shape=shape, dims=tuple(range(len(shape) - 2))),
                 float(np.finfo(dtype).eps) * shape[-1])
     close = OPS["le"](OPS["abs"](gap), least)
-    inverse_gap = select(close, np.inf, div(Hooks.lit_like(1, gap), select(close, 1, gap)))
-    return select(where(gap, np.equal), 0, inverse_gap)
+    return select(close, 0, div(Hooks.lit_like(1, gap), select(close, 1, gap)))
 
 
 def _eig_lower(ctx, eqn, views):
@@ -191,7 +195,8 @@ def _svd_jvp(primals, tangents, *, full, vectors):
     by_col, by_row = mul(inner, as_rows), mul(inner, as_cols)
     du = mm(u, zmul(add(by_col, h(by_col)), gaps))
     dv = mm(v, zmul(add(by_row, h(by_row)), gaps))
-    inverse_s = div(Hooks.lit_like(1, s), s)
+    null = OPS["eq"](s, Hooks.lit_like(0, s))
+    inverse_s = select(null, 0, div(Hooks.lit_like(1, s), select(null, 1, s)))
     if dtype.kind == "c":                      # the phase that u and v share stays with u
         spin = select(where(inner, np.equal), mul(sub(inner, h(inner)), 0.5), 0)
         du = add(du, mm(u, zmul(spin, convert(along_rows(inverse_s, shape), dtype=dtype))))
@@ -211,7 +216,7 @@ def _square_gaps(s):
     shape = (*aval_of(s).shape, aval_of(s).shape[-1])
     total = add(along_rows(s, shape), along_cols(s, shape))
     gaps = _reciprocal_gaps(s, s, aval_of(s).dtype)
-    return select(where(gaps, np.equal), 0, div(gaps, total))
+    return zmul(gaps, div(Hooks.lit_like(1, total), total))
 
 
 def _svd_lower(ctx, eqn, views):
@@ -268,3 +273,60 @@ def _pinv_jvp(primals, tangents, *, rtol):
 
 
 pinv = composed("pinv", _pinv, infer=_pinv_infer, jvp=_pinv_jvp)
+
+
+# ----- least squares --------------------------------------------------------------------------------------
+
+
+def _lstsq_infer(a, b, *, rtol):
+    check("lstsq", a)
+    check("lstsq", b)
+    same_lead("lstsq", a, b)
+    m, n = a.shape[-2:]
+    if b.shape[-2] != m:
+        raise ValueError(f"lstsq: {a} and {b} must have equal numbers of rows")
+    lead = a.shape[:-2]
+    return [((*lead, n, b.shape[-1]), a.dtype), ((*lead, min(m, n)), real_dtype(a.dtype)), (lead, INT64)]
+
+
+def _lstsq_jvp(primals, tangents, *, rtol):
+    """x = p b with the pseudo-inverse p, by its derivative (see _pinv_jvp), without n by m matrices of it."""
+    a, b = primals
+    ta, tb = tangents
+    x, s, rank = lstsq(a, b, rtol=rtol)
+    p = pinv(a, rtol=rtol)
+    if isinstance(ta, Hooks.zero):
+        ts = Hooks.zero(aval_of(s))
+        tx = Hooks.zero(aval_of(x)) if isinstance(tb, Hooks.zero) else mm(p, tb)
+    else:
+        hp, hta = h(p), h(ta)
+        rest = mm(hta, mm(hp, x))
+        tx = sub(add(mm(p, mm(hp, mm(hta, sub(b, mm(a, x))))), sub(rest, mm(p, mm(a, rest)))),
+                 mm(p, mm(ta, x)))
+        tx = tx if isinstance(tb, Hooks.zero) else add(tx, mm(p, tb))
+        u, _, vh = svd(a, full=False, vectors=True)
+        ts = real(diagonal(mm(h(u), mm(ta, h(vh)))))
+    return [x, s, rank], [tx, ts, Hooks.zero(aval_of(rank))]
+
+
+def _lstsq_lower(ctx, eqn, views):
+    a, b = views
+    (m, n), k = a.shape[-2:], b.shape[-1]
+    lead, most = a.shape[:-2], max(m, n)
+    flipped, _ = copied_by_columns(ctx, a)
+    x = ctx.new((*lead, k, most), a.dtype)                   # columns contiguous
+    zeros, ones = (0,) * x.ndim, (1,) * x.ndim
+    ctx.copy(x.slice(zeros, (*lead, k, m), ones), b.transpose(swapped(b.ndim)))
+    s, rank = (ctx.new(aval) for aval in eqn.sig.outs[1:])
+    bits = int(np.float64(eqn.params["rtol"]).view(np.int64))
+    emit(ctx, eqn, "lstsq", [x, flipped, s, rank], 4, (m, n, k, bits))
+    return [x.slice(zeros, (*lead, k, n), ones).transpose(swapped(x.ndim)), s, rank]
+
+
+def _lstsq_work(sig):
+    a, b = sig.in_avals
+    m, n = a.shape[-2:]
+    return int(math.prod(a.shape[:-2]) * min(m, n) * (4 * m * n + 4 * (m + n) * b.shape[-1])), 0
+
+
+lstsq = decomposition("lstsq", infer=_lstsq_infer, jvp=_lstsq_jvp, lower=_lstsq_lower, work=_lstsq_work)

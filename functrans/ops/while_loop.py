@@ -15,6 +15,7 @@ from ..ir.core import TURNS, Jaxpr, aval, eqn, signature
 from ..ir.op import OPS, Op, aval_of, batch_first, instantiate, program_work
 from .call import Passes, fill, nonzero, pick, split
 from .control import check_carry, choose, grow, guarded, order, rearranged
+from .reach import any_turns
 from .scan import linear_scan, merged_residuals, sorted_residuals
 from .segments import while_in_segments
 
@@ -127,7 +128,7 @@ def _while_batch(size, operands, dims, *, cond, body, n_cond, n_body, segments=(
 
 
 while_ = Op("while", "control", multiple=True, infer=_while_infer, jvp=_while_jvp,
-            linearize=_while_linearize, transpose=None, batch=_while_batch,
+            linearize=_while_linearize, transpose=None, batch=_while_batch, reach=any_turns,
             lower=lambda ctx, eqn, views: ctx.while_loop(eqn, views),
             # one turn: how many there will be is not known
             work=lambda sig: tuple(map(sum, zip(program_work(sig.params["cond"]),

@@ -184,8 +184,8 @@ cdef class Context:
 
     def reference(self, array):
         """An array that every run reads where it is, so that changes to it are seen."""
-        if not (array.flags.aligned and array.dtype.isnative):
-            return self.const(array)
+        if not (isinstance(array, np.ndarray) and array.flags.aligned and array.dtype.isnative):
+            return self.const(array)        # a NumPy scalar has no memory of its own to point to
         self.references.append(array)
         buffer = Buffer(array.nbytes, OUTSIDE, array.__array_interface__["data"][0])
         return View(buffer, 0, array.shape, array.strides, array.dtype, array.flags.c_contiguous)
@@ -382,10 +382,13 @@ cdef class Context:
 
     def python(self, function, Eqn eqn, views):
         """Calls ``function`` on arrays of its own; it returns an array, or a list of several."""
+        return self.native("python", eqn, views, (len(eqn.sig.outs),), PYTHON_NS,
+                           (function, eqn.sig.outs, eqn.sig.in_avals, eqn.sig.multiple))
+
+    def native(self, str kernel, Eqn eqn, views, ints, double cost, data=None):
+        """A step of the executor's own that reads and writes dense arrays."""
         outs = [self.new(a) for a in eqn.sig.outs]
-        ins = [self.contiguous(v) for v in views]
-        self._control("python", outs, ins, (len(outs),), PYTHON_NS,
-                      (function, eqn.sig.outs, eqn.sig.in_avals, eqn.sig.multiple))
+        self._control(kernel, outs, [self.contiguous(v) for v in views], ints, cost, data)
         return outs
 
     def _control(self, str kernel, list outs, list ins, ints, double cost, data, int64_t scratch=0):

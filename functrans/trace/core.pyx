@@ -368,7 +368,7 @@ def is_stopped(Tracer t):
 
 def as_traced(x):
     """An array or a captured value as a value of the trace in progress."""
-    cdef Builder b = top_builder()
+    cdef Builder b = home(top_builder(), ())
     cdef Captured c
     if type(x) is Captured:
         c = <Captured>x

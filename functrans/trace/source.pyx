@@ -8,12 +8,17 @@ import os
 import numpy as np
 
 from .. import errors
+from ..ir.core import BACKWARD
+
+cdef int _BACK = BACKWARD
 
 cdef extern from *:
     """
     static _Thread_local PyObject *ft_source = NULL;  /* equation whose line new ones take, owned */
+    static _Thread_local int ft_back = 0;             /* bits of the lines that are found meanwhile */
     """
     PyObject *ft_source
+    int ft_back
 
 cdef extern from "Python.h":
     ctypedef struct PyFrameObject
@@ -39,15 +44,21 @@ cdef PyObject *set_source(PyObject *eqn):
 
 cdef void restore_source(PyObject *owned):
     """Back to what ``set_source`` returned."""
-    global ft_source
+    global ft_source, ft_back
     cdef PyObject *old = ft_source
     ft_source = owned
+    ft_back = 0
     Py_XDECREF(old)
 
 
 def source_of(Eqn eqn):
-    """Equations bound from here on, in this thread, take the source of ``eqn``; None ends that."""
-    cdef PyObject *old = set_source(NULL if eqn is None else <PyObject *>eqn)
+    """Equations bound from here on, in this thread, take the source of ``eqn``; None ends that (what a
+    user's rule binds in the backward pass stays marked as such)."""
+    global ft_back
+    cdef PyObject *old
+    if eqn is None and ft_source != NULL:
+        ft_back = (<Eqn>ft_source).lasti & _BACK
+    old = set_source(NULL if eqn is None else <PyObject *>eqn)
     Py_XDECREF(old)
 
 
@@ -73,7 +84,7 @@ cdef void locate(Eqn e):
         return
     code = PyFrame_GetCode(frame)
     if not is_internal(code):
-        e.code, e.lasti = code, PyFrame_GetLasti(frame)
+        e.code, e.lasti = code, PyFrame_GetLasti(frame) | ft_back
         return
     Py_INCREF(<object><PyObject *>frame)
     while is_internal(code):
@@ -83,7 +94,7 @@ cdef void locate(Eqn e):
             return
         frame = back
         code = PyFrame_GetCode(frame)
-    e.code, e.lasti = code, PyFrame_GetLasti(frame)
+    e.code, e.lasti = code, PyFrame_GetLasti(frame) | ft_back
     Py_DECREF(<object><PyObject *>frame)
 
 

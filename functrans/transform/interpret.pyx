@@ -216,7 +216,7 @@ def transpose_values(Jaxpr lin, Py_ssize_t n_linear, residuals, cts):
         for x in e.inputs:
             if type(x) is Var and x in linear:
                 linear.update(e.outs)
-                backward.append(e)
+                backward.append(e.turned())
                 break
         else:
             copy(e, strong(e.sig), env, b, e)

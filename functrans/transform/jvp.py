@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..ir.core import Jaxpr
+from ..trace.core import aval_of, trace
 from .interpret import jvp_values
 from .programs import cached_pass, closed
 from .zeros import Zero, has_tangent, instantiate, zero_of
@@ -30,3 +31,9 @@ def jvp_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...], force: tuple[bool, ...] 
     avals = [a.strong for a in jaxpr.in_avals]
     avals += [a for a, nz in zip(avals, nonzeros, strict=True) if nz]
     return closed(run, avals, "jvp")
+
+
+def jvp_fun(fun, primals, tangents):
+    """``fun`` of values, a list, and its derivative: ``(outs, tangents of outs)``."""
+    jaxpr, consts, _ = trace(lambda *xs: (fun(*xs), None), [aval_of(x).strong for x in primals], None, "jvp")
+    return jvp_values(jaxpr, [*primals, *consts], [*tangents, *[zero_of(c) for c in consts]])

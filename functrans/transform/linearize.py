@@ -119,6 +119,14 @@ def transpose_masked(jaxpr: Jaxpr, linear: tuple[bool, ...], cts: tuple[bool, ..
     return closed(run, avals, "transpose")
 
 
+def transpose_fun(fun, linear_avals, values, cts) -> list:
+    """Cotangents of ``linear``, given those of ``fun(linear, values)``, a list that is linear in it."""
+    n = len(linear_avals)
+    jaxpr, consts, _ = trace(lambda *xs: (fun(list(xs[:n]), list(xs[n:])), None),
+                             [*linear_avals, *[aval_of(v).strong for v in values]], None, "transpose")
+    return transpose_values(jaxpr, n, [*values, *consts], cts)
+
+
 def joint_values(jaxpr, primals, wrt, seeds, cts):
     """``outs + cotangents of the inputs in wrt``, given the cotangents of the outputs in seeds."""
     nonzeros = tuple([w and has_tangent(a) for w, a in zip(wrt, jaxpr.in_avals, strict=True)])

@@ -107,6 +107,31 @@ def unshared(*caches: Cache):
                 c.entries, c.shared = entries, shared
 
 
+_own = 0                                # threads that want programs of their own
+
+
+@contextmanager
+def own_programs(*caches: Cache):
+    """As ``unshared``, for as long as any thread is inside, and without keeping others out."""
+    global _own
+    with _unsharing:
+        _own += 1
+        if _own == 1:
+            kept = [(c, c.entries) for c in caches]
+            for c in caches:
+                c.entries, c.shared = _Nothing(), False
+            _kept[:] = kept
+    try:
+        yield
+    finally:
+        with _unsharing:
+            _own -= 1
+            if _own == 0:
+                for c, entries in _kept:
+                    c.entries, c.shared = entries, True
+
+
+_kept: list = []
 PASSES = Cache(4096)
 
 

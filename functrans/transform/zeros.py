@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.core import lit
+from ..ir.core import Lit, lit
 from ..ir.op import OPS, Hooks
 from ..trace.core import aval_of
 
@@ -42,5 +42,5 @@ def zero_of(x):
     return Zero(aval_of(x))
 
 
-Hooks.zero = Zero
+Hooks.zero, Hooks.literal = Zero, Lit
 Hooks.add_tangents = staticmethod(add_tangents)

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import errors, tree
-from .api import check_complex_result, jvp, vjp
-from .arguments import Selection
+from .api import check_complex_result, jvp, linearize, vjp
+from .arguments import Chosen, Selection
 from .batching import map_basis, vmap
 from .boundary import Transformed
-from .staging import api, check_callable, describe
+from .chunks import check_chunk, chunked
+from .staging import api, check_callable, describe, trace_call
 from .trace.core import aval_of
 from .trace.tracer import Tracer
 
 FEW = 32            # directions: fewer are pushed as a dense batch, which tiny programs are best at
 
 
-def _with_arguments(fun, args, kwargs, nums):
+def with_arguments(fun, args, kwargs, nums):
     """``fun`` of the arguments in ``nums`` alone."""
     def partial(*chosen):
         full = list(args)
@@ -40,7 +41,7 @@ def _basis(leaves):
     return out
 
 
-def _float_leaves(values, what, holomorphic, kinds="f"):
+def float_leaves(values, what, holomorphic, kinds="f"):
     """The leaves, whose dtypes must be of these kinds; complex for a holomorphic function."""
     leaves, treedef = tree.flatten(values)
     for x in leaves:
@@ -83,12 +84,18 @@ def as_result(block, cut):
 
 @api
 def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
-           holomorphic: bool = False) -> Callable:
+           holomorphic: bool = False, *, chunk_size: int | str | None = None) -> Callable:
     """The Jacobian by forward mode: one pass per input element, batched. Best for few inputs.
 
-    The result is a pytree like ``fun``'s output whose leaves are pytrees like the argument (a tuple
-    of them for several ``argnums``), with arrays of shape ``out.shape + in.shape``. With ``holomorphic``
-    arguments and results are complex, and so are the derivatives.
+    Args:
+      argnums, has_aux: as in ``grad``.
+      holomorphic: arguments and results are complex then, and so are the derivatives.
+      chunk_size: how many directions are pushed at a time, to bound the memory; None is all of them, "auto"
+        as many as take about 256 MiB.
+
+    Returns:
+      a function whose result is a pytree like ``fun``'s output whose leaves are pytrees like the argument
+      (a tuple of them for several ``argnums``), with arrays of shape ``out.shape + in.shape``.
 
     >>> import numpy as np
     >>> from functrans import jacfwd
@@ -97,13 +104,14 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
            [0., 4.]])
     """
     check_callable(fun, "jacfwd")
+    check_chunk(chunk_size, "jacfwd")
     selection = Selection(fun, argnums, None, "jacfwd")
 
     def call(*args, **kwargs):
         nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
-        leaves, treedef = _float_leaves(chosen, "jacfwd with respect to", holomorphic)
-        partial = _with_arguments(fun, args, kwargs, nums)
+        leaves, treedef = float_leaves(chosen, "jacfwd with respect to", holomorphic)
+        partial = with_arguments(fun, args, kwargs, nums)
 
         aux: list = []
 
@@ -115,7 +123,11 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
             return tangent, [x for x in aux[0] if type(x) is Tracer]    # others stay outside
 
         avals = [aval_of(x).strong for x in leaves]
-        if sum(a.size for a in avals) < FEW:
+        if chunk_size is not None:
+            _, linear = linearize(lambda *xs: partial(*xs)[0] if has_aux else partial(*xs), *chosen)
+            tangents = chunked(lambda *directions: linear(*treedef.unflatten(directions)), avals, chunk_size,
+                               -1)
+        elif sum(a.size for a in avals) < FEW:
             tangents, moved = vmap(push, out_axes=(-1, None))(*_basis(leaves))
         else:
             def dims(outs):
@@ -135,18 +147,21 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         jacobian = tree.map(unpack, tangents)
         if not has_aux:
             return jacobian
+        if chunk_size is not None:
+            return jacobian, partial(*chosen)[1]
         traced = iter(moved)
         return jacobian, aux[1].unflatten([next(traced) if type(x) is Tracer else x for x in aux[0]])
 
-    return Transformed(call, fun, "jacfwd", (jacfwd, (fun, argnums, has_aux, holomorphic)))
+    return Transformed(call, fun, "jacfwd", (_again, ("jacfwd", fun, argnums, has_aux, holomorphic,
+                                                      chunk_size)))
 
 
 @api
 def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
-           holomorphic: bool = False) -> Callable:
+           holomorphic: bool = False, *, chunk_size: int | str | None = None) -> Callable:
     """The Jacobian by reverse mode: one pass per output element, batched. Best for few outputs.
 
-    Structure and shapes are those of ``jacfwd``.
+    Arguments, structure and shapes are those of ``jacfwd``; chunks are of output elements.
 
     >>> import numpy as np
     >>> from functrans import jacrev
@@ -155,17 +170,20 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
            [0., 4.]])
     """
     check_callable(fun, "jacrev")
+    check_chunk(chunk_size, "jacrev")
     selection = Selection(fun, argnums, None, "jacrev")
 
     def call(*args, **kwargs):
         nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
-        _float_leaves(chosen, "jacrev with respect to", holomorphic, "fc")
-        partial = _with_arguments(fun, args, kwargs, nums)
+        float_leaves(chosen, "jacrev with respect to", holomorphic, "fc")
+        partial = with_arguments(fun, args, kwargs, nums)
         out, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
-        leaves, treedef = _float_leaves(out, "jacrev of a function that returns", holomorphic)
+        leaves, treedef = float_leaves(out, "jacrev of a function that returns", holomorphic)
         avals = [aval_of(x).strong for x in leaves]
-        if sum(a.size for a in avals) < FEW:
+        if chunk_size is not None:
+            cts = chunked(lambda *directions: pull(treedef.unflatten(directions)), avals, chunk_size, 0)
+        elif sum(a.size for a in avals) < FEW:
             cts = vmap(lambda *directions: pull(treedef.unflatten(directions)))(*_basis(leaves))
         else:
             cts = map_basis(lambda *directions: pull(treedef.unflatten(directions)), avals,
@@ -180,15 +198,44 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         jacobian = treedef.unflatten(rows)
         return (jacobian, aux[0]) if has_aux else jacobian
 
-    return Transformed(call, fun, "jacrev", (jacrev, (fun, argnums, has_aux, holomorphic)))
+    return Transformed(call, fun, "jacrev", (_again, ("jacrev", fun, argnums, has_aux, holomorphic,
+                                                      chunk_size)))
+
+
+@api
+def jacobian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
+             holomorphic: bool = False, *, chunk_size: int | str | None = None) -> Callable:
+    """The Jacobian by the mode that takes less: reverse if the result has less than half as many elements
+    as the argument, else forward. Arguments and result are those of ``jacfwd``.
+
+    >>> import numpy as np
+    >>> from functrans import jacobian
+    >>> jacobian(lambda x: np.sum(x ** 2))(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    check_callable(fun, "jacobian")
+    check_chunk(chunk_size, "jacobian")
+    selection = Selection(fun, argnums, None, "jacobian")
+    options = (argnums, has_aux, holomorphic)
+    modes = [mode(fun, *options, chunk_size=chunk_size) for mode in (jacfwd, jacrev)]
+
+    def call(*args, **kwargs):
+        chosen = Chosen(selection, args, kwargs)
+        avals = chosen.avals()
+        traced = trace_call(chosen.call, chosen.leaves, avals, "jacobian", has_aux=has_aux)
+        n_out = sum([a.size for a in traced.jaxpr.out_avals[:traced.n_out]])
+        return modes[2 * n_out < sum([a.size for a in avals])](*args, **kwargs)
+
+    return Transformed(call, fun, "jacobian", (_again, ("jacobian", fun, *options, chunk_size)))
 
 
 @api
 def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
-            holomorphic: bool = False) -> Callable:
+            holomorphic: bool = False, *, chunk_size: int | str | None = None) -> Callable:
     """The Hessian, by forward over reverse mode: ``jacfwd(jacrev(fun))``.
 
-    For an array argument of shape ``s`` and a scalar function the result has shape ``s + s``.
+    For an array argument of shape ``s`` and a scalar function the result has shape ``s + s``. Arguments are
+    those of ``jacfwd``.
 
     >>> import numpy as np
     >>> from functrans import hessian
@@ -197,5 +244,13 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
            [2., 0.]])
     """
     check_callable(fun, "hessian")
-    return Transformed(jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic), fun,
-                       "hessian", (hessian, (fun, argnums, has_aux, holomorphic)))
+    options = (argnums, has_aux, holomorphic)
+    made = jacfwd(jacrev(fun, *options), *options, chunk_size=chunk_size)
+    return Transformed(made, fun, "hessian", (_again, ("hessian", fun, *options, chunk_size)))
+
+
+def _again(name, fun, argnums, has_aux, holomorphic, chunk_size):
+    """A Jacobian function again, from its pickle."""
+    make = {"jacfwd": jacfwd, "jacrev": jacrev, "jacobian": jacobian, "hessian": hessian}[name]
+    return make(fun, argnums, has_aux, holomorphic, chunk_size=chunk_size)
+
