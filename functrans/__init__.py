@@ -54,6 +54,10 @@ if TYPE_CHECKING:
     from .jacobians import jacfwd as jacfwd
     from .jacobians import jacobian as jacobian
     from .jacobians import jacrev as jacrev
+    from .lax.segments import segment_max as segment_max
+    from .lax.segments import segment_min as segment_min
+    from .lax.segments import segment_prod as segment_prod
+    from .lax.segments import segment_sum as segment_sum
     from .numpy.indexing import at as at
     from .parallel import get_num_threads as get_num_threads
     from .parallel import set_num_threads as set_num_threads
@@ -84,6 +88,7 @@ _HOME = {
     "preparing": ("prepare",),
     "products": ("hessian_diag", "hvp"),
     "compilation": ("jit",),
+    "lax.segments": ("segment_max", "segment_min", "segment_prod", "segment_sum"),
     "numpy.indexing": ("at",),
     "profiling": ("profile",),
     "recomputation": ("checkpoint", "checkpoint_name", "remat"),

@@ -175,7 +175,7 @@ def generic(name, size, rng):
     if kind == "scatter":
         x = tame(code, (3, size // 4), rng)
         return [x], [tame(code, (4, size // 4), rng), np.array([0, 2, 0, 9])], (4,), \
-            (1, 0, 3, size // 4), [()] * 3
+            (1, 1, 0, 4, 3, 3, size // 4), [(), (), (8,)]
     if kind in ("random", "threefry", "sampler"):
         key = np.array([[7, 0xFFFFFFFE], [1, 2]], np.uint32)
         if kind == "threefry":
@@ -203,8 +203,8 @@ def generic(name, size, rng):
         return [np.empty_like(x.T)], [x.T], x.T.shape, (), None
     if kind == "gather":
         index = rng.integers(-3, 20, size)
-        ints = (1, 1, size // 16, x.nbytes // len(x), 7, 0)
-        return [np.empty((size, 16), x.dtype)], [x, index], (size,), ints, [()] * 3
+        ints = (1, 1, 0, size, 3, size // 16, x.nbytes // len(x), 7, 0)
+        return [np.empty((size, 16), x.dtype)], [x, index], (size,), ints, [(), (), (8,)]
     scalars = [np.array(1, np.int64), np.array(2, np.int64)]
     part = np.zeros((size // 32, 8), x.dtype)
     outs, ins = ([part], [x]) if kind == "dynslice" else ([x], [part])

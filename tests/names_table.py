@@ -134,8 +134,7 @@ f(a): fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn
 OPERANDS = dict.fromkeys("xyuwmsa", "f") | {"i": "i", "j": "i", "b": "b"}
 DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
           "float32", "float64", "complex64", "complex128"]
-LATER = """c_ choose delete i0 insert ix_ mask_indices mgrid ogrid r_ ravel_multi_index sinc unravel_index
-    kaiser""".split()
+LATER = "i0 sinc kaiser".split()
 # (name, mode or dtype): what is not as in NumPy, and why
 GAPS = {
     **{(f, d): "complex results stay complex" for f in ("poly", "linalg.eigvals") for d in DTYPES[-2:]},
@@ -390,7 +389,8 @@ def page(checks: list[Check]) -> str:
               "## With known values only", "", "| name | instead, for traced values |", "|---|---|",
               *[f"| `{n}` | {refused.KNOWN_ONLY[n]} |" for n in sorted(refused.KNOWN_ONLY)], "",
               "## In place", "",
-              "For traced arrays these raise `InPlaceError`, which says what to write:", "",
+              "For traced arrays these raise `InPlaceError`, which says what to write. With",
+              "`inplace=False` all but `copyto` return a new array, traced or not.", "",
               listed(IN_PLACE), "",
               "## What does not exist", "",
               "These names raise `MissingNameError`, which is a NotImplementedError.", "",

@@ -177,7 +177,8 @@ def test_digits_example_says_which_package_is_missing(tmp_path):
     assert "pip install -e '.[examples]'" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "contended.py", "kernels.py"])
+@pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "indexing.py", "contended.py",
+                                     "kernels.py"])
 def test_benchmarks_run(program, tmp_path):
     run_program(ROOT / "benchmarks" / program, "--smoke", "--json", tmp_path / "out.json")
     assert (tmp_path / "out.json").read_text().startswith("{")

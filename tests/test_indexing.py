@@ -10,7 +10,8 @@ from functrans import errors
 from functrans.kernels import lib
 
 X = np.arange(60.0).reshape(3, 4, 5)
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=150, deadline=None, derandomize=True,
+                suppress_health_check=list(HealthCheck))
 
 
 def numeric(f, x, eps=1e-6):
@@ -59,64 +60,93 @@ def test_read_equals_numpy(index):
 
 
 @st.composite
-def indices(draw, shape):
-    """Random valid indices of an array of this shape."""
-    parts = []
+def cases(draw, low=0):
+    """An array of a random shape and an index that NumPy takes, of parts of every kind."""
+    shape = draw(st.lists(st.integers(low, 4), min_size=0 if low == 0 else 1, max_size=4))
     common = draw(st.sampled_from([(), (2,), (3, 2), (0,), (1,)]))
     lo = draw(st.integers(0, len(shape)))
     hi = draw(st.integers(lo, len(shape)))
     dots = hi < len(shape) or draw(st.booleans())
-    for axis, n in enumerate(shape):
+    masks = low == 0 and draw(st.integers(0, 3)) == 0          # a mask has a length of its own
+    parts, axis = [], 0
+    while axis <= len(shape):
         if axis == lo and dots:
             parts.append(Ellipsis)
-        if lo <= axis < hi:
-            continue
+            axis, dots = max(axis, hi), False
+        if axis >= len(shape):
+            break
+        n = shape[axis]
+        axis += 1
         if draw(st.sampled_from([False, False, True])):
             parts.append(None)
-        kind = draw(st.sampled_from(["int", "slice", "array", "slice", "array"]))
-        if kind == "int":
-            parts.append(draw(st.integers(-n, n - 1)))
-        elif kind == "array":
-            some = draw(st.sampled_from([common, common, ()]))
+        kind = draw(st.sampled_from(["int", "slice", "array", "slice", "array", "list", "mask"]))
+        if kind == "mask" and masks:
+            parts.append(np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool))
+            masks = False
+            common = (int(parts[-1].sum()),) if len(common) else ()
+        elif kind == "int" and n:
+            parts.append(draw(st.sampled_from([int, np.int8, np.array]))(draw(st.integers(-n, n - 1))))
+        elif kind in ("array", "list") and (n or 0 in common):
+            some = draw(st.sampled_from([common, common, ()] if kind == "array" and n else [common]))
             size = int(np.prod(some))
-            values = draw(st.lists(st.integers(-n, n - 1), min_size=size, max_size=size))
-            parts.append(np.array(values, int).reshape(some))
+            signed = draw(st.sampled_from([np.int64, np.int64, np.int32, np.int8, np.uint8, np.uint64]))
+            least = 0 if np.dtype(signed).kind == "u" else -n
+            values = draw(st.lists(st.integers(least, n - 1), min_size=size, max_size=size)) if size else []
+            values = np.array(values, signed).reshape(some)
+            parts.append(values.tolist() if kind == "list" and values.size else values)
         else:
             bound = st.none() | st.integers(-n - 1, n + 1)
             step = st.none() | st.sampled_from([1, 2, 3, -1, -2])
             parts.append(slice(draw(bound), draw(bound), draw(step)))
-    if lo == len(shape) and dots:
-        parts.append(Ellipsis)
-    return tuple(parts)
+    if draw(st.integers(0, 9)) == 0:
+        parts.insert(draw(st.integers(0, len(parts))), draw(st.booleans()))
+    index = tuple(parts)
+    x = np.arange(1.0, 1 + np.prod(shape, dtype=int)).reshape(shape)
+    try:
+        x[index]
+    except IndexError:                      # parts that do not broadcast
+        index = index[:0]
+    return x, index
 
 
 def traced_parts(index):
     """The index without its arrays, and a function that puts (traced) arrays back."""
-    arrays = [p for p in index if isinstance(p, np.ndarray)]
+    def moves(p):
+        return isinstance(p, (np.ndarray, np.int8)) and p.dtype != bool
+    arrays = [p for p in index if moves(p)]
 
     def rebuild(values):
         values = iter(values)
-        return tuple([next(values) if isinstance(p, np.ndarray) else p for p in index])
+        return tuple([next(values) if moves(p) else p for p in index])
     return arrays, rebuild
 
 
 @FAST
-@given(indices((3, 4, 2)))
-def test_random_reads(index):
-    x = np.arange(24.0).reshape(3, 4, 2)
+@given(cases())
+def test_random_reads(case):
+    x, index = case
     want = x[index]
-    np.testing.assert_array_equal(ft.jit(lambda x: x[index])(x), want)
+    got = ft.jit(lambda x: x[index])(x)
+    assert got.shape == want.shape
+    np.testing.assert_array_equal(got, want)
     arrays, rebuild = traced_parts(index)
     got = ft.jit(lambda x, *a: x[rebuild(a)])(x, *arrays)
     np.testing.assert_array_equal(got, want)
     assert got.shape == want.shape
+    w = np.cos(np.arange(want.size)).reshape(want.shape)
+    back = np.zeros_like(x)
+    np.add.at(back, index, w)
+    np.testing.assert_allclose(ft.grad(lambda x, *a: np.sum(x[rebuild(a)] * w))(x, *arrays), back, atol=1e-14)
+    axes = (0, *[None] * len(arrays))
+    each = ft.vmap(lambda x, *a: x[rebuild(a)], in_axes=axes)(np.stack([x, -x]), *arrays)
+    np.testing.assert_array_equal(each, np.stack([want, -want]))
 
 
 @FAST
-@given(indices((3, 4, 2)), st.sampled_from(["set", "add", "multiply", "min", "max", "subtract", "divide"]),
+@given(cases(1), st.sampled_from(["set", "add", "multiply", "min", "max", "subtract", "divide"]),
        st.booleans())
-def test_random_writes(index, kind, scalar):
-    x = np.arange(24.0).reshape(3, 4, 2) + 1
+def test_random_writes(case, kind, scalar):
+    x, index = case
     shape = x[index].shape
     v = np.float64(2.5) if scalar else np.arange(1.0, 1.0 + np.prod(shape, dtype=int)).reshape(shape)
     want = x.copy()
@@ -131,6 +161,11 @@ def test_random_writes(index, kind, scalar):
     arrays, rebuild = traced_parts(index)
     got = ft.jit(lambda x, v, *a: getattr(x.at[rebuild(a)], kind)(v))(x, v, *arrays)
     np.testing.assert_allclose(got, want, rtol=1e-12)
+    axes = (None, None, *[0] * len(arrays))
+    if arrays:
+        many = [np.stack([a, a]) for a in arrays]
+        each = ft.vmap(lambda x, v, *a: getattr(ft.at(x)[rebuild(a)], kind)(v), in_axes=axes)(x, v, *many)
+        np.testing.assert_allclose(each, np.stack([want, want]), rtol=1e-12)
 
 
 def test_traced_integers():

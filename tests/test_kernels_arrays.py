@@ -1,10 +1,12 @@
 """Kernels on whole arrays against NumPy: reductions, moves, indexing, products."""
 
+import itertools
+
 import numpy as np
 import pytest
 from kernel_cases import CODES, bits, ew, numbers, rng_of, same, tame, unsigned_zero
 
-from functrans.ir.op import DTYPE
+from functrans.ir.op import CODE, DTYPE
 from functrans.kernels import codegen, lib
 
 # ----- reductions --------------------------------------------------------------------------------
@@ -31,7 +33,7 @@ def reduce(op, code, x, axes, out=None, cost=0.0):
     ((0, 4), (1,)), ((5000, 3), (0,)), ((2, 600), (0,)), ((3, 1, 4), (1,))])
 def test_reduce(op, code, shape, axes):
     rng = rng_of(f"{op}{code}{shape}")
-    x = numbers(code, shape, rng) if op in ("max", "min", "and", "or") else tame(code, shape, rng)
+    x = numbers(code, shape, rng) if op in ("max", "min", "and", "or", "xor") else tame(code, shape, rng)
     if op == "prod" and code in (*codegen.FLOATS, *codegen.COMPLEX):
         x = x ** 0.01
     ufunc = NUMPY_REDUCE[op]
@@ -186,36 +188,75 @@ def test_dynamic_slice_and_update(size):
 # ----- index -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [0, 1, 2])
+INDEX_TYPES = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
+CLIP, LEAVE, WRAP = 0, 1, 2
+
+
+def positions(rng, type_, n, low, high):
+    """Random positions of a type; every other element of a longer array where ``low`` is odd."""
+    step = 1 + low % 2
+    i = rng.integers(0 if type_[0] == "u" else low, high, n * step)
+    return i.astype(DTYPE[type_])[::step]
+
+
+def numbers_of(index, x, mode, from_end):
+    """Positions inside x, and which were inside to begin with, as NumPy computes them."""
+    at, inside = [], np.ones(len(index[0]), bool)
+    for i, n in zip(index, x.shape, strict=False):
+        i = i.astype(np.int64)
+        i = np.where(i < 0, i + n, i) if from_end else i
+        inside &= (i >= 0) & (i < n)
+        at.append(i % n if mode == WRAP else np.clip(i, 0, n - 1))
+    return tuple(at), inside
+
+
+def index_ints(index, x, mode, from_end, row):
+    k = len(index)
+    types = [INDEX_TYPES.index(CODE[i.dtype]) for i in index]
+    return (k, mode, from_end, len(index[0]), *types, *x.shape[:k], row)
+
+
+@pytest.mark.parametrize("mode", [CLIP, LEAVE, WRAP])
 @pytest.mark.parametrize("code", ["u8", "i16", "f32", "f64"])
 def test_gather(code, mode):
     rng = rng_of(f"gather{code}{mode}")
     x = numbers(code, (4, 5, 3), rng)
-    for k in (1, 2, 3):
-        index = [rng.integers(-9, 9, 200) for _ in range(k)]
-        row = x.shape[k:]
-        fill = np.array(42, DTYPE[code])
-        fill_bits = int(np.frombuffer(fill.tobytes().ljust(8, b"\0"), np.int64)[0])
-        out = np.empty((200, *row), DTYPE[code])
-        nbytes = int(np.prod(row, dtype=int)) * x.itemsize
-        lib.call(f"gather:{x.itemsize}", [out], [x, *index], (200,),
-                 (k, mode, *x.shape[:k], nbytes, fill_bits), [()] * (2 + k))
-        inside = np.all([(i >= 0) & (i < n) for i, n in zip(index, x.shape, strict=False)], axis=0)
-        safe = [i % n if mode == 2 else np.clip(i, 0, n - 1)
-                for i, n in zip(index, x.shape, strict=False)]
-        want = x[tuple(safe)]
-        if mode == 1:
-            want[~inside] = fill
-        same(out, want)
+    fill = np.array(42, DTYPE[code])
+    fill_bits = int(np.frombuffer(fill.tobytes().ljust(8, b"\0"), np.int64)[0])
+    for type_, from_end in itertools.product(INDEX_TYPES, (0, 1)):
+        for k in (1, 2, 3):
+            index = [positions(rng, type_, 700, -9 + d, 9) for d in range(k)]
+            row = x.shape[k:]
+            out = np.empty((700, *row), DTYPE[code])
+            nbytes = int(np.prod(row, dtype=int)) * x.itemsize
+            lib.call(f"gather:{x.itemsize}", [out], [x, *index], (700,),
+                     (*index_ints(index, x, mode, from_end, nbytes), fill_bits),
+                     [(), (), *[i.strides for i in index]])
+            at, inside = numbers_of(index, x, mode, from_end)
+            want = x[at]
+            if mode == LEAVE:
+                want[~inside] = fill
+            same(out, want)
+
+
+@pytest.mark.parametrize("nbytes", [1, 2, 3, 4, 7, 8, 12, 16, 20, 24, 31, 32, 40, 64, 100, 513])
+def test_gather_rows_of_any_length(nbytes):
+    rng = rng_of(f"rows{nbytes}")
+    x, index = rng.integers(0, 255, (50, nbytes)).astype(np.uint8), rng.integers(0, 50, 300)
+    out = np.empty((300, nbytes), np.uint8)
+    lib.call("gather:1", [out], [x, index], (300,), (*index_ints([index], x, CLIP, 0, nbytes), 0),
+             [(), (), (8,)])
+    same(out, x[index])
 
 
 def test_gather_from_nothing_reads_nothing():
     out = np.ones((4, 2))
-    lib.call("gather:8", [out], [np.empty((0, 2)), np.arange(4)], (4,), (1, 0, 0, 16, 0), [()] * 3)
+    lib.call("gather:8", [out], [np.empty((0, 2)), np.arange(4)], (4,), (1, 0, 0, 4, 3, 0, 16, 0),
+             [(), (), (8,)])
     same(out, np.zeros((4, 2)))
 
 
-@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("mode", [CLIP, LEAVE, WRAP])
 @pytest.mark.parametrize("op", ["set", "add", "mul", "max", "min"])
 @pytest.mark.parametrize("code", CODES)
 def test_scatter(op, code, mode):
@@ -228,15 +269,14 @@ def test_scatter(op, code, mode):
         updates = tame(code, (50, *x.shape[k:]), rng)
         got, want = x.copy(), x.copy()
         lib.call(f"scatter:{op}:{code}", [got], [updates, *index], (50,),
-                 (k, mode, *x.shape[:k], int(np.prod(x.shape[k:], dtype=int))), [()] * (2 + k))
+                 index_ints(index, x, mode, 0, int(np.prod(x.shape[k:], dtype=int))),
+                 [(), (), *[(8,)] * k])
+        at, inside = numbers_of(index, x, mode, 0)
         for j in range(50):
-            at = [int(i[j]) for i in index]
-            inside = all(0 <= a < n for a, n in zip(at, x.shape, strict=False))
-            if mode == 1:
-                at = [min(max(a, 0), n - 1) for a, n in zip(at, x.shape, strict=False)]
-            if inside or mode == 1:
+            if inside[j] or mode != LEAVE:
+                place = tuple([a[j] for a in at])
                 with np.errstate(all="ignore"):
-                    want[tuple(at)] = combine(want[tuple(at)], updates[j])
+                    want[place] = combine(want[place], updates[j])
         same(got, want)
 
 

@@ -424,6 +424,15 @@ def aval_of(x):
     return Hooks.aval_of(x)
 
 
+def fill_value(dtype, fill=None):
+    """What a gather with mode fill reads out of range, unless told: nan, the smallest signed or the
+    largest unsigned integer, False."""
+    if fill is None:
+        fill = np.nan if dtype.kind in "fc" else False if dtype.kind == "b" else (
+            np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max)
+    return np.array(fill).astype(dtype)[()]
+
+
 def move_axis(x, source: int, target: int):
     """x with one axis moved."""
     if source == target:

@@ -28,20 +28,22 @@ CODES = tuple(C_TYPE)
 REALS = tuple(c for c in CODES if c not in COMPLEX)
 FLOATS = ("f32", "f64")
 INTS = tuple(c for c in CODES if c[0] in "iu")
+WIDE = ("i64", "u32", "u64")            # index types that are computed with as int64
 OPERANDS = "xyzw"
 HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
            "move.h", "index.h", "matmul.h", "conv.h", "window.h", "space.h", "lapack.h",
            "complexmath.h", "half.h", "lapack_body.h", "reduce_body.h", "arg_body.h",
            "cumulative_body.h", "logsumexp_body.h",
-           "copy_body.h", "iota_body.h", "scatter_body.h", "matmul_body.h", "gemm_body.h",
+           "copy_body.h", "iota_body.h", "index_body.h", "pick_body.h", "scatter_body.h",
+           "matmul_body.h", "gemm_body.h",
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "lanes.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
            "fft_body.h", "special.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
                   "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "lapack.c", "random.c")
-PARTS = ("float", "int", "complex", "convert", "reduce", "other", "scalar", "product", "sort", "random",
-         "fourier", "special")
+PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
+         "random", "fourier", "special")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
@@ -349,7 +351,7 @@ def include(body: str, **defines: str) -> str:
         args = {"FT_COMB": "(a, b)", "FT_VCOMB": "(a, b)", "FT_BEATS": "(a, b)",
                 "FT_ADD": "(a, b)", "FT_VADD": "(a, b)", "FT_MAD": "(a, b, c)",
                 "FT_VMAD": "(a, b, c)", "FT_NAME": "(part)",
-                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)"}.get(name, "")
+                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)", "FT_POSITION": "(v)"}.get(name, "")
         lines.append(f"#define {name}{args} {text}\n")
     return "".join(lines) + f'#include "{body}"\n' + "".join(f"#undef {n}\n" for n in defines)
 
@@ -418,21 +420,10 @@ def other_part() -> Part:
         part.entry(f"join:{size}", "ft_run_join", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynslice:{size}", "ft_run_dynslice", f"copy{size}_plane", 2 * NS_PLAIN)
         part.entry(f"dynupdate:{size}", "ft_run_dynupdate", f"copy{size}_plane", 2 * NS_PLAIN)
-        part.entry(f"gather:{size}", "ft_run_gather", f"{size}", 1.0)
     part.entry("stream:8", "ft_run_copy", "ft_stream", NS_PLAIN)
     for code in CODES:
         part.add(include("iota_body.h", T=C_TYPE[code], FT_NAME=f"{code}_##part"))
         part.entry(f"iota:{code}", "ft_run_iota", f"{code}_iota", NS_PLAIN)
-
-    for code in CODES:
-        forms = {"set": "(b)", "add": reduction("sum", code)[0], "mul": reduction("prod", code)[0]}
-        if code in REALS:
-            forms |= {op: reduction(op, code)[0] for op in ("max", "min")}
-        for op, text in forms.items():
-            name = f"scatter_{op}_{code}_"
-            part.add(include("scatter_body.h", T=C_TYPE[code], FT_NAME=f"{name}##part",
-                             FT_COMB=text, FT_SUMS=str(int(op == "add"))))
-            part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&{name}kernel", 1.0)
 
     for code in REALS:
         for op in ("sum", "max", "min"):
@@ -452,6 +443,38 @@ def other_part() -> Part:
     for code in ("f32", "f64", "c64", "c128"):
         for name in ("cholesky", "lu", "lu_solve", "triangular_solve", "qr", "eigh", "svd", "eig", "lstsq"):
             part.entry(f"{name}:{code}", "ft_run_matrices", f"ft_{name}_{code}", 1.0)
+    return part
+
+
+def index_part() -> Part:
+    """Positions of every integer type, and what is read and written at them."""
+    part = Part("index")
+    part.add("#define FT_ROWS 512\n"
+             "static void ft_wide_rows(int64_t *, const void *, int64_t, int64_t, int64_t, int, int);\n")
+    for code in INTS:
+        value = "((v) > INT64_MAX ? INT64_MAX : (int64_t)(v))" if code == "u64" else "(v)"
+        part.add(include("index_body.h", T=C_TYPE[code], W="int64_t" if code in WIDE else "int32_t",
+                         FT_NAME="ft_wide_##part" if code == "i64" else f"index_{code}_##part",
+                         FT_POSITION=value))
+    rows = ", ".join(["{ft_wide_rows, ft_wide_read}" if code == "i64" else
+                      f"{{index_{code}_rows, index_{code}_read}}" for code in INTS])
+    part.add(f'static const ft_index ft_index_table[FT_INDEX_TYPES] = {{{rows}}};\n#include "pick_body.h"\n')
+    for size in BITS_TYPE:
+        part.add(f"static const ft_gather gather_{size} = {{{size}, ft_index_table, ft_pick}};\n")
+        part.entry(f"gather:{size}", "ft_run_gather", f"&gather_{size}", 1.0)
+    for code in CODES:
+        forms = {"set": "(b)", "add": reduction("sum", code)[0], "mul": reduction("prod", code)[0]}
+        if code in REALS:
+            forms |= {op: reduction(op, code)[0] for op in ("max", "min")}
+        if code in FLOATS:      # a form that compilers make no branch of, which would be guessed wrong
+            forms |= {op: f"((b) != (b) ? (b) : (b) {sign} (a) ? (b) : (a))" for op, sign in
+                      (("max", ">"), ("min", "<"))}
+        for op, text in forms.items():
+            name = f"scatter_{op}_{code}_"
+            part.add(include("scatter_body.h", T=C_TYPE[code], FT_NAME=f"{name}##part",
+                             FT_COMB=text, FT_PIECES=str(int(op in ("add", "max", "min"))),
+                             FT_AGAIN=str(int(op != "add"))))
+            part.entry(f"scatter:{op}:{code}", "ft_run_scatter", f"&{name}kernel", 1.0)
     return part
 
 
@@ -545,7 +568,7 @@ def levels_header(levels: list[str]) -> str:
 def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
-    parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), scalar_part(),
+    parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), index_part(), scalar_part(),
              product_part(), sort_part(), random_part(), fourier_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)

@@ -1,53 +1,62 @@
+/* Gather and scatter. Operands: [out, x, positions...] and [out, updates, positions...]; shape is that of the
+ * positions, which have strides. ints: k, what becomes of those outside, whether negative ones count from
+ * the end, how many tuples each member of the batch has, the k index types, the k extents, and the bytes of
+ * a row with what fills it (gather) or its elements (scatter). */
 #include "index.h"
 
 #include "driver.h"
 #include "space.h"
 
-enum { CLIP, FILL, WRAP };     /* of a gather */
-enum { DROP, CLAMP };          /* of a scatter */
-
-#define BLOCK 512              /* index tuples whose positions are found together */
-#define RANGES 8               /* of the destination's rows, each with the updates that fall in it */
-#define PIECES 8               /* of the updates, each with sums of its own */
+#define BLOCK 512              /* index tuples whose rows are found together */
 
 typedef struct {
     const ft_step *s;
     ft_frame *f;
-    int64_t rows;              /* of the destination */
-    char *sums;
+    const ft_index *index;
+    int64_t k, mode, from_end, each;
+    const int64_t *types, *extent;
+    int64_t count, member;     /* index tuples; rows that a member of the batch has */
+    /* scatter */
+    int64_t rows, width, size; /* of the destination: rows, elements of a row, bytes of an element */
+    int64_t pieces;
+    char *space;
 } step_ctx;
 
-static int64_t clip(int64_t i, int64_t n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
-
-static int64_t wrap(int64_t i, int64_t n)
+static void start(step_ctx *c, const ft_step *s, ft_frame *f, const ft_index *index)
 {
-    int64_t r = i % n;
-    return r < 0 ? r + n : r;
-}
-
-static int64_t tuples(const ft_step *s)
-{
-    int64_t n = 1;
+    memset(c, 0, sizeof(*c));
+    c->s = s;
+    c->f = f;
+    c->index = index;
+    c->k = s->ints[0];
+    c->mode = s->ints[1];
+    c->from_end = s->ints[2];
+    c->each = s->ints[3];
+    c->types = s->ints + 4;
+    c->extent = c->types + c->k;
+    c->count = 1;
     for (int d = 0; d < s->ndim; d++)
-        n *= s->shape[d];
-    return n;
+        c->count *= s->shape[d];
+    c->member = 1;
+    for (int64_t d = 0; d < c->k; d++)
+        if ((c->member *= c->extent[d]) == 0)
+            c->mode = FT_LEAVE;         /* nothing to read */
 }
 
-/* Where operand j has the index of tuple `at`: one axis is contiguous, several have strides. Of the
- * tuples that follow, `run` lie `step` bytes apart. */
+/* The positions of operand j from tuple `at` on: p is where the first is, of those that follow `run` lie
+ * `step` bytes apart. */
 static const char *locate(const step_ctx *c, int j, int64_t at, int64_t *run, int64_t *step)
 {
     const ft_step *s = c->s;
     const int64_t *strides = s->opnd[j].strides;
     const char *p = FT_PTR(s, c->f, j);
     int last = s->ndim - 1;
+    *step = strides[last];
     if (last == 0) {
         *run = s->shape[0] - at;
-        *step = 8;
-        return p + at * 8;
+        return p + at * *step;
     }
     *run = s->shape[last] - at % s->shape[last];
-    *step = strides[last];
     for (int d = last; d >= 0; d--) {
         p += at % s->shape[d] * strides[d];
         at /= s->shape[d];
@@ -55,172 +64,222 @@ static const char *locate(const step_ctx *c, int j, int64_t at, int64_t *run, in
     return p;
 }
 
-/* The rows that the index tuples lo .. lo + n address; -1 where one is outside and `leave` says that
- * such are left out (of an empty axis all are). */
-static void find_rows(const step_ctx *c, int first, int64_t lo, int64_t n, int64_t *rows, int leave,
-                      int around)
+/* The member of the batch that each of the tuples belongs to. */
+static void members(int64_t *rows, int64_t lo, int64_t n, int64_t each)
 {
-    int64_t k = c->s->ints[0], run, step;
-    const int64_t *extent = c->s->ints + 2;
-    uint64_t outside = 0;
-    for (int64_t i = 0; i < n; i++)
-        rows[i] = 0;
-    for (int64_t d = 0; d < k; d++)
+    if (each == 1) {
+        for (int64_t i = 0; i < n; i++)
+            rows[i] = lo + i;
+        return;
+    }
+    int64_t member = lo / each, left = each - lo % each;
+    for (int64_t i = 0; i < n; i++) {
+        rows[i] = member;
+        if (--left == 0) {
+            left = each;
+            member++;
+        }
+    }
+}
+
+/* The rows, counted from row *base on, that some of the index tuples from `lo` on address; -1 where one is
+ * outside and such are left out. Returns how many of the n tuples these are. */
+static int64_t find_rows(const step_ctx *c, int64_t lo, int64_t n, int64_t *rows, int64_t *base)
+{
+    static const int64_t size[FT_INDEX_TYPES] = {1, 2, 4, 8, 1, 2, 4, 8};
+    int64_t run, step, wide[BLOCK];
+    int first = c->each >= c->count;
+    *base = 0;
+    n = ft_lesser(n, BLOCK);
+    if (!first && c->each >= 32) {      /* those of one member */
+        *base = lo / c->each * c->member;
+        n = ft_lesser(n, c->each - lo % c->each);
+        first = 1;
+    } else if (!first) {
+        members(rows, lo, n, c->each);
+    }
+    for (int64_t d = 0; d < c->k; d++, first = 0) {
+        int64_t m = c->extent[d], back = c->from_end ? m : 0;
+        const ft_index *kind = &c->index[c->types[d]], *same = &c->index[3];
+        if (m == 0) {
+            for (int64_t i = 0; i < n; i++)
+                rows[i] = -1;
+            continue;
+        }
         for (int64_t i = 0; i < n; i += run) {
-            const char *p = locate(c, first + (int)d, lo + i, &run, &step);
-            uint64_t m = (uint64_t)extent[d];
-            int64_t *row = rows + i;
+            const char *p = locate(c, 2 + (int)d, lo + i, &run, &step);
             run = ft_lesser(run, n - i);
-            if (step == 8) {
-                const uint64_t *at = (const uint64_t *)p;
-                for (int64_t j = 0; j < run; j++) {
-                    outside |= at[j] >= m;
-                    row[j] = (int64_t)((uint64_t)row[j] * m + at[j]);
-                }
+            if (step == size[c->types[d]]) {
+                kind->rows(rows + i, p, run, m, back, (int)c->mode, first);
             } else {
-                for (int64_t j = 0; j < run; j++) {
-                    uint64_t at = *(const uint64_t *)(p + j * step);
-                    outside |= at >= m;
-                    row[j] = (int64_t)((uint64_t)row[j] * m + at);
-                }
+                kind->read(wide, p, step, run);
+                same->rows(rows + i, wide, run, m, back, (int)c->mode, first);
             }
         }
-    if (!outside)
-        return;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t row = 0;
-        for (int64_t d = 0; d < k && row >= 0; d++) {
-            int64_t at = *(const int64_t *)locate(c, first + (int)d, lo + i, &run, &step), m = extent[d];
-            if (m == 0 || (leave && (at < 0 || at >= m)))
-                row = -1;
-            else
-                row = row * m + (around ? wrap(at, m) : clip(at, m));
-        }
-        rows[i] = row;
     }
+    return n;
 }
 
 /* ----- gather -------------------------------------------------------------------------------- */
 
-static void fill_row(char *out, int64_t bytes, int64_t size, const char *value)
+static void pick_or_fill(const step_ctx *c, char *out, const char *x, const int64_t *rows, int64_t n,
+                         int64_t bytes)
 {
-    for (int64_t j = 0; j < bytes; j += size)
-        memcpy(out + j, value, size);
+    const ft_gather *kernel = c->s->kernel;
+    const char *fill = (const char *)(c->extent + c->k + 1);
+    for (int64_t i = 0, m; i < n; i += m) {
+        for (m = 0; i + m < n && rows[i + m] >= 0; m++)
+            ;
+        kernel->pick(out + i * bytes, x, rows + i, m, bytes);
+        if (i + m < n) {
+            for (int64_t j = 0; j < bytes; j += kernel->size)
+                memcpy(out + (i + m) * bytes + j, fill, kernel->size);
+            m++;
+        }
+    }
 }
 
 static void gather_rows(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
     const ft_step *s = c->s;
-    int64_t k = s->ints[0], mode = s->ints[1], bytes = s->ints[2 + k], rows[BLOCK];
-    const char *fill = (const char *)&s->ints[3 + k];
-    const int64_t size = (int64_t)(intptr_t)s->kernel;
-    const char *x = FT_PTR(s, c->f, 1);
+    const ft_gather *kernel = s->kernel;
+    int64_t bytes = c->extent[c->k], rows[BLOCK];
+    const char *from = FT_PTR(s, c->f, 1);
     char *out = FT_PTR(s, c->f, 0) + lo * bytes;
-    for (; lo < hi; lo += BLOCK) {
-        int64_t n = ft_lesser(BLOCK, hi - lo), least = 0;
-        find_rows(c, 2, lo, n, rows, mode == FILL, mode == WRAP);
-        for (int64_t i = 0; i < n; i++)
-            least |= rows[i];
-        if (least >= 0 && bytes == 4) {
+    for (int64_t n, base; lo < hi; lo += n, out += n * bytes) {
+        int64_t least = 0;
+        n = find_rows(c, lo, hi - lo, rows, &base);
+        const char *x = from + base * bytes;
+        if (c->mode == FT_LEAVE)
             for (int64_t i = 0; i < n; i++)
-                memcpy(out + 4 * i, x + 4 * rows[i], 4);
-        } else if (least >= 0 && bytes == 8) {
-            for (int64_t i = 0; i < n; i++)
-                memcpy(out + 8 * i, x + 8 * rows[i], 8);
-        } else {
-            for (int64_t i = 0; i < n; i++)
-                if (rows[i] < 0)
-                    fill_row(out + i * bytes, bytes, size, fill);
-                else
-                    memcpy(out + i * bytes, x + rows[i] * bytes, bytes);
-        }
-        out += n * bytes;
+                least |= rows[i];
+        if (least < 0)
+            pick_or_fill(c, out, x, rows, n, bytes);
+        else
+            kernel->pick(out, x, rows, n, bytes);
     }
 }
 
 int ft_run_gather(const ft_step *s, ft_frame *f)
 {
-    int64_t bytes = s->ints[2 + s->ints[0]];
-    step_ctx c = {s, f, 0, NULL};
-    ft_parallel(gather_rows, &c, tuples(s), (1 + 32768 / (bytes + 8) + BLOCK - 1) / BLOCK * BLOCK,
-                s->cost);
+    step_ctx c;
+    start(&c, s, f, ((const ft_gather *)s->kernel)->index);
+    int64_t bytes = c.extent[c.k];
+    if (bytes && c.count)
+        ft_parallel(gather_rows, &c, c.count, (1 + 65536 / (bytes + 8) + BLOCK - 1) / BLOCK * BLOCK, s->cost);
     return FT_OK;
 }
 
 /* ----- scatter -------------------------------------------------------------------------------- */
 
-/* Updates lo .. hi, in order, to the rows first .. end: their elements from .. from + count. */
-static void scatter_some(const step_ctx *c, char *out, int64_t lo, int64_t hi, int64_t first, int64_t end,
-                         int64_t from, int64_t count)
+/* Updates lo .. hi, in order: the elements from .. from + count of their rows. */
+static void put_some(const step_ctx *c, char *out, int64_t lo, int64_t hi, int64_t from, int64_t count)
 {
-    const ft_step *s = c->s;
-    const ft_scatter *kernel = s->kernel;
-    int64_t k = s->ints[0], n = s->ints[2 + k], size = kernel->size, rows[BLOCK];
-    const char *update = FT_PTR(s, c->f, 1) + (lo * n + from) * size;
-    out += from * size;
-    for (; lo < hi; lo += BLOCK, update += BLOCK * n * size) {
-        int64_t m = ft_lesser(BLOCK, hi - lo);
-        find_rows(c, 2, lo, m, rows, s->ints[1] == DROP, 0);
-        if (n == 1) {
-            kernel->items(out, update, rows, m);
+    const ft_scatter *kernel = c->s->kernel;
+    int64_t rows[BLOCK], which[BLOCK];
+    const char *update = FT_PTR(c->s, c->f, 1) + (lo * c->width + from) * c->size;
+    int far = c->rows * c->width * c->size > (8 << 20);
+    out += from * c->size;
+    for (int64_t m, base; lo < hi; lo += m, update += m * c->width * c->size) {
+        int64_t least = 0, kept = 0;
+        m = find_rows(c, lo, hi - lo, rows, &base);
+        char *o = out + base * c->width * c->size;
+        if (c->mode == FT_LEAVE)
+            for (int64_t i = 0; i < m; i++)
+                least |= rows[i];
+        if (least >= 0) {
+            kernel->put(o, update, rows, NULL, m, c->width, count, far);
             continue;
         }
-        for (int64_t i = 0; i < m; i++)
-            if (rows[i] >= first && rows[i] < end)
-                kernel->row(out + rows[i] * n * size, update + i * n * size, count);
+        for (int64_t i = 0; i < m; i++) {       /* without those that are left out */
+            rows[kept] = rows[i];
+            which[kept] = i;
+            kept += rows[i] >= 0;
+        }
+        kernel->put(o, update, rows, which, kept, c->width, count, far);
     }
 }
 
-/* The elements lo..hi of each row. */
-static void scatter_columns(void *ctx, int64_t lo, int64_t hi)
+/* The elements lo .. hi of each row. */
+static void put_columns(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
-    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, tuples(c->s), 0, c->rows, lo, hi - lo);
+    put_some(c, FT_PTR(c->s, c->f, 0), 0, c->count, lo, hi - lo);
 }
 
-static void scatter_ranges(void *ctx, int64_t lo, int64_t hi)
+/* Members of the batch: each has rows of its own. */
+static void put_members(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
-    int64_t each = (c->rows + RANGES - 1) / RANGES;
-    scatter_some(c, FT_PTR(c->s, c->f, 0), 0, tuples(c->s), lo * each, hi * each, 0,
-                 c->s->ints[2 + c->s->ints[0]]);
+    put_some(c, FT_PTR(c->s, c->f, 0), lo * c->each, hi * c->each, 0, c->width);
 }
 
-static void scatter_pieces(void *ctx, int64_t lo, int64_t hi)
+/* Some of the updates, into a destination of their own. */
+static void put_pieces(void *ctx, int64_t lo, int64_t hi)
 {
     const step_ctx *c = ctx;
-    int64_t n = c->s->ints[2 + c->s->ints[0]], bytes = c->rows * n * ((const ft_scatter *)c->s->kernel)->size;
-    int64_t count = tuples(c->s), each = (count + PIECES - 1) / PIECES;
+    const ft_scatter *kernel = c->s->kernel;
+    int64_t bytes = c->rows * c->width * c->size, each = (c->count + c->pieces - 1) / c->pieces;
     for (int64_t p = lo; p < hi; p++) {
-        memset(c->sums + p * bytes, 0, bytes);
-        scatter_some(c, c->sums + p * bytes, p * each, ft_lesser((p + 1) * each, count), 0, c->rows, 0, n);
+        char *own = c->space + p * bytes;
+        if (kernel->again)
+            memcpy(own, FT_PTR(c->s, c->f, 0), bytes);
+        else
+            memset(own, 0, bytes);
+        put_some(c, own, p * each, ft_lesser((p + 1) * each, c->count), 0, c->width);
     }
+}
+
+/* The pieces put together: elements lo .. hi of the destination. */
+static void join_pieces(void *ctx, int64_t lo, int64_t hi)
+{
+    const step_ctx *c = ctx;
+    const ft_scatter *kernel = c->s->kernel;
+    int64_t bytes = c->rows * c->width * c->size, first = 0;
+    for (int64_t p = 0; p < c->pieces; p++)
+        kernel->put(FT_PTR(c->s, c->f, 0) + lo * c->size, c->space + p * bytes + lo * c->size, &first, NULL, 1,
+                    hi - lo, hi - lo, 0);
+}
+
+/* Into how many pieces the updates are cut: as the pieces' order differs from that of the updates, this
+ * follows from shapes alone. */
+static int64_t pieces(const step_ctx *c)
+{
+    int64_t places = c->rows * c->width, bytes = places * c->size, updates = c->count * c->width;
+    for (int64_t n = 8; n >= 2; n /= 2)
+        if (n * bytes <= (n == 2 ? 16 << 20 : 1 << 20) && 2 * n * places <= updates)
+            return n;
+    return 1;
 }
 
 int ft_run_scatter(const ft_step *s, ft_frame *f)
 {
     const ft_scatter *kernel = s->kernel;
-    int64_t k = s->ints[0], n = s->ints[2 + k], count = tuples(s);
-    step_ctx c = {s, f, 1, NULL};
-    for (int64_t d = 0; d < k; d++)
-        c.rows *= s->ints[2 + d];
-    /* How it is cut follows from the shapes: long rows by their elements, many rows by where they go, and
-     * many more updates than places by the updates. */
-    if (n >= 4096 || s->cost < FT_PARALLEL_NS) {
-        ft_parallel(scatter_columns, &c, n, 1024, s->cost);
-    } else if (kernel->sums && c.rows * n <= (1 << 18) && c.rows * 2 * PIECES <= count) {
-        int64_t bytes = c.rows * n * kernel->size;
-        if (!(c.sums = ft_space_take(PIECES * bytes + 64)))
+    step_ctx c;
+    start(&c, s, f, kernel->index);
+    c.width = c.extent[c.k];
+    c.size = kernel->size;
+    if (!c.count || !c.width)
+        return FT_OK;
+    int64_t batch = c.count / c.each;
+    c.rows = batch * c.member;
+    if (s->cost < FT_PARALLEL_NS) {
+        put_some(&c, FT_PTR(s, f, 0), 0, c.count, 0, c.width);
+    } else if (batch >= 16) {
+        ft_parallel(put_members, &c, batch, 1 + 4096 / (c.each * c.width), s->cost);
+    } else if (c.width * c.size >= 128) {
+        int64_t lines = c.width * c.size / 64, threads = ft_get_num_threads();
+        ft_parallel(put_columns, &c, c.width, (lines + threads - 1) / threads * (64 / c.size), s->cost);
+    } else if (kernel->pieces && (c.pieces = pieces(&c)) > 1) {
+        int64_t places = c.rows * c.width;
+        if (!(c.space = ft_space_take(c.pieces * places * c.size + 64)))
             return FT_EMEM;
-        ft_parallel(scatter_pieces, &c, PIECES, 1, s->cost);
-        for (int64_t p = 0; p < PIECES; p++)
-            kernel->row(FT_PTR(s, f, 0), c.sums + p * bytes, c.rows * n);
-        ft_space_give(c.sums);
-    } else if (n >= 8 && c.rows >= RANGES) {
-        ft_parallel(scatter_ranges, &c, RANGES, 1, s->cost);
+        ft_parallel_all(put_pieces, &c, c.pieces, 1, s->cost);
+        ft_parallel(join_pieces, &c, places, 16384, (double)(c.pieces * places) * 0.2);
+        ft_space_give(c.space);
     } else {
-        scatter_some(&c, FT_PTR(s, f, 0), 0, count, 0, c.rows, 0, n);
+        put_some(&c, FT_PTR(s, f, 0), 0, c.count, 0, c.width);
     }
     return FT_OK;
 }

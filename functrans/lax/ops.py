@@ -386,76 +386,9 @@ def index_in_dim(operand, index: int, axis: int = 0, keepdims: bool = True):
     return out if keepdims else squeeze(out, (axis,))
 
 
-def _starts(name, operand, indices):
-    """Start indices as int64 scalars; negative ones count from the end, as in JAX."""
-    a = aval_of(operand)
-    if type(indices) is Tracer or isinstance(indices, np.ndarray):
-        indices = [indices[i] for i in range(aval_of(indices).shape[0])]
-    indices = [_operand(i) for i in indices]
-    if len(indices) != a.ndim:
-        raise errors.ShapeError(f"lax.{name}: {len(indices)} start indices for {a}.",
-                                "Give one for each axis.")
-    for i in indices:
-        if aval_of(i).shape or aval_of(i).dtype.kind not in "iu":
-            raise errors.DtypeError(f"lax.{name}: start indices must be integer scalars, got "
-                                    f"{_avals(indices)}.", "Convert them with astype(int).")
-    return [_from_front(convert(i, _INT64), n) for i, n in zip(indices, a.shape, strict=True)]
-
-
-def _from_front(i, n):
-    return np.where(i < 0, i + n, i) if type(i) is Tracer else i + n if i < 0 else i
-
-
-def dynamic_slice(operand, start_indices, slice_sizes: Sequence[int]):
-    """A window of static size at run-time positions, which are clamped to fit."""
-    operand = _operand(operand)
-    return OPS["dynamic_slice"](operand, *_starts("dynamic_slice", operand, start_indices),
-                                sizes=_ints(slice_sizes))
-
-
-def dynamic_slice_in_dim(operand, start_index, slice_size: int, axis: int = 0):
-    """A window along one axis."""
-    operand = _operand(operand)
-    shape = list(aval_of(operand).shape)
-    axis = axis_of(axis, len(shape))
-    shape[axis] = slice_size
-    return dynamic_slice(operand, [start_index if i == axis else 0 for i in range(len(shape))], shape)
-
-
-def dynamic_index_in_dim(operand, index, axis: int = 0, keepdims: bool = True):
-    """One run-time position along an axis."""
-    out = dynamic_slice_in_dim(operand, index, 1, axis)
-    return out if keepdims else squeeze(out, (axis,))
-
-
-def dynamic_update_slice(operand, update, start_indices):
-    """The operand with a window at run-time positions, which are clamped to fit, replaced."""
-    operand, update = _operand(operand), _operand(update)
-    return OPS["dynamic_update_slice"](operand, update,
-                                       *_starts("dynamic_update_slice", operand, start_indices))
-
-
-def dynamic_update_slice_in_dim(operand, update, start_index, axis: int):
-    """The operand with a window along one axis replaced."""
-    operand = _operand(operand)
-    ndim = aval_of(operand).ndim
-    axis = axis_of(axis, ndim)
-    return dynamic_update_slice(operand, update, [start_index if i == axis else 0 for i in range(ndim)])
-
-
-def dynamic_update_index_in_dim(operand, update, index, axis: int):
-    """The operand with one position along an axis replaced."""
-    update = _operand(update)
-    if aval_of(update).ndim < aval_of(operand).ndim:
-        update = expand_dims(update, (axis,))
-    return dynamic_update_slice_in_dim(operand, update, index, axis)
-
-
 __all__ = [
     *_UNARY, *_BINARY, "mul", "nextafter", "bitcast_convert_type", "div", "pow", "integer_pow", "square",
     "reciprocal", "rsqrt",
     "RoundingMethod", "round", "select", "select_n", "clamp", "convert_element_type", "stop_gradient",
     "reshape", "broadcast", "broadcast_in_dim", "transpose", "rev", "squeeze", "expand_dims", "concatenate",
-    "pad", "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim",
-    "dynamic_slice", "dynamic_slice_in_dim", "dynamic_index_in_dim", "dynamic_update_slice",
-    "dynamic_update_slice_in_dim", "dynamic_update_index_in_dim"]
+    "pad", "broadcasted_iota", "iota", "full", "full_like", "slice", "slice_in_dim", "index_in_dim"]

@@ -36,8 +36,8 @@ _HOME = {
         "diag diagflat diagonal flip fliplr flipud kron meshgrid pad repeat resize roll rot90 tile trace "
         "tril triu vander",
     "values":
-        "allclose argwhere around array_equal array_equiv clip copyto fill_diagonal fix flatnonzero "
-        "isclose isneginf isposinf nan_to_num nonzero packbits place put put_along_axis putmask round select "
+        "allclose argwhere around array_equal array_equiv clip fix flatnonzero "
+        "isclose isneginf isposinf nan_to_num nonzero packbits round select "
         "unpackbits where",
     "complexes":
         "angle imag iscomplex iscomplexobj isreal isrealobj real",
@@ -51,7 +51,7 @@ _HOME = {
     "products":
         "cross dot inner matmul matvec outer tensordot vdot vecdot vecmat",
     "sorting":
-        "argpartition argsort digitize extract lexsort partition searchsorted sort sort_complex",
+        "argpartition argsort digitize lexsort partition searchsorted sort sort_complex",
     "quantiles":
         "median nanmedian nanpercentile nanquantile percentile quantile",
     "sets":
@@ -74,7 +74,11 @@ _HOME = {
         "isfortran isscalar may_share_memory min_scalar_type ndenumerate real_if_close require result_type "
         "shares_memory trim_zeros",
     "indexing":
-        "At AtIndex at compress put_along_axis take take_along_axis",
+        "At AtIndex at take take_along_axis",
+    "positions":
+        "c_ choose delete insert ix_ mask_indices mgrid ogrid r_ ravel_multi_index unravel_index",
+    "writes":
+        "compress copyto extract fill_diagonal place put put_along_axis putmask",
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names.split()}
 _UFUNCS = [name for name, f in vars(_np).items() if isinstance(f, _np.ufunc)]

@@ -10,12 +10,13 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
+from ..ops.index import reach
 from ..trace.core import is_known, value_of
 from ..trace.tracer import Tracer
 from .core import asvalue, broadcast_to, convert, shape_of, traced
 
 INT64 = np.dtype("int64")
-_slice, _reshape, _gather = OPS["slice"], OPS["reshape"], OPS["gather"]
+_slice, _reshape = OPS["slice"], OPS["reshape"]
 
 
 class Plan:
@@ -24,7 +25,7 @@ class Plan:
     Attributes:
       x_shape: what is indexed, with an axis of extent 1 for each scalar bool of the index.
       box: per axis of x its (start, limit, step); step may be negative; length-1 boxes for ints.
-      arrays: indexed axis -> its index array (int64; traced or not) before broadcasting.
+      arrays: indexed axis -> its index array (integers; traced or not) before broadcasting.
       index_shape: what the arrays broadcast to; () if they are all scalars.
       kept: axes of x that stay, in order.
       place: how many of the kept axes come before the axes of index_shape in the result.
@@ -122,17 +123,26 @@ def _check_int(i, axis, n):
     return i + n if i < 0 else i
 
 
-def normal(i, axis, n, mode=None):
-    """An index array counted from the front, as int64. Known ones are checked, unless a mode says else."""
-    if type(i) is Tracer:
-        if mode is None and is_known(i):
-            _check_array(np.asarray(value_of(i)), axis, n)
-        i = convert(i, INT64)
-        return OPS["select"](OPS["lt"](i, 0), OPS["add"](i, n), i)
-    i = np.asarray(i, INT64) if type(i) is int else i.astype(INT64)
+def checked(i, axis, n, mode=None):
+    """An index array as gather and scatter take it. Known ones are checked, unless a mode says else."""
+    if type(i) is int:
+        i = np.asarray(i, INT64)
     if mode is None:
-        _check_array(i, axis, n)
-    return np.where(i < 0, i + n, i)
+        if type(i) is not Tracer:
+            _check_array(i, axis, n)
+        elif is_known(i):
+            _check_array(np.asarray(value_of(i)), axis, n)
+    return i
+
+
+def from_front(i, n):
+    """Positions counted from the front, as int64."""
+    unsigned = i.dtype.kind == "u"
+    if type(i) is Tracer:
+        i = convert(i, INT64)
+        return i if unsigned else OPS["select"](OPS["lt"](i, 0), OPS["add"](i, n), i)
+    i = i.astype(INT64)
+    return i if unsigned else np.where(i < 0, i + n, i)
 
 
 def _check_array(i, axis, n):
@@ -199,7 +209,7 @@ def _assemble(x_shape, parts, mode):
             axis += 1
     # an unbroken run of advanced parts keeps its place, an interrupted one goes to the front
     together = not where or where[-1] - where[0] == len(where) - 1
-    plan.arrays = {a: normal(i, a, shape[a], mode) for a, i in arrays.items()}
+    plan.arrays = {a: checked(i, a, shape[a], mode) for a, i in arrays.items()}
     try:
         plan.index_shape = np.broadcast_shapes(*[shape_of(i) for i in arrays.values()])
     except ValueError:
@@ -256,37 +266,62 @@ def cut(x, box):
     return OPS["rev"](x, axes=tuple(backward)) if backward else x
 
 
-def spread_indices(plan):
-    """The index arrays of a plan, in one shape."""
-    return [broadcast_to(i, plan.index_shape) for i in plan.arrays.values()]
+def _counts(i, shape, n):
+    """Whether a known index array says 0, 1 .. n-1 along the first axis of the index shape."""
+    return type(i) is np.ndarray and n > 0 and len(shape) > 0 and shape[0] == n and i.shape == (n,) + (1,) * (
+        len(shape) - 1) and i[0].item(0) == 0 and np.array_equal(i.ravel(), np.arange(n))
 
 
-def front(plan):
-    """The order of x's axes that brings those with index arrays to the front."""
-    return (*plan.arrays, *[a for a in range(len(plan.x_shape)) if a not in plan.arrays])
+def lookup(x, plan):
+    """How gather and scatter take x, cut to the plan's box.
+
+    Returns x without the axes that integers took, the order that its axes are to be in, how many of them
+    are a batch, and the index arrays. Without a batch the axes of index_shape come first in the result, else
+    they are in their place.
+    """
+    shape, indices = shape_of(x), list(plan.arrays.values())
+    stay = [a for a in range(len(shape)) if a in plan.arrays or a in plan.kept]
+    x = reshaped(x, [shape[a] for a in stay])
+    at, place = [stay.index(a) for a in plan.arrays], plan.place
+    if at == list(range(place, place + len(at))):
+        order, batch = tuple(range(len(stay))), place
+    else:
+        order, batch = (*at, *[a for a in range(len(stay)) if a not in at]), 0
+    lead = tuple([shape_of(x)[a] for a in order[:batch]])
+    if not batch and len(indices) > 1 and _counts(indices[0], plan.index_shape, shape_of(x)[order[0]]):
+        batch, indices = 1, indices[1:]             # each row has positions of its own
+    return x, order, batch, [broadcast_to(i, lead + plan.index_shape) for i in indices]
 
 
-def read(x, plan, mode="clip"):
-    """x at a parsed index; unknown positions out of range clamp, or give the fill value of ``mode``."""
+def read(x, plan, mode="clip", signed=True, fill=None):
+    """x at a parsed index. Unknown positions out of range are treated as gather's ``mode`` says."""
     x = reshaped(x, plan.x_shape)
     x = cut(x, plan.box)
     if not plan.arrays:
         return reshaped(x, plan.shape)
-    kept = tuple([shape_of(x)[a] for a in plan.kept])
     axes = list(plan.arrays)
-    if plan.index_shape == () and mode == "clip" and axes != list(range(len(axes))):
+    if plan.index_shape == () and mode == "clip" and signed and axes != list(range(len(axes))):
         # scalars on inner axes: a window reads in place, where a gather would have to move the axes
-        zero = np.int64(0)
-        starts = [plan.arrays.get(a, zero) for a in range(len(plan.x_shape))]
+        starts = [from_front(plan.arrays[a], n) if a in plan.arrays else np.int64(0)
+                  for a, n in enumerate(plan.x_shape)]
         sizes = tuple([1 if a in plan.arrays else n for a, n in enumerate(shape_of(x))])
         return reshaped(OPS["dynamic_slice"](x, *starts, sizes=sizes), plan.shape)
-    perm = front(plan)
-    if perm != tuple(range(len(perm))):
-        x = OPS["transpose"](x, perm=perm)
-    x = reshaped(x, (*[plan.x_shape[a] for a in axes], *kept))
-    out = _gather(x, *spread_indices(plan), mode=mode)
-    rank, at = len(plan.index_shape), plan.place
-    if at and rank:
-        out = OPS["transpose"](out, perm=(*range(rank, rank + at), *range(rank),
-                                          *range(rank + at, rank + len(kept))))
+    x, order, batch, indices = lookup(x, plan)
+    if order != tuple(range(len(order))):
+        x = OPS["transpose"](x, perm=order)
+    out = gather(x, indices, mode, batch, signed, fill)
+    rank, place = len(plan.index_shape), plan.place
+    if place and rank and order != tuple(range(len(order))):
+        out = OPS["transpose"](out, perm=(*range(rank, rank + place), *range(rank),
+                                          *range(rank + place, len(shape_of(out)))))
     return reshaped(out, plan.shape)
+
+
+def gather(x, indices, mode="clip", batch=0, signed=True, fill=None):
+    """The op, with the parameters that matter."""
+    return OPS["gather"](x, *indices, **params_of(indices, mode, batch, signed, fill))
+
+
+def params_of(indices, mode, batch, signed, fill=None):
+    signed = bool(signed) and mode != "wrap" and any(i.dtype.kind == "i" for i in indices)
+    return reach(mode, batch, signed, fill)

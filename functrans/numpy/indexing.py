@@ -6,6 +6,7 @@ integers by a scatter.
 
 from __future__ import annotations
 
+import enum
 import math
 
 import numpy as np
@@ -13,7 +14,6 @@ import numpy as np
 from .. import errors
 from ..ir.core import aval, lit
 from ..ir.op import OPS
-from ..trace.core import current_builder
 from ..trace.tracer import Tracer, Upward
 from .core import (
     METHODS,
@@ -29,9 +29,9 @@ from .core import (
     shape_of,
     traced,
 )
-from .index import INT64, Plan, bad, cut, entry, front, normal, parse, read, reshaped, spread_indices
+from .index import Plan, bad, checked, cut, gather, lookup, params_of, parse, read, reshaped
 
-_slice, _reshape, _gather = OPS["slice"], OPS["reshape"], OPS["gather"]
+_slice, _reshape = OPS["slice"], OPS["reshape"]
 
 
 def getitem(x, index):
@@ -55,25 +55,19 @@ Upward.getitem = getitem
 # ----- functions ----------------------------------------------------------------------------------
 
 
-def take_at(a, indices, axis, mode):
+def take_at(a, indices, axis, mode, signed=False):
     """a at integer positions along one axis; out of range by a gather's mode."""
-    shape = shape_of(a)
-    rank = len(shape_of(indices))
-    x = a if axis == 0 else OPS["transpose"](a, perm=(axis, *range(axis), *range(axis + 1, len(shape))))
-    out = _gather(x, indices, mode=mode)
-    if axis and rank:
-        out = OPS["transpose"](out, perm=(*range(rank, rank + axis), *range(rank),
-                                          *range(rank + axis, rank + len(shape) - 1)))
-    return out
+    indices = broadcast_to(indices, shape_of(a)[:axis] + shape_of(indices))
+    return gather(a, [indices], mode, axis, signed)
 
 
-def _integers(x, what):
+def integers(x, what):
     x = asvalue(x)
     if aval_of(x).dtype.kind not in "iu":
         if not (type(x) is np.ndarray and x.size == 0):
             raise errors.DtypeError(f"{what} must be integers, got {aval_of(x)}.",
                                     "Convert them with astype(int).")
-        x = x.astype(INT64)
+        x = x.astype(np.int64)
     return x if type(x) is Tracer else np.asarray(x)
 
 
@@ -83,81 +77,82 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     refuse_out(out)
     if mode not in ("raise", "clip", "wrap"):
         raise ValueError(f"take: mode must be 'raise', 'clip' or 'wrap', got {mode!r}")
-    a, indices = asvalue(a), _integers(indices, "take: indices")
+    a, indices = asvalue(a), integers(indices, "take: indices")
     if axis is None:
         a, axis = reshaped(a, (math.prod(shape_of(a)),)), 0
     axis = axis_of(axis, len(shape_of(a)))
     if mode == "raise":
-        indices = normal(indices, axis, shape_of(a)[axis])
-    else:
-        indices = convert(indices, INT64) if type(indices) is Tracer else indices.astype(INT64)
-    return take_at(a, indices, axis, "wrap" if mode == "wrap" else "clip")
+        indices = checked(indices, axis, shape_of(a)[axis])
+    return take_at(a, indices, axis, "wrap" if mode == "wrap" else "clip", mode == "raise")
 
 
-@implements(np.compress)
-def compress(condition, a, axis=None, out=None):
-    """The parts of ``a`` along an axis where a known condition is true."""
-    condition = np.asarray(condition) if type(condition) is not Tracer else condition
-    if type(condition) is Tracer:
-        condition = entry(condition if condition.dtype == np.bool_ else np.not_equal(condition, 0))
-    if condition.ndim != 1:
-        raise ValueError("condition must be a 1-d array")
-    return take.traced(a, np.nonzero(condition)[0], axis, out)
+def along(arr, indices, axis, name, mode=None):
+    """How ``take_along_axis`` and ``put_along_axis`` see their arrays: as rows, each with its own positions.
 
+    Returns the rows of arr, those of indices, the shape that both have but for the axis, and the axis.
+    """
+    shape = shape_of(arr)
+    if len(shape_of(indices)) != len(shape):
+        raise errors.ShapeError(f"{name}: indices {aval_of(indices)} and array {aval_of(arr)} "
+                                "must have the same number of dimensions.", "Add axes with None.")
+    axis = axis_of(axis, len(shape))
+    indices = checked(indices, axis, shape[axis], mode)
+    lead = broadcast_shape(_without(shape, axis), _without(shape_of(indices), axis))
 
-METHODS["compress"] = lambda a: (
-    lambda condition, axis=None, out=None: compress.traced(condition, a, axis, out))
-
-
-def positions(n):
-    """0 .. n-1 as int64: a known array, unless a jit traces, where it is an op of the program."""
-    builder = current_builder()
-    if builder is not None and builder.staged and n:
-        return OPS["iota"](shape=(n,), dtype=INT64, axis=0)
-    return np.arange(n, dtype=INT64)
+    def as_rows(x):
+        x = broadcast_to(x, (*lead[:axis], shape_of(x)[axis], *lead[axis:]))
+        last = [i for i in range(len(shape)) if i != axis] + [axis]
+        return x if axis == len(shape) - 1 else OPS["transpose"](x, perm=tuple(last))
+    return as_rows(arr), as_rows(indices), lead, axis
 
 
 @implements(np.take_along_axis)
 def take_along_axis(arr, indices, axis=-1):
     """For each position of the other axes, elements at its own positions along ``axis``."""
-    arr, indices = asvalue(arr), _integers(indices, "take_along_axis: indices")
+    arr, indices = asvalue(arr), integers(indices, "take_along_axis: indices")
     if axis is None:
         arr, axis = reshaped(arr, (math.prod(shape_of(arr)),)), 0
-    shape = shape_of(arr)
-    if len(shape_of(indices)) != len(shape):
-        raise errors.ShapeError(f"take_along_axis: indices {aval_of(indices)} and array {aval_of(arr)} "
-                                "must have the same number of dimensions.", "Add axes with None.")
-    axis = axis_of(axis, len(shape))
-    n = shape[axis]
-    indices = normal(indices, axis, n)
-    m = shape_of(indices)[axis]
-    lead = broadcast_shape(_without(shape, axis), _without(shape_of(indices), axis))
-    rows = math.prod(lead)
-
-    def as_rows(x, extent):
-        x = broadcast_to(x, (*lead[:axis], extent, *lead[axis:]))
-        last = [i for i in range(len(shape)) if i != axis] + [axis]
-        return reshaped(np.transpose(x, last), (rows, extent))
-
-    row = broadcast_to(np.reshape(positions(rows), (rows, 1)), (rows, m))
-    out = _gather(as_rows(arr, n), row, as_rows(indices, m), mode="clip")
-    return np.moveaxis(np.reshape(out, (*lead, m)), -1, axis)
+    rows, at, lead, axis = along(arr, indices, axis, "take_along_axis")
+    return np.moveaxis(gather(rows, [at], batch=len(lead)), -1, axis)
 
 
 def _without(shape, axis):
     return (*shape[:axis], *shape[axis + 1:])
 
 
-@implements(np.put_along_axis)
-def put_along_axis(arr, indices, values, axis):
-    """Refused: it writes into its argument."""
-    raise errors.InPlaceError("put_along_axis writes into an existing array.",
-                              "Use functrans.at(x)[index].set(values).")
-
-
 # ----- x.at[index] --------------------------------------------------------------------------------
 
-_MODES = (None, "promise_in_bounds", "clip", "drop", "fill")
+class GatherScatterMode(enum.Enum):
+    """What becomes of positions out of range, by the names of ``jax.lax``; strings will do everywhere."""
+
+    CLIP = "clip"
+    FILL_OR_DROP = "fill"
+    PROMISE_IN_BOUNDS = "promise_in_bounds"
+
+    @staticmethod
+    def from_any(s):
+        """The mode that a string or None (FILL_OR_DROP) names."""
+        if isinstance(s, GatherScatterMode):
+            return s
+        if s in (None, "fill", "drop"):
+            return GatherScatterMode.FILL_OR_DROP
+        if s in ("clip", "promise_in_bounds"):
+            return GatherScatterMode(s)
+        raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES[1:]))}, got {s!r}")
+
+
+_MODES = (None, "promise_in_bounds", "clip", "drop", "fill", "wrap")
+_READS = {None: "clip", "promise_in_bounds": "clip", "clip": "clip", "drop": "fill", "fill": "fill",
+          "wrap": "wrap"}
+_WRITES = {None: "drop", "promise_in_bounds": "drop", "clip": "clip", "drop": "drop", "fill": "drop",
+           "wrap": "wrap"}
+
+
+def write_params(indices, mode, batch, signed=True):
+    """The parameters of a scatter, by a mode of ``at[...]``."""
+    return params_of(indices, _WRITES[mode], batch, signed)
+
+
 _KINDS = "biufc"
 
 
@@ -191,10 +186,12 @@ METHODS["at"] = At
 class AtIndex:
     """``x.at[index]``: every method returns a new array and leaves x as it is.
 
-    Negative positions count from the end. Positions that are known and out of range are an
-    IndexError; unknown ones are not written (and clamp in ``get``). ``mode`` says otherwise:
-    "drop" (or "fill"), "clip"; with a mode known positions are treated as unknown ones.
-    Several values for one position: ``set`` keeps the last, the others combine all of them.
+    Positions that are known and out of range are an IndexError; unknown ones are not written (and clamp in
+    ``get``). ``mode`` says otherwise, for known ones too: "clip" (the nearest), "drop" or "fill" (not
+    written; ``get`` gives ``fill_value``), "wrap" (counted round the axis), "promise_in_bounds" (as unknown
+    ones). Negative positions count from the end, unless ``wrap_negative_indices`` is false.
+    Several values for one position: ``set`` keeps the last, the others combine all of them, in order.
+    ``unique_indices`` and ``indices_are_sorted`` promise something; results do not depend on them.
     """
 
     __slots__ = ("_index", "_x")
@@ -205,83 +202,97 @@ class AtIndex:
     def __repr__(self):
         return f"<at of {aval_of(self._x)}, index {self._index!r:.60}>"
 
-    def set(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def set(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """x with ``values`` at the index."""
-        return self._write("set", values, mode)
+        return self._write("set", values, mode, wrap_negative_indices)
 
-    def add(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def add(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """x with ``values`` added at the index."""
-        return self._write("add", values, mode)
+        return self._write("add", values, mode, wrap_negative_indices)
 
-    def subtract(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def subtract(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """x with ``values`` subtracted at the index."""
-        return self._write("subtract", values, mode)
+        return self._write("subtract", values, mode, wrap_negative_indices)
 
-    def multiply(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def multiply(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """x multiplied by ``values`` at the index."""
-        return self._write("multiply", values, mode)
+        return self._write("multiply", values, mode, wrap_negative_indices)
 
     mul = multiply
 
-    def divide(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def divide(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """x divided by ``values`` at the index."""
-        return self._write("divide", values, mode)
+        return self._write("divide", values, mode, wrap_negative_indices)
 
-    def power(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def power(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """x to the power of ``values`` at the index."""
-        return self._write("power", values, mode)
+        return self._write("power", values, mode, wrap_negative_indices)
 
-    def min(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def min(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """The minimum of x and ``values`` at the index."""
-        return self._write("min", values, mode)
+        return self._write("min", values, mode, wrap_negative_indices)
 
-    def max(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def max(self, values, *, mode=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """The maximum of x and ``values`` at the index."""
-        return self._write("max", values, mode)
+        return self._write("max", values, mode, wrap_negative_indices)
 
-    def apply(self, func, *, mode=None, indices_are_sorted=False, unique_indices=False):
+    def apply(self, func, *, mode=None, indices_are_sorted=False, unique_indices=False,
+              wrap_negative_indices=True):
         """x with ``func`` applied to the selected elements (once, where an index repeats)."""
-        return self.set(func(self.get(mode=mode)), mode=mode)
+        got = self.get(mode=mode, wrap_negative_indices=wrap_negative_indices)
+        return self.set(func(got), mode=mode, wrap_negative_indices=wrap_negative_indices)
 
-    def get(self, *, mode=None, fill_value=None, indices_are_sorted=False, unique_indices=False):
+    def get(self, *, mode=None, fill_value=None, indices_are_sorted=False, unique_indices=False,
+            wrap_negative_indices=True):
         """``x[index]``. With mode="fill", positions out of range give ``fill_value``.
 
         The default is nan for floats, the smallest integer, the largest unsigned one, or False.
         """
-        _check_mode(mode)
-        x = self._x
+        mode, x = _mode(mode, wrap_negative_indices), self._x
         if mode is None and not self._traced():
             return np.array(np.asarray(x)[self._index])[()]
-        if mode not in ("fill", "drop"):
-            return read(x, parse(shape_of(x), self._index, mode))
-        plan = parse(shape_of(x), self._index, mode)
-        if fill_value is None or not plan.arrays:
-            return read(x, plan, "fill")
-        fill = convert(_cast(fill_value, aval_of(x).dtype), aval_of(x).dtype)
-        return np.where(_inside(plan), read(x, plan), fill)
+        plan, dtype = parse(shape_of(x), self._index, mode), aval_of(x).dtype
+        how, signed = _READS[mode], wrap_negative_indices
+        if fill_value is None or how != "fill":
+            return read(x, plan, how, signed)
+        fill_value = cast(fill_value, dtype)
+        if type(fill_value) is not Tracer and np.ndim(fill_value) == 0:
+            fill = np.asarray(fill_value).item()
+            return read(x, plan, how, signed, None if fill != fill else fill)     # nan is the default
+        return np.where(_inside(plan, signed), read(x, plan, "clip", signed), convert(fill_value, dtype))
 
     def _traced(self):
         return traced(self._x) or traced(self._index)
 
-    def _write(self, kind, values, mode):
-        _check_mode(mode)
-        values = _cast(values, aval_of(self._x).dtype, kind)
+    def _write(self, kind, values, mode, signed):
+        mode, dtype = _mode(mode, signed), aval_of(self._x).dtype
+        values = cast(values, dtype, kind)
         if mode is None and not self._traced() and type(values) is not Tracer:
             return _write_ndarray(self._x, self._index, values, kind)
-        dtype = aval_of(self._x).dtype
         values = convert(values, dtype)
         if kind == "subtract":
             kind, values = "add", bind(OPS["neg"], (values,), {})
         plan = parse(shape_of(self._x), self._index, mode)
-        return _write(self._x, plan, values, kind, "clip" if mode == "clip" else "drop")
+        return _write(self._x, plan, values, kind, mode, signed)
 
 
-def _check_mode(mode):
+def _mode(mode, signed):
+    if isinstance(mode, GatherScatterMode):
+        mode = mode.value
     if mode not in _MODES:
         raise ValueError(f"at[...]: mode must be one of {', '.join(map(repr, _MODES))}, got {mode!r}")
+    return mode if mode is not None or signed else "drop"
 
 
-def _cast(values, dtype, kind="set"):
+def cast(values, dtype, kind="set"):
     """``values`` if they may be written into an array of ``dtype``, else DtypeError."""
     values = asvalue(values)
     a = aval_of(values)
@@ -330,51 +341,51 @@ def _selected(values, shape):
                                 "They must broadcast to the shape of x[index].") from None
 
 
-def _write(x, plan: Plan, values, kind, mode):
+def _write(x, plan: Plan, values, kind, mode, signed):
     values = _selected(values, plan.shape)
     shape = shape_of(x)
     x = reshaped(x, plan.x_shape)
     box_shape = tuple([(b - a) // s for a, b, s in plan.box])
     if plan.arrays:
-        part = _scatter(cut(x, plan.box), plan, values, kind, mode)
+        part = _scatter(cut(x, plan.box), plan, values, kind, mode, signed)
         kind = "set"
     else:
         part = reshaped(values, box_shape)
     return reshaped(_write_box(x, plan.box, part, kind), shape)
 
 
-def _scatter(x, plan, values, kind, mode):
+def _scatter(x, plan, values, kind, mode, signed):
     """x (already cut to the box) with values at the plan's index arrays."""
     shape = shape_of(x)
+    flat, order, batch, indices = lookup(x, plan)
+    stay = shape_of(flat)
     rank, place = len(plan.index_shape), plan.place
     kept = tuple([shape[a] for a in plan.kept])
     values = reshaped(values, (*kept[:place], *plan.index_shape, *kept[place:]))
-    if place and rank:
-        values = OPS["transpose"](values, perm=(*range(place, place + rank), *range(place),
-                                                *range(place + rank, rank + len(kept))))
-    perm = front(plan)
-    moved = OPS["transpose"](x, perm=perm) if perm != tuple(range(len(perm))) else x
-    inner = shape_of(moved)
-    flat = reshaped(moved, (*[shape[a] for a in plan.arrays], *kept))
-    out = _scattered(kind, flat, values, spread_indices(plan), mode)
-    out = reshaped(out, inner)
-    if moved is not x:
-        out = OPS["transpose"](out, perm=tuple(sorted(range(len(perm)), key=perm.__getitem__)))
-    return out
+    moved = order != tuple(range(len(order)))
+    if moved:
+        flat = OPS["transpose"](flat, perm=order)
+        if place and rank:
+            values = OPS["transpose"](values, perm=(*range(place, place + rank), *range(place),
+                                                    *range(place + rank, rank + len(kept))))
+    out = _scattered(kind, flat, values, indices, write_params(indices, mode, batch, signed))
+    if moved:
+        out = OPS["transpose"](out, perm=tuple(sorted(range(len(stay)), key=order.__getitem__)))
+    return reshaped(out, shape)
 
 
 _SCATTER = {"set": "scatter_set", "add": "scatter_add", "multiply": "scatter_mul", "min": "scatter_min",
             "max": "scatter_max"}
 
 
-def _scattered(kind, x, values, indices, mode):
+def _scattered(kind, x, values, indices, params):
     a = aval_of(x)
     if a.dtype == np.bool_:
         kind = {"add": "max", "multiply": "min"}.get(kind, kind)
     if kind in ("divide", "power"):     # all values of a position together, then once
-        together = OPS["scatter_mul"](lit(1, a), values, *indices, mode=mode)
+        together = OPS["scatter_mul"](lit(1, a), values, *indices, **params)
         return _NUMPY[kind](x, together)
-    return OPS[_SCATTER[kind]](x, values, *indices, mode=mode)
+    return OPS[_SCATTER[kind]](x, values, *indices, **params)
 
 
 def _write_box(x, box, part, kind):
@@ -410,13 +421,14 @@ def _write_box(x, box, part, kind):
     return OPS["select"](inside, OPS["pad"](part, lit(0, aval((), dtype)), **spread), x)
 
 
-def _inside(plan):
+def _inside(plan, signed):
     """Which elements of the result were within range."""
     inside = np.bool_(True)
     for a, i in plan.arrays.items():
-        inside = inside & (i >= 0) & (i < plan.x_shape[a])
+        n = plan.x_shape[a]
+        inside = inside & (i >= (-n if signed else 0)) & (i < n)
     after = len(plan.shape) - plan.at - len(plan.index_shape)
     return np.reshape(inside, (*[1] * plan.at, *shape_of(inside), *[1] * after))
 
 
-__all__ = ["At", "AtIndex", "at", "take", "take_along_axis", "put_along_axis", "compress"]
+__all__ = ["At", "AtIndex", "GatherScatterMode", "at", "take", "take_along_axis"]

@@ -13,6 +13,7 @@ import numpy as np
 from .. import errors
 from ..ir.core import aval, lit
 from ..ir.op import ANY, CODE, OPS
+from ..ops.index import reach
 from ..trace.core import Captured, aval_of, current_builder, is_known, value_of
 from ..trace.tracer import Tracer
 from . import core
@@ -99,10 +100,8 @@ def cut(x, axis: int, start: int, stop: int, step: int = 1):
 
 def taken(x, indices, axis: int):
     """x at int64 ``indices`` (one axis, in range) along ``axis``."""
-    n = ndim_of(x)
-    front = permuted(x, (axis, *[i for i in range(n) if i != axis]))
-    got = OPS["gather"](front, indices, mode="clip")
-    return permuted(got, (*range(1, axis + 1), 0, *range(axis + 1, n)))
+    lead = shape_of(x)[:axis]
+    return OPS["gather"](x, core.broadcast_to(indices, lead + shape_of(indices)), **reach("clip", axis))
 
 
 def known_array(x, what: str, fix: str) -> np.ndarray:

@@ -216,12 +216,6 @@ def digitize(x, bins, right=False):
     return np.where(np.reshape(falls, ()), n - _searched(np.flip(bins), x, side), up)
 
 
-@implements(np.extract)
-def extract(condition, arr):
-    """The elements where the condition holds; its values must be known."""
-    return np.compress(np.ravel(as_array(condition)), np.ravel(as_array(arr)))
-
-
 # ----- methods -------------------------------------------------------------------------------------
 
 
@@ -238,5 +232,5 @@ METHODS["searchsorted"] = partial(partial, searchsorted.traced)
 METHODS["sort"] = _in_place("sort", "Write x = np.sort(x).")
 METHODS["partition"] = _in_place("partition", "Write x = np.partition(x, kth).")
 
-__all__ = ["argpartition", "argsort", "digitize", "extract", "lexsort", "partition", "searchsorted", "sort",
+__all__ = ["argpartition", "argsort", "digitize", "lexsort", "partition", "searchsorted", "sort",
            "sort_complex"]

@@ -1,4 +1,4 @@
-"""Choosing and adjusting elements: where, select, clip, round, comparisons, and in-place writes."""
+"""Choosing and adjusting elements: where, select, clip, round, comparisons."""
 
 from __future__ import annotations
 
@@ -338,30 +338,7 @@ def array_equiv(a1, a2):
     return np.all(np.equal(x, y))
 
 
-# ----- writes, and what traced arrays do not have ----------------------------------------------
-
-
-def _refuses(function, instead):
-    @implements(function)
-    def refuse(*args, **kwargs):
-        raise errors.InPlaceError(
-            f"np.{function.__name__} writes into its first argument; a traced value cannot be "
-            "written to, nor stored in an ndarray.", instead)
-    refuse.__name__ = refuse.__qualname__ = function.__name__
-    refuse.__doc__ = "Raises InPlaceError: traced values do not change."
-    refuse.__signature__ = core.signature_of(function)
-    return refuse
-
-
-_MASKED = "Write x = np.where(mask, values, x)."
-copyto = _refuses(np.copyto, "Write x = np.where(mask, src, x); for np.full(shape, v) write "
-                             "functrans.numpy.full(shape, v).")
-put = _refuses(np.put, "Write x = functrans.at(x.ravel())[ind].set(v).reshape(x.shape).")
-place = _refuses(np.place, _MASKED)
-putmask = _refuses(np.putmask, _MASKED)
-put_along_axis = _refuses(np.put_along_axis, "Write functrans.at(x)[rows, indices].set(values).")
-fill_diagonal = _refuses(np.fill_diagonal,
-                         "Write i = np.arange(len(x)); x = functrans.at(x)[i, i].set(val).")
+# ----- what traced arrays do not have ----------------------------------------------
 
 
 def _raises(error, got, instead):
@@ -387,7 +364,7 @@ def _flat(x):
 
 for _name, _instead in (
         ("fill", "Write x = np.full_like(x, value)."),
-        ("put", "Write x = functrans.at(x.ravel())[ind].set(v).reshape(x.shape)."),
+        ("put", "Write x = functrans.numpy.put(x, ind, v, inplace=False)."),
         ("resize", "Write x = np.reshape(x, shape), or np.pad."),
         ("setflags", "Traced values never change."),
         ("setfield", "Write x = functrans.at(x)[index].set(v).")):
@@ -398,6 +375,6 @@ METHODS["view"] = partial(partial, _view)
 PROPERTIES.update({"flat": _flat})
 METHODS.update(PROPERTIES)
 
-__all__ = ["allclose", "argwhere", "around", "array_equal", "array_equiv", "clip", "copyto",
-           "fill_diagonal", "fix", "flatnonzero", "isclose", "isneginf", "isposinf", "nan_to_num", "nonzero",
-           "packbits", "place", "put", "put_along_axis", "putmask", "round", "select", "unpackbits", "where"]
+__all__ = ["allclose", "argwhere", "around", "array_equal", "array_equiv", "clip", "fix", "flatnonzero",
+           "isclose", "isneginf", "isposinf", "nan_to_num", "nonzero", "packbits", "round",
+           "select", "unpackbits", "where"]

@@ -63,6 +63,8 @@ def costs(Sig sig):
         return jaxpr_costs(sig.params["jaxpr"])
     if name in ("dynamic_slice", "dynamic_update_slice", "gather"):
         n = choices(sig)
+        if name == "gather" and any([a.dtype == np.uint64 for a in sig.in_avals[1:]]):
+            return None                     # their positions are not those of the i64 registers
         return (20.0, 2.0 * n) if n <= CHOICES else None
     if name == "cond":
         branches = sig.params["branches"]

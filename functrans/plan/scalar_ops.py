@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.core import Sig
-from ..ir.op import CODE
+from ..ir.op import CODE, fill_value
 
 if TYPE_CHECKING:
     from .scalar import Elements
@@ -199,7 +199,8 @@ def choices(sig: Sig) -> int:
     """How many selections it takes."""
     x = sig.in_avals[0]
     if sig.op.name == "gather":
-        return math.prod(x.shape[:len(sig.in_avals) - 1]) * sig.out.size
+        first = sig.params.get("batch", 0)
+        return math.prod(x.shape[first:first + len(sig.in_avals) - 1]) * sig.out.size
     window = sig.in_avals[1].shape if sig.op.name == "dynamic_update_slice" else sig.out.shape
     places = math.prod(n - m + 1 for n, m in zip(x.shape, window, strict=True))
     return places * math.prod(window)
@@ -252,34 +253,41 @@ def _dynamic(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
 def _gather(b: Elements, sig: Sig, operands: list[Values]) -> list[Values]:
     x, *indices = operands
     shape, code, mode = sig.in_avals[0].shape, CODE[sig.out.dtype], sig.params["mode"]
-    extents = shape[:len(indices)]
-    width = math.prod(shape[len(indices):])
+    batch, k = sig.params.get("batch", 0), len(indices)
+    extents, width = shape[batch:batch + k], math.prod(shape[batch + k:])
+    each, rows = math.prod(sig.in_avals[1].shape[batch:]), math.prod(extents)
+    fill = b.constant(fill_value(sig.out.dtype, sig.params.get("fill")))
     out: Values = []
-    for index in zip(*indices, strict=True):
+    for number, index in enumerate(zip(*indices, strict=True)):
+        if sig.params.get("signed"):
+            index = tuple([_from_front(b, i, n) for i, n in zip(index, extents, strict=True)])
         if mode == "wrap":
             inside = [b.emit("mod", "i64", (i, b.constant(np.int64(n))), "i64")
                       for i, n in zip(index, extents, strict=True)]
         else:
             inside = [_clip(b, i, n - 1) for i, n in zip(index, extents, strict=True)]
-        at = _flat(b, inside, extents)
-        row = x[:width]
-        for r in range(1, math.prod(extents)):
+        at, base = _flat(b, inside, extents), number // each * rows * width
+        row = x[base:base + width]
+        for r in range(1, rows):
             here = b.emit("eq", "i64", (at, b.constant(np.int64(r))), "b1")
-            row = [b.emit("select", code, (here, x[r * width + j], row[j]), code) for j in range(width)]
+            row = [b.emit("select", code, (here, v, old), code)
+                   for v, old in zip(x[base + r * width:], row, strict=False)]
         if mode == "fill":
-            value = b.constant(_fill(sig.out.dtype))
             for i, c in zip(index, inside, strict=True):
                 same = b.emit("eq", "i64", (i, c), "b1")
-                row = [b.emit("select", code, (same, v, value), code) for v in row]
+                row = [b.emit("select", code, (same, v, fill), code) for v in row]
         out += row
     return [out]
 
 
-def _fill(dtype: np.dtype) -> np.generic:
-    """As ``gather`` fills: nan, or the smallest signed and the largest unsigned integer; False."""
-    if dtype.kind in "fb":
-        return dtype.type(np.nan if dtype.kind == "f" else False)
-    return dtype.type(np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max)
+def _from_front(b: Elements, i: int, n: int) -> int:
+    """A position that counts from the end if it is negative."""
+    if i in b.value:
+        at = int(b.value[i])
+        return b.constant(np.int64(at + n if at < 0 else at))
+    back = b.emit("lt", "i64", (i, b.constant(np.int64(0))), "b1")
+    from_end = b.emit("add", "i64", (i, b.constant(np.int64(n))), "i64")
+    return b.emit("select", "i64", (back, from_end, i), "i64")
 
 
 RULES: dict[str, Callable[[Elements, Sig, list[Values]], list[Values]]] = {
