@@ -13,6 +13,40 @@ def mapped(f, **options):
     return vmap(f, axis_name="i", **options)
 
 
+PAIRS = [[0, 2], [3, 1]]              # groups along the axis, and who is with whom
+MATES = [2, 3, 0, 1]
+SCALE = np.arange(1.0, 5.0)
+
+
+def rows(x):
+    """A part for each example: [4, 3], the one for example j being (j + 1) * x."""
+    return SCALE[:, None] * x
+
+
+# All that need four examples.
+EXCHANGES = {
+    "ppermute": (lambda x: lax.ppermute(x, "i", [(0, 1), (1, 3), (3, 0)]),
+                 lambda X: np.stack([X[3], X[0], 0 * X[2], X[1]])),
+    "pshuffle": (lambda x: lax.pshuffle(x, "i", [2, 0, 3, 1]), lambda X: X[[2, 0, 3, 1]]),
+    "pbroadcast": (lambda x: lax.pbroadcast(x, "i", 2), lambda X: np.stack([X[2]] * 4)),
+    "all_to_all": (lambda x: lax.all_to_all(rows(x), "i", 0, 0), lambda X: SCALE[:, None, None] * X),
+    "all_to_all to the end": (lambda x: lax.all_to_all(rows(x), "i", 0, -1),
+                              lambda X: np.moveaxis(SCALE[:, None, None] * X, 1, 2)),
+    "all_to_all tiled": (lambda x: lax.all_to_all(np.ravel(rows(x)), "i", 0, 0, tiled=True),
+                         lambda X: np.stack([s * X.ravel() for s in SCALE])),
+    "all_to_all in groups": (lambda x: lax.all_to_all(rows(x)[:2], "i", 0, 0, axis_index_groups=PAIRS),
+                             lambda X: np.stack([X[[0, 2]], 2 * X[[3, 1]], 2 * X[[0, 2]], X[[3, 1]]])),
+    "pswapaxes": (lambda x: lax.pswapaxes(rows(x), "i", 0), lambda X: SCALE[:, None, None] * X),
+    "psum_scatter": (lambda x: lax.psum_scatter(rows(x), "i"), lambda X: np.outer(SCALE, X.sum(0))),
+    "psum_scatter tiled": (lambda x: lax.psum_scatter(np.ravel(rows(x)), "i", tiled=True),
+                           lambda X: np.outer(SCALE, X.sum(0))),
+    "psum in groups": (lambda x: lax.psum(x, "i", axis_index_groups=PAIRS), lambda X: X + X[MATES]),
+    "pmean in groups": (lambda x: lax.pmean(x, "i", axis_index_groups=PAIRS), lambda X: (X + X[MATES]) / 2),
+    "pmax in groups": (lambda x: lax.pmax(x, "i", axis_index_groups=PAIRS),
+                       lambda X: np.maximum(X, X[MATES])),
+    "all_gather in groups": (lambda x: lax.all_gather(x, "i", axis_index_groups=PAIRS),
+                             lambda X: np.stack([X[[0, 2]], X[[3, 1]], X[[0, 2]], X[[3, 1]]])),
+}
 CASES = {
     "psum": (lambda x: lax.psum(x, "i"), lambda X: np.broadcast_to(X.sum(0), X.shape)),
     "pmean": (lambda x: lax.pmean(x, "i"), lambda X: np.broadcast_to(X.mean(0), X.shape)),
@@ -30,6 +64,7 @@ CASES = {
     "twice": (lambda x: lax.psum(x * lax.psum(x, "i"), "i"),
               lambda X: np.broadcast_to((X * X.sum(0)).sum(0), X.shape)),
 }
+CASES |= EXCHANGES
 cases = pytest.mark.parametrize("case", CASES)
 
 
@@ -40,6 +75,8 @@ def test_values(case):
                 lambda x: np.moveaxis(mapped(f, out_axes=-1)(x), -1, 0),
                 lambda x: vjp(mapped(f), x)[0], lambda x: linearize(mapped(f), x)[0]):
         np.testing.assert_allclose(run(XS), plain(XS), rtol=1e-14)
+    if case in EXCHANGES:
+        return
     one = plain(XS[:1])
     np.testing.assert_allclose(mapped(f)(XS[:1]), one, rtol=1e-14)
 
@@ -59,7 +96,7 @@ def test_derivatives_outside(case):
     assert jvp(loss, (XS,), (t,))[1] == pytest.approx(np.sum(want * t), rel=1e-7)
 
 
-@cases
+@pytest.mark.parametrize("case", [c for c in CASES if c not in EXCHANGES] + ["ppermute", "psum_scatter"])
 def test_second_derivatives_outside(case):
     f, _ = CASES[case]
 
@@ -188,6 +225,18 @@ def test_inside_jit_scan_cond_and_rules():
     assert index.tolist() == [0, 3, 6, 9]
     g = grad(lambda X: np.sum(mapped(jit(lambda x: lax.psum(np.sin(x), "i") * x))(X)))(XS)
     np.testing.assert_allclose(g, gradient(lambda X: np.sum(np.sin(X).sum(0) * X), XS), rtol=1e-8)
+
+
+@pytest.mark.parametrize("f, kind, text", [
+    (lambda x: lax.ppermute(x, "i", [(0, 1), (2, 1)]), errors.ShapeError, "a target once"),
+    (lambda x: lax.pshuffle(x, "i", [0, 1, 2]), errors.ShapeError, "permutation of 4"),
+    (lambda x: lax.pbroadcast(x, "i", 4), errors.IndexRangeError, "extent 4"),
+    (lambda x: lax.all_to_all(x, "i", 0, 0), errors.ShapeError, "cut into 4 parts"),
+    (lambda x: lax.all_to_all(x, "i", 1, 0), errors.AxisError, "axis 1"),
+    (lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1], [2]]), errors.ShapeError, "groups of one size")])
+def test_refusals(f, kind, text):
+    with pytest.raises(kind, match=text):
+        mapped(f)(XS)
 
 
 def test_unbound_names():

@@ -17,8 +17,8 @@ SIGNATURES = json.loads((Path(__file__).parent / "fixtures/jax_signatures.json")
 LEFT_OUT = {"_split_transpose", "operand"}          # of scan, and of cond and switch: JAX's own leftovers
 OTHERS = {"random_gamma_grad"}                      # JAX has *args
 WAITING = {n for n in SIGNATURES["lax"] if n.startswith(("dynamic_", "scatter", "gather"))} | {
-    "bessel_i0e", "bessel_i1e", "betainc", "custom_linear_solve", "custom_root", "digamma", "fft", "igamma",
-    "igamma_grad_a", "igammac", "index_take", "lgamma", "map", "polygamma", "zeta"}
+    "bessel_i0e", "bessel_i1e", "betainc", "digamma", "igamma", "igamma_grad_a", "igammac", "index_take",
+    "lgamma", "map", "polygamma", "zeta"}
 
 
 def parameters(function):
