@@ -4,7 +4,7 @@ that a policy saves; and the names by which policies know values."""
 from __future__ import annotations
 
 from ..ir.core import Jaxpr, Var
-from ..ir.op import Op, Sample, linear, program_work
+from ..ir.op import ErrorSample, Op, Sample, linear, program_work
 from .call import Passes, call, check_args, fill, inline, is_zero, nonzero, split
 from .reach import inside
 
@@ -74,12 +74,19 @@ remat = Op("remat", "call", multiple=True, infer=_remat_infer, jvp=_remat_jvp,
            work=lambda sig: program_work(sig.params["jaxpr"]))
 
 
+def _name_infer(x, *, name):
+    if not isinstance(name, str):
+        raise TypeError(f"checkpoint_name: the name must be a string, got {name!r}")
+    return x.shape, x.dtype
+
+
 # A name for policies; the tangent has none.
 checkpoint_name = linear(
-    "checkpoint_name", infer=lambda x, *, name: (x.shape, x.dtype),
+    "checkpoint_name", infer=_name_infer,
     jvp=lambda primals, tangents, *, name: ([checkpoint_name(*primals, name=name)], list(tangents)),
     transpose=lambda cts, operands, *, name: cts,
     batch=lambda size, operands, dims, *, name: ([checkpoint_name(*operands, name=name)], dims),
     simplify=lambda inputs, params, program: inputs[0] if program.final else None,
     lower=lambda ctx, eqn, views: views, reference=lambda x, *, name: x,
-    samples=[Sample("f64[3]", name="x"), Sample("i32[2,2]", name="y")])
+    samples=[Sample("f64[3]", name="x"), Sample("i32[2,2]", name="y")],
+    errors=[ErrorSample("f64[3]", name=3, error=TypeError, match="must be a string")])
