@@ -157,4 +157,6 @@ def _load_all() -> None:
         __getattr__(name)
 
 
+__array_api_version__ = "2024.12"
+__array_namespace_info__ = _np.__array_namespace_info__
 _Upward.namespace = staticmethod(lambda: importlib.import_module(__name__))

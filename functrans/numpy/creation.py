@@ -15,6 +15,7 @@ from . import core
 from .core import METHODS, asvalue, convert, implements, is_number
 from .shape import (
     as_array,
+    check_device,
     cut,
     dtype_of,
     expand_dims,
@@ -54,12 +55,14 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, ndm
 @implements(np.asarray)
 def asarray(a, dtype=None, order=None, *, device=None, copy=None):
     """As array: traced values need no copy."""
+    check_device(device)
     return array.traced(a, dtype)
 
 
 @implements(np.asanyarray)
 def asanyarray(a, dtype=None, order=None, *, device=None, copy=None):
     """As array."""
+    check_device(device)
     return array.traced(a, dtype)
 
 
@@ -77,6 +80,7 @@ def copy(a, order="K", subok=False):
 
 def astype(x, dtype, /, *, copy=True, device=None):
     """x converted to another dtype; floats beyond an integer type's range saturate."""
+    check_device(device)
     return convert(as_array(x), supported(dtype))
 
 
@@ -104,6 +108,7 @@ def _like(a, dtype, shape):
 def _constant_like(function, make):
     @implements(function)
     def like(a, dtype=None, order="K", subok=True, shape=None, *, device=None):
+        check_device(device)
         shape, dtype = _like(a, dtype, shape)
         return make(shape, dtype)
     like.__name__ = like.__qualname__ = function.__name__
@@ -118,6 +123,7 @@ ones_like = _constant_like(np.ones_like, np.ones)
 @implements(np.empty_like)
 def empty_like(prototype, /, dtype=None, order="K", subok=True, shape=None, *, device=None):
     """np.empty in shape and dtype of prototype, as an ordinary array."""
+    check_device(device)
     shape, dtype = _like(prototype, dtype, shape)
     return np.empty(shape, dtype)
 
@@ -126,6 +132,7 @@ def empty_like(prototype, /, dtype=None, order="K", subok=True, shape=None, *, d
 @implements(np.full_like)
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     """fill_value, which may be traced, in shape and dtype of a."""
+    check_device(device)
     shape, dtype = _like(a, dtype, shape)
     return _filled(shape, fill_value, dtype)
 
@@ -140,6 +147,7 @@ def _filled(shape, value, dtype):
 @implements(np.full)
 def full(shape, fill_value, dtype=None, order="C", *, device=None):
     """fill_value, which may be traced, repeated to ``shape``."""
+    check_device(device)
     value = as_array(fill_value)
     return _filled(sizes(shape), value, dtype_of(value) if dtype is None else dtype)
 
@@ -216,6 +224,7 @@ def arange(*args, dtype=None, device=None, **kwargs):
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *,
              device=None):
     """``num`` evenly spaced numbers; both ends may be traced, and arrays."""
+    check_device(device)
     num = index(num)
     if num < 0:
         raise errors.ShapeError(f"linspace: the number of samples must not be negative, got {num}.")

@@ -242,19 +242,23 @@ def irfft2(a, s=None, axes=(-2, -1), norm=None, out=None):
 
 
 @public
-def fftfreq(n, d=1.0, device=None):
+def fftfreq(n, d=1.0, device=None, *, dtype=None):
     """The frequencies of the points of ``fft``: 0, 1, ... -2, -1 over n d. The spacing may be traced."""
-    if not traced(d):
-        return np.fft.fftfreq(n, d, device=device)
-    return np.fft.fftfreq(n, 1.0 / n, device=device) / (n * d)
+    return _spaced(np.fft.fftfreq, n, d, device, dtype)
 
 
 @public
-def rfftfreq(n, d=1.0, device=None):
+def rfftfreq(n, d=1.0, device=None, *, dtype=None):
     """The frequencies of the points of ``rfft``: 0, 1, ... n // 2 over n d. The spacing may be traced."""
-    if not traced(d):
-        return np.fft.rfftfreq(n, d, device=device)
-    return np.fft.rfftfreq(n, 1.0 / n, device=device) / (n * d)
+    return _spaced(np.fft.rfftfreq, n, d, device, dtype)
+
+
+def _spaced(frequencies, n, d, device, dtype):
+    if traced(d):
+        found = frequencies(n, 1.0 / n, device=device) / (n * d)
+    else:
+        found = frequencies(n, d, device=device)
+    return found if dtype is None else found.astype(dtype)
 
 
 def _shifted(x, axes, sign):

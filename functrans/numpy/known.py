@@ -14,7 +14,7 @@ from . import core
 from .core import METHODS, implements, traced
 from .creation import array
 from .refused import ATTRIBUTES, CALLS
-from .shape import as_array, cut, dtype_of, known_array, ndim_of, shape_of
+from .shape import as_array, check_device, cut, dtype_of, known_array, ndim_of, shape_of
 
 # ----- dtypes ---------------------------------------------------------------------------------
 
@@ -166,8 +166,9 @@ def _flags(x):
 
 
 def _to_device(x, device, /, *, stream=None):
-    if device != "cpu" or stream is not None:
-        raise ValueError(f"to_device: arrays are on the device 'cpu', got {device!r}")
+    check_device(device)
+    if stream is not None:
+        raise ValueError(f"to_device: there are no streams on the CPU, got {stream!r}")
     return x
 
 

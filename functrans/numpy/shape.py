@@ -53,6 +53,12 @@ def supported(dtype) -> np.dtype:
     return dtype
 
 
+def check_device(device) -> None:
+    """Raises for a device that is not there: all arrays are on the CPU."""
+    if device not in (None, "cpu"):
+        raise ValueError(f"the only device is 'cpu', got {device!r}")
+
+
 def fill(value, dtype, shape):
     """An operand of this type whose elements all equal the number ``value``."""
     value = np.asarray(value).astype(dtype)[()]     # NumPy's where wraps integers too

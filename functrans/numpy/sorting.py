@@ -92,7 +92,7 @@ def argsort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False)
     array([0, 3, 2, 1])
     """
     if not traced(a) and not descending:
-        return np.argsort(a, axis, kind, order, stable=stable)
+        return np.argsort(a, axis, kind, order, stable=True if kind is stable is None else stable)
     x, axis = _operand("argsort", a, axis, kind, order, stable)
     if descending and dtype_of(x).kind == "c":
         raise errors.DtypeError(f"argsort: descending order is for real numbers, got {core.aval_of(x)}.",

@@ -249,7 +249,18 @@ cdef class Tracer:
         return Upward.array_function(function, args, kwargs)
 
     def __array_namespace__(self, *, api_version=None):
-        return Upward.namespace()
+        namespace = Upward.namespace()
+        if api_version is not None and not "2021.12" <= str(api_version) <= namespace.__array_api_version__:
+            raise ValueError(f"the array API of {api_version!r} is not known here; the latest is "
+                             f"{namespace.__array_api_version__!r}")
+        return namespace
+
+    def __dlpack__(self, **options):
+        raise errors.NotSupportedError(f"a traced {self.var.aval} has no memory to share.",
+                                       "Return it from the function instead.")
+
+    def __dlpack_device__(self):
+        return self.__dlpack__()
 
     # ----- operators -----
 
