@@ -22,7 +22,7 @@ BELOW = {
     "plan": {"ir", "kernels"},
     "numpy": {"ir", "trace", "ops", "load"},
     "lax": {"ir", "trace", "ops", "transform", "numpy", "top", "load"},
-    "scipy": {"ir", "trace", "ops", "transform", "numpy", "top", "load"},
+    "scipy": {"ir", "trace", "ops", "transform", "numpy", "lax", "top", "load"},
     "random": {"ir", "trace", "ops", "numpy", "lax", "top", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "load"},
 }

@@ -59,6 +59,8 @@ _HOME = {
         "unique_values",
     "histograms":
         "bincount histogram histogram2d histogram_bin_edges histogramdd interp",
+    "convolutions":
+        "convolve correlate",
     "summation":
         "einsum",
     "polynomials":

@@ -5,7 +5,7 @@ import importlib
 from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
 from . import special as special
 
-__all__ = ["linalg", "special"]
+__all__ = ["fft", "interpolate", "linalg", "ndimage", "signal", "special"]
 
 
 def __getattr__(name):
