@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from . import checkpoint_policies as checkpoint_policies
     from . import debug as debug
     from . import errors as errors
+    from . import extend as extend
     from . import lax as lax
     from . import numpy as numpy
     from . import random as random
     from . import scipy as scipy
     from . import sparse as sparse
+    from . import testing as testing
     from . import tree as tree
     from .api import grad as grad
     from .api import jvp as jvp
@@ -89,7 +91,8 @@ _HOME = {
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "lax", "numpy", "random", "scipy", "sparse", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "extend", "lax", "numpy",
+            "random", "scipy", "sparse", "testing", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 

@@ -348,6 +348,17 @@ class CallbackResultError(FunctransError, ValueError, TypeError):
     """
 
 
+class KernelError(FunctransError, RuntimeError):
+    """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
+
+
+class CheckError(FunctransError, AssertionError):
+    """A check of ``functrans.testing`` failed: a derivative or a batched result is not what it should be.
+
+    The message names the worst element, and the line of the operation whose own derivative is off most.
+    """
+
+
 class ThreadCountError(FunctransError, ValueError):
     """A number of threads that is none: ``set_num_threads(0)``, ``threads("2")``."""
 

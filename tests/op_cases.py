@@ -11,7 +11,7 @@ from functrans.ir.op import CODE, OPS, ErrorSample
 
 # Programs inside ops, named axes, matrices that must have a decomposition, distributions: their operands
 # are not samples; see test_control, test_compose, test_linalg, test_random.
-ELSEWHERE = ("call", "control", "collective", "linalg", "sampler", "effect")
+ELSEWHERE = ("call", "control", "collective", "linalg", "sampler", "effect", "own")
 # gamma_slope: only known by differences of quantiles, see test_random; without a reference: see test_special.
 RECORDS = [op for op in OPS.values() if op.family not in ELSEWHERE and op.reference is not None
            and op.name not in ("constant", "gamma_slope")]

@@ -407,8 +407,8 @@ def leaked_value():
 @case(E.CarryTypeError, "carry['s']", "f64[]", "f64[3]")
 def carry_that_grows():
     def body(c, x):
-        return {"s": c["s"] + X}, None
-    lax.scan(body, {"s": 0.0}, X)  # BAD
+        return {"s": c["s"] + X}, None  # BAD
+    lax.scan(body, {"s": 0.0}, X)
 
 
 @case(E.DtypeError, "cond", "f64[]", "x != 0")

@@ -103,13 +103,14 @@ def with_consts(body: Body, consts, places, n_in: int) -> Jaxpr:
 # ----- carries: the same type at every turn -------------------------------------------------------
 
 
-def carry_fixpoint(run, leaves, avals, treedef, name, carry_of):
+def carry_fixpoint(run, leaves, avals, treedef, name, carry_of, function):
     """Traces a loop's body until the types of its carry agree.
 
     Args:
       run: (carry avals, dtypes of the results) -> Body.
       leaves, avals, treedef: of the initial carry.
       carry_of: Body -> (the tree of the carry it returns, its avals).
+      function: the user's body, whose lines errors name.
 
     A weak start takes the dtype that the body gives it, a weak result that of the start. Returns the
     body and the leaves in their final types.
@@ -119,7 +120,7 @@ def carry_fixpoint(run, leaves, avals, treedef, name, carry_of):
         body = run(avals, dtypes)
         out_tree, outs = carry_of(body)
         if out_tree != treedef:
-            _structure_error(name, treedef, out_tree)
+            _structure_error(name, treedef, out_tree, _defined(function))
         settled = True
         for i, (a, out) in enumerate(zip(avals, outs, strict=True)):
             if a.weak and a is not out and _weaker(a, out):
@@ -132,7 +133,7 @@ def carry_fixpoint(run, leaves, avals, treedef, name, carry_of):
         if a.strong is not out.strong:
             raise errors.CarryTypeError(
                 f"{name}: carry{treedef.paths()[i]} starts as {a.strong} but the body returns "
-                f"{out.strong}.", _carry_advice(a, out))
+                f"{out.strong}.", _carry_advice(a, out), _made_at(body.jaxpr, i) or _defined(function))
     return body, [_in_type(x, a) for x, a in zip(leaves, avals, strict=True)]
 
 
@@ -147,19 +148,31 @@ def _in_type(x, a):
     return x
 
 
-def _structure_error(name, want, got):
+def _made_at(jaxpr, i):
+    """The user's line that makes result i of a body, if any does."""
+    made = next((e for e in jaxpr.eqns if jaxpr.outs[i] in e.outs), None)
+    return errors.format_location(*made.src) if made is not None and made.src else None
+
+
+def _defined(function):
+    """Where a function begins."""
+    code = getattr(function, "__code__", None)
+    return errors.format_location(code.co_filename, code.co_firstlineno, code.co_name) if code else None
+
+
+def _structure_error(name, want, got, location):
     sentinel = object()
     try:
         want.flatten_up_to(got.unflatten([sentinel] * got.num_leaves), "the carry that the body returns",
                            "the initial carry")
     except errors.TreeError as e:
         raise errors.TreeError(f"{name}: {e.got}.", "The body must return a carry of the structure that "
-                                                    "it is given.") from None
+                                                    "it is given.", location) from None
     where = next((p for p, kid in zip(want.paths(), _subtrees(want, got), strict=True)
                   if kid.num_leaves != 1 or kid.node_type is not None), "")
     raise errors.TreeError(f"{name}: carry{where} is one value at first, but the body returns a container "
                            f"there: {got} instead of {want}.",
-                           "The body must return a carry of the structure that it is given.")
+                           "The body must return a carry of the structure that it is given.", location)
 
 
 def _subtrees(want, got):

@@ -110,7 +110,7 @@ def _segments(checkpoint, length, name):
 LEVELS = 4          # of "binomial": so often is each turn run before its derivative
 
 
-def _scan(f, init, xs, x_tree, x_avals, length, reverse, name, segments=()):
+def _scan(f, init, xs, x_tree, x_avals, length, reverse, name, segments=(), function=None):
     carry, carry_tree = tree.flatten(init)
     carry_avals = leaf_avals(carry, carry_tree, f"{name}: init")
     n_carry, n_x = len(carry), len(xs)
@@ -130,7 +130,7 @@ def _scan(f, init, xs, x_tree, x_avals, length, reverse, name, segments=()):
 
     body, carry = carry_fixpoint(
         lambda avals, dtypes: trace_body(step, [*avals, *x_avals], name, dtypes),
-        carry, carry_avals, carry_tree, name, carry_of)
+        carry, carry_avals, carry_tree, name, carry_of, function or f)
     n_in, n_consts = n_carry + n_x, len(body.consts)
     jaxpr = rearranged(body.jaxpr, [*range(n_in, n_in + n_consts), *range(n_in)],
                        range(len(body.jaxpr.outs)))
@@ -145,21 +145,44 @@ def _shown(out):
 
 
 @api
-def map(f: Callable, xs: Any) -> Any:
+def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
     """``f`` applied to each entry along the leading axis of ``xs``, one after the other.
 
     ``vmap`` gives the same values by one batched program: faster, but with all entries in memory.
+    ``batch_size`` is between the two: so many entries at a time by ``vmap``, what is left over at last.
+
+    Raises:
+      ShapeError: the leading axes differ, or there is none; the text names the leaf.
+      ValueError: ``batch_size`` is no positive integer.
 
     >>> import numpy as np
     >>> from functrans import lax
     >>> lax.map(lambda x: x * 2, np.arange(3.0))
     array([0., 2., 4.])
+    >>> lax.map(lambda x: x * 2, np.arange(3.0), batch_size=2)
+    array([0., 2., 4.])
     """
     leaves, treedef = tree.flatten(xs)
     avals = leaf_avals(leaves, treedef, "map: xs")
     length = _scan_length(avals, treedef, None)
+    if batch_size is not None:
+        if not hasattr(batch_size, "__index__") or batch_size.__index__() < 1:
+            raise ValueError(f"map: batch_size must be a positive integer, got {batch_size!r}")
+        return _map_in_batches(f, xs, length, batch_size.__index__())
     return _scan(lambda _, x: ((), f(x)), (), leaves, treedef,
                  [aval(a.shape[1:], a.dtype) for a in avals], length, False, "map")[1]
+
+
+def _map_in_batches(f, xs, length, size):
+    from ..batching import vmap
+    many, rest = divmod(length, size)
+    if not many:
+        return vmap(f)(xs)
+    full = tree.map(lambda x: np.reshape(x[:many * size], (many, size, *np.shape(x)[1:])), xs)
+    ys = tree.map(lambda y: np.reshape(y, (many * size, *np.shape(y)[2:])), map(vmap(f), full))
+    if not rest:
+        return ys
+    return tree.map(lambda y, z: np.concatenate([y, z]), ys, vmap(f)(tree.map(lambda x: x[many * size:], xs)))
 
 
 # ----- while_loop, fori_loop ----------------------------------------------------------------------
@@ -193,7 +216,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, checkpo
     return _while(cond_fun, body_fun, init_val, "while_loop", checkpoint)
 
 
-def _while(cond_fun, body_fun, init, name, checkpoint):
+def _while(cond_fun, body_fun, init, name, checkpoint, function=None):
     segments = _segments(checkpoint, None, name)
     leaves, treedef = tree.flatten(init)
     avals = leaf_avals(leaves, treedef, f"{name}: init_val")
@@ -205,7 +228,7 @@ def _while(cond_fun, body_fun, init, name, checkpoint):
         return trace_body(lambda values: body_fun(treedef.unflatten(values)), avals, name, dtypes)
 
     body, leaves = carry_fixpoint(run, leaves, avals, treedef, name,
-                                  lambda body: (body.out_tree, body.out_avals))
+                                  lambda body: (body.out_tree, body.out_avals), function or body_fun)
     test = trace_body(lambda values: cond_fun(treedef.unflatten(values)), final[0], name)
     got = test.out_avals
     if test.out_tree is not tree.LEAF or got[0].shape or got[0].dtype != np.bool_:
@@ -239,14 +262,15 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
         first, last = _bound(lower), _bound(upper)
         return _scan(lambda state, _: ((state[0] + 1, body_fun(_weak(state[0]), state[1])), None),
                      (np.int64(first), init_val), [], tree.structure(None), [], max(0, last - first), False,
-                     "fori_loop", _segments(checkpoint, max(0, last - first), "fori_loop"))[0][1]
+                     "fori_loop", _segments(checkpoint, max(0, last - first), "fori_loop"), body_fun)[0][1]
     for x in (lower, upper):
         if aval_of(x).dtype.kind not in "iu" or aval_of(x).shape:
             raise errors.DtypeError(f"fori_loop: bounds must be integer scalars, got {aval_of(x)}.",
                                     "Convert them with astype(int).")
     return _while(lambda state: state[0] < state[1],
                   lambda state: (state[0] + 1, state[1], body_fun(_weak(state[0]), state[2])),
-                  (convert(lower, _INT64), convert(upper, _INT64), init_val), "fori_loop", checkpoint)[2]
+                  (convert(lower, _INT64), convert(upper, _INT64), init_val), "fori_loop", checkpoint,
+                  body_fun)[2]
 
 
 def _weak(i):

@@ -66,12 +66,13 @@ def _custom_jvp_linearize(primals, tangents, *, jaxpr, rule):
                          zip(jaxpr.out_avals, out_ts[half:], strict=True)]
 
 
-def _batched_jvp(rule, size, dims):
+def batched_jvp(rule, size, dims):
+    """``rule(primals, tangents)`` of one example for all; results have the batch axis first."""
     def jvp(primals, tangents):
         n = len(primals)
 
         def flat(*values):
-            outs, out_ts = rule.jvp(list(values[:n]), list(values[n:]))
+            outs, out_ts = rule(list(values[:n]), list(values[n:]))
             return [*outs, *out_ts]
         outs = Passes.batch_fun(flat, size, [*primals, *tangents], [*dims, *dims])
         return outs[:len(outs) // 2], outs[len(outs) // 2:]
@@ -80,7 +81,7 @@ def _batched_jvp(rule, size, dims):
 
 def _custom_jvp_batch(size, operands, dims, *, jaxpr, rule):
     batched, _out = Passes.batch_jaxpr(jaxpr, size, dims, (True,) * len(jaxpr.outs))
-    new = Rule(rule.name, rule.n_args, jvp=_batched_jvp(rule, size, dims))
+    new = Rule(rule.name, rule.n_args, jvp=batched_jvp(rule.jvp, size, dims))
     outs = custom_jvp_call(*operands, jaxpr=batched, rule=new)
     return outs, [0] * len(outs)
 
@@ -133,7 +134,7 @@ def _custom_vjp_batch(size, operands, dims, *, jaxpr, rule):
     def bwd(residuals, cts):
         return batched_cts(lambda values, cts: rule.bwd(values, cts), size, residuals, cts, dims)
 
-    jvp = None if rule.jvp is None else _batched_jvp(rule, size, dims)
+    jvp = None if rule.jvp is None else batched_jvp(rule.jvp, size, dims)
     outs = custom_vjp_call(*operands, jaxpr=batched, rule=Rule(rule.name, rule.n_args, jvp, fwd, bwd))
     return outs, [0] * n_out
 

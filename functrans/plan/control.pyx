@@ -5,7 +5,7 @@ Inputs and outputs of the inner program are pointers into the outer one's buffer
 read in place, slices of xs are read and slices of ys written in place, and a carry alternates
 between two buffers (or stays in one, where the body can update it in place).
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, intptr_t
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -14,6 +14,7 @@ from cpython.ref cimport Py_INCREF
 import numpy as np
 cimport numpy as cnp
 
+from ..errors import KernelError
 from ..kernels.lib cimport (FT_ECALL, FT_EINTR, FT_EMEM, FT_OK, FT_VM_END, ft_frame, ft_ins, ft_reg, ft_step,
                             ft_step_fn, ft_vm, ft_vm_fn)
 
@@ -372,6 +373,73 @@ cdef call_python(const ft_step *s, ft_frame *f):
         memcpy(FT_PTR(s, f, k), cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array))
 
 
+# ----- kernels of users ----------------------------------------------------------------------
+
+# See docs/own_ops.md for what they are given, and ops/own.py for the ints; data: (name, user's line)
+
+ctypedef int (*own_arrays)(void **data, const int64_t *shapes, const double *parameters) noexcept nogil
+ctypedef double (*own_1)(double) noexcept nogil
+ctypedef double (*own_2)(double, double) noexcept nogil
+ctypedef double (*own_3)(double, double, double) noexcept nogil
+ctypedef float (*own_4)(float) noexcept nogil
+ctypedef float (*own_5)(float, float) noexcept nogil
+ctypedef double (*own_6)(double, int) noexcept nogil            # cpdef functions of Cython take one more
+ctypedef double (*own_7)(double, double, int) noexcept nogil
+ctypedef double (*own_8)(double, double, double, int) noexcept nogil
+
+cdef enum:
+    MOST_OPERANDS = 32
+
+
+cdef int run_own_arrays(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef void *data[MOST_OPERANDS]
+    cdef int64_t n_parameters = s.ints[1], turns = s.ints[2], i
+    cdef const int64_t *moves = s.ints + 3 + n_parameters
+    cdef int k, code
+    for i in range(turns):
+        for k in range(s.nopnd):
+            data[k] = FT_PTR(s, f, k) + i * moves[k]
+        code = (<own_arrays><intptr_t>s.ints[0])(data, moves + s.nopnd, <const double *>(s.ints + 3))
+        if code != 0:
+            return own_failed(s, f, code)
+    return FT_OK
+
+
+cdef int run_own_scalars(const ft_step *s, ft_frame *f) noexcept nogil:
+    cdef intptr_t at = <intptr_t>s.ints[0]
+    cdef int64_t code = s.ints[1], n = s.ints[2], i
+    cdef double *o = <double *>FT_PTR(s, f, 0)
+    cdef double *x = <double *>FT_PTR(s, f, 1)
+    cdef double *y = <double *>FT_PTR(s, f, min(2, s.nopnd - 1))
+    cdef double *z = <double *>FT_PTR(s, f, min(3, s.nopnd - 1))
+    for i in range(n):
+        if code == 1:
+            o[i] = (<own_1>at)(x[i])
+        elif code == 2:
+            o[i] = (<own_2>at)(x[i], y[i])
+        elif code == 3:
+            o[i] = (<own_3>at)(x[i], y[i], z[i])
+        elif code == 4:
+            (<float *>o)[i] = (<own_4>at)((<float *>x)[i])
+        elif code == 5:
+            (<float *>o)[i] = (<own_5>at)((<float *>x)[i], (<float *>y)[i])
+        elif code == 6:
+            o[i] = (<own_6>at)(x[i], 0)
+        elif code == 7:
+            o[i] = (<own_7>at)(x[i], y[i], 0)
+        else:
+            o[i] = (<own_8>at)(x[i], y[i], z[i], 0)
+    return FT_OK
+
+
+cdef int own_failed(const ft_step *s, ft_frame *f, int code) noexcept with gil:
+    name, where = <tuple>s.data
+    error = KernelError(f"the kernel of {name} returned {code}.", None, where or False)
+    Py_INCREF(error)
+    (<run_state *>f.run).error = <void *>error
+    return FT_ECALL
+
+
 # ----- clocks --------------------------------------------------------------------------------
 
 # Steps that a plan has only while it is profiled: one before the first step and one behind each.
@@ -419,6 +487,10 @@ cdef ft_step_fn control_step(str kind):
         return run_release
     if kind == "python":
         return run_python
+    if kind == "own_arrays":
+        return run_own_arrays
+    if kind == "own_scalars":
+        return run_own_scalars
     if kind == "scalar_loop":
         return run_scalar_loop
     if kind == "clock":

@@ -382,10 +382,13 @@ cdef class Context:
 
     def python(self, function, Eqn eqn, views):
         """Calls ``function`` on arrays of its own; it returns an array, or a list of several."""
+        return self.native("python", eqn, views, (len(eqn.sig.outs),), PYTHON_NS,
+                           (function, eqn.sig.outs, eqn.sig.in_avals, eqn.sig.multiple))
+
+    def native(self, str kernel, Eqn eqn, views, ints, double cost, data=None):
+        """A step of the executor's own that reads and writes dense arrays."""
         outs = [self.new(a) for a in eqn.sig.outs]
-        ins = [self.contiguous(v) for v in views]
-        self._control("python", outs, ins, (len(outs),), PYTHON_NS,
-                      (function, eqn.sig.outs, eqn.sig.in_avals, eqn.sig.multiple))
+        self._control(kernel, outs, [self.contiguous(v) for v in views], ints, cost, data)
         return outs
 
     def _control(self, str kernel, list outs, list ins, ints, double cost, data, int64_t scratch=0):
