@@ -27,7 +27,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "numpy.md"
 # call: names. x, y: vectors; u: within (0, 1); w: more than 1; m: square; s: positive definite; a: 3 by 4;
 # i, j: integers; b: bools
 CALLS = {"numpy": """
-f(x): i0 sinc abs absolute fabs sign negative positive square cbrt exp exp2 expm1 sin cos tan arctan atan sinh
+f(x): abs absolute fabs sign negative positive square cbrt exp exp2 expm1 sin cos tan arctan atan sinh
     cosh tanh
     arcsinh asinh rint floor ceil trunc fix deg2rad rad2deg degrees radians conj conjugate real imag
     angle

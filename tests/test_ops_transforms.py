@@ -244,6 +244,7 @@ def objective(case, xs):
 # Second differences need all of float64, and a finite value (a read out of range can fill with nan).
 CURVED = [twice(c) for c in SMOOTH
           if "float32" not in repr(c) and np.isfinite(c.reference(*c.values())).all()]
+CURVED = [c for c in CURVED if c.diff()]
 
 
 @pytest.mark.parametrize("case", CURVED, ids=repr)
