@@ -96,8 +96,8 @@ _HOME = {
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "extend", "lax", "numpy",
-            "random", "scipy", "sparse", "testing", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
+            "scipy", "sparse", "testing", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 
