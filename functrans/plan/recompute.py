@@ -224,11 +224,11 @@ def _rewritten(jaxpr: Jaxpr, found: _Search) -> Jaxpr:
 
 
 def _with(jaxpr: Jaxpr, eqns: list[Eqn]) -> Jaxpr:
-    """The program with these equations, but for those that nobody reads."""
+    """The program with these equations, but for those that nobody reads and that do nothing else."""
     live = {x for x in jaxpr.outs if type(x) is Var}
     kept = []
     for e in reversed(eqns):
-        if not live.isdisjoint(e.outs):
+        if e.sig.effect or not live.isdisjoint(e.outs):
             kept.append(e)
             live.update([x for x in e.inputs if type(x) is Var])
     return Jaxpr(jaxpr.invars, kept[::-1], jaxpr.outs, jaxpr.retraced, jaxpr.names)
@@ -284,7 +284,7 @@ class _Raiser:
         self.eqns.append(e)
         for v in e.outs:
             self.made[v] = e
-        return e.outs[0]
+        return e.outs[0] if e.outs else None
 
     def cone(self, x: Any) -> list[Var]:
         """The values made by cheap operations that x is made of, operands first; none if these are many."""
