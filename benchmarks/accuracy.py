@@ -248,7 +248,7 @@ def page(points):
         "```python",
         ">>> import numpy as np",
         ">>> from functrans import jit",
-        ">>> float(abs(jit(np.exp)(1.0) - np.e)) <= np.spacing(np.e)",
+        ">>> bool(abs(jit(np.exp)(1.0) - np.e) <= np.spacing(np.e))",
         "True",
         "```", ""])
 

@@ -134,7 +134,6 @@ f(a): fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn
 OPERANDS = dict.fromkeys("xyuwmsa", "f") | {"i": "i", "j": "i", "b": "b"}
 DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
           "float32", "float64", "complex64", "complex128"]
-LATER = "i0 sinc kaiser".split()
 # (name, mode or dtype): what is not as in NumPy, and why
 GAPS = {
     **{(f, d): "complex results stay complex" for f in ("poly", "linalg.eigvals") for d in DTYPES[-2:]},
@@ -165,7 +164,7 @@ def cases() -> dict[str, tuple[str, str]]:
                 call, _, line = line.rpartition(": ")
             for name in line.split():
                 home = getattr(fnp, module.removeprefix("numpy."), None) if "." in module else fnp
-                if hasattr(home, name) and name not in LATER:
+                if hasattr(home, name):
                     found[f"{module}.{name}".removeprefix("numpy.")] = module, call
     return found
 
@@ -372,7 +371,7 @@ def listed(names) -> str:
 def plain_names() -> list[str]:
     """Names that take no traced array: constants, types, what makes known arrays, settings."""
     called = {name for name in cases() if "." not in name}
-    other = {*called, *LATER, *refused.KNOWN_ONLY, *IN_PLACE}
+    other = {*called, *refused.KNOWN_ONLY, *IN_PLACE}
     return [n for n in fnp.__all__ if n not in other
             and not inspect.ismodule(getattr(fnp, n))]
 

@@ -260,7 +260,7 @@ def transpose_of_what_is_not_linear():
     linear_transpose(lambda x: np.sin(x), 1.0)(1.0)  # BAD
 
 
-@case(E.NonDifferentiableError, "custom_vjp rule only", "reverse mode", "custom_jvp")
+@case(E.NonDifferentiableError, "custom_vjp rule only", "reverse mode", "defjvp", "custom_rule")
 def forward_mode_of_a_custom_vjp():
     f = custom_vjp(np.sin)
     f.defvjp(lambda x: (np.sin(x), x), lambda x, ct: (ct,))

@@ -43,7 +43,8 @@ def slope(case, xs, which, ts):
     0 where the op gives the constant nan: a fill value.
     """
     wide = case.wide()
-    f = wide.at(which, xs, wide.reference)
+    exact = [x.astype({"f": float, "c": complex}.get(x.dtype.kind, x.dtype)) for x in map(np.asarray, xs)]
+    f = wide.at(which, exact, wide.reference)
     filled = np.isnan(case.reference(*xs)) if case.params.get("mode") == "fill" else False
     return np.where(filled, 0.0, difference(moved(f, [xs[i] for i in which], ts)))
 
@@ -181,7 +182,7 @@ def test_linear_transpose(case, which):
 def test_every_linear_op_is_transposed():
     covered = {c.op.name for c, _ in TRANSPOSED}
     linear = {op.name for op in OPS.values() if op.transpose is not None
-              and op.family not in ELSEWHERE}
+              and op.family not in ELSEWHERE and any(c.diff() for c in CASES if c.op is op)}
     assert covered == linear
 
 

@@ -90,7 +90,7 @@ def test_cond_counts_the_branch_that_takes_most():
 def test_every_op_that_computes_has_a_rule():
     """Only ops that move or make data have none."""
     without = {op.name for op in OPS.values() if op.work is None}
-    moves = {"structural", "index", "flat", "linear", "collective", "random", "sampler"}
+    moves = {"structural", "index", "flat", "linear", "collective", "random", "sampler", "effect", "own"}
     assert {n for n in without if OPS[n].family not in moves} <= {"stop_gradient", "custom_linear"}
 
 

@@ -147,17 +147,5 @@ def rng_uniform(a, b, shape: Sequence[int]):
     return io_callback(draw, ShapeDtypeStruct(sizes, dtype), a, b)
 
 
-def random_gamma_grad(a, sample):
-    """How a draw from the gamma distribution of shape ``a`` moves with it, its quantile kept.
-
-    >>> import numpy as np
-    >>> from functrans import lax
-    >>> round(float(lax.random_gamma_grad(1.0, np.log(2.0))), 4)      # at the median
-    0.968
-    """
-    a, sample = _together("random_gamma_grad", (a, sample))
-    return np.multiply(sample, OPS["gamma_slope"](a, np.log(sample)))
-
-
-__all__ = ["mulhi", "random_gamma_grad", "reduce_precision", "rng_bit_generator",
+__all__ = ["mulhi", "reduce_precision", "rng_bit_generator",
            "rng_uniform", "shift_right_logical"]

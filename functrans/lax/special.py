@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from .ops import _run, _together
 
 # Name: op, parameters, what it is, an example, its value.
@@ -22,13 +24,13 @@ _TABLE = {
 
 
 def _function(name, op, parameters, text, example, value):
-    arity = len(parameters.split())
+    signature = inspect.Signature([inspect.Parameter(p, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+                                   for p in parameters.split()])
 
-    def function(*xs):
-        if len(xs) != arity:
-            raise TypeError(f"lax.{name} takes {arity} arguments ({parameters}), got {len(xs)}")
-        return _run(op, *_together(name, xs))
+    def function(*args, **kwargs):
+        return _run(op, *_together(name, signature.bind(*args, **kwargs).args))
 
+    function.__signature__ = signature
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (f"{text}\n\nOperands have one float dtype, and one shape but for scalars.\n\n"
                         f">>> from functrans import lax\n>>> float(lax.{name}({example}))\n{value}...")

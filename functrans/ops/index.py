@@ -277,9 +277,9 @@ _SCATTER_SAMPLES = [
     Sample("f64[2,3]", "f64[2,4]", _EACH, mode="drop", batch=1, signed=True)]
 
 
-def _targets(numbers, *indices, mode):
+def _targets(numbers, *indices, mode, **params):
     """The number of the element that each update meets; negative where it is dropped."""
-    return _gather_reference(numbers, *indices, mode="clip" if mode == "clip" else "fill")
+    return _gather_reference(numbers, *indices, mode="fill" if mode == "drop" else mode, fill=-1, **params)
 
 
 def _scatter(kind, apply, *, jvp=None, transpose=None, dtypes=ANY):

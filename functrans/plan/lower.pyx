@@ -594,8 +594,7 @@ cdef class Context:
         branches = [self._inner(b) for b in eqn.params["branches"]]
         outs = [self.new(a) for a in eqn.sig.outs]
         if outs or eqn.sig.effect:
-            self._control("cond", outs, [self.contiguous(v) for v in views],
-                          [len(outs), len(views) - 1, len(branches)],
-                          max([b.cost for b in branches]), branches,
-                          max([b.frame_bytes for b in branches]))
+            sizes = [len(outs), len(views) - 1, len(branches)]
+            self._control("cond", outs, [self.contiguous(v) for v in views], sizes,
+                          max([b.cost for b in branches]), branches, max([b.frame_bytes for b in branches]))
         return outs

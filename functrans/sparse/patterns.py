@@ -64,7 +64,8 @@ class Propagation:
         return [p for p, _ in results], [v for _, v in results]
 
     def _equation(self, e, patterns, known) -> list[Pattern]:
-        if e.op.reach is None:
+        stacked = any([x.aval.stacked for x in e.inputs])      # of a loop: the patterns are those of a row
+        if e.op.reach is None or (stacked and e.op.family != "elementwise"):
             return self.everything(e, patterns)
         (out,) = e.outs
         reach = e.op.reach([x.aval for x in e.inputs], [_array(v) for v in known], **e.params)
