@@ -97,4 +97,21 @@ FT_WHOLE(tan)
         }                                                                           \
     }
 
+/* out[i] = fast(x[i]): pieces without extreme arguments by `near`, which has the same bits there and fewer
+ * operations. `far_` collects sign bits, as integers, which costs next to nothing. */
+#define FT_NEAR_LOOP(name, code, bits, out, x, count)                               \
+    for (int64_t from_ = 0, to_; from_ < (count); from_ = to_) {                    \
+        to_ = ft_lesser(from_ + 512, (count));                                      \
+        bits far_ = 0;                                                              \
+        for (int64_t i = from_; i < to_; i++)                                       \
+            far_ |= ft_far_##name##_##code((x)[i]);                                 \
+        if (FT_LIKELY(!(far_ >> (sizeof(bits) * 8 - 1)))) {                         \
+            FT_IVDEP                                                                \
+            for (int64_t i = from_; i < to_; i++) (out)[i] = ft_near_##name##_##code((x)[i]); \
+        } else {                                                                    \
+            FT_IVDEP                                                                \
+            for (int64_t i = from_; i < to_; i++) (out)[i] = ft_fast_##name##_##code((x)[i]); \
+        }                                                                           \
+    }
+
 #endif

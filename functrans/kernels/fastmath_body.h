@@ -81,6 +81,18 @@ FT_INLINE FT_REAL FT_N(exp_moderate)(FT_REAL x)
     return (1 + FT_N(expm1_near0)(r, l)) * FT_N(from)((code - FT_BIAS) << FT_SHIFT);
 }
 
+/* The sign bit of the result is set unless |x| < FT_EXP_NEAR, where one factor is enough: for
+ * FT_NEAR_LOOP. */
+FT_INLINE FT_UINT FT_N(far_exp)(FT_REAL x)
+{
+    return (FT_N(bits)(x) & ~FT_SIGN) + (FT_SIGN - FT_N(bits)(FT_EXP_NEAR));
+}
+
+FT_INLINE FT_REAL FT_N(near_exp)(FT_REAL x)
+{
+    return FT_N(exp_moderate)(x);
+}
+
 FT_INLINE FT_REAL FT_N(fast_exp2)(FT_REAL x)
 {
     x = x > FT_EXP2_MAX ? FT_EXP2_MAX : x;
@@ -185,6 +197,23 @@ FT_INLINE FT_REAL FT_N(fast_log)(FT_REAL x)
     FT_REAL t = FT_N(log_parts)(f, &h);
     FT_REAL y = k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
     return FT_N(log_edges)(x, y);
+}
+
+/* The same for normal numbers above 0, and which arguments are others. */
+FT_INLINE FT_UINT FT_N(far_log)(FT_REAL x)
+{
+    FT_UINT u = FT_N(bits)(x);
+    return u | (u - FT_N(bits)(FT_MIN_NORMAL)) | (FT_N(bits)(FT_INF) - 1 - u);
+}
+
+FT_INLINE FT_REAL FT_N(near_log)(FT_REAL x)
+{
+    FT_UINT u = FT_N(bits)(x) + (FT_ONE - FT_SQRT_HALF);
+    FT_REAL m = FT_N(from)((u & FT_MANTISSA) + FT_SQRT_HALF);
+    FT_REAL base = FT_N(from)((FT_UINT)(FT_BIAS + FT_SHIFT) << FT_SHIFT);
+    FT_REAL k = FT_N(from)((u >> FT_SHIFT) | FT_N(bits)(base)) - (base + FT_BIAS);
+    FT_REAL f = m - 1, h, t = FT_N(log_parts)(f, &h);
+    return k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
 }
 
 FT_INLINE FT_REAL FT_N(fast_log1p)(FT_REAL x)

@@ -25,6 +25,7 @@
 #define FT_TINY 0x1p-13f
 #define FT_EXP_MAX 88.75f
 #define FT_EXP_MIN -104.5f
+#define FT_EXP_NEAR 87.0f
 #define FT_EXP2_MAX 128.0f
 #define FT_EXP2_MIN -151.0f
 #define FT_EXPM1_FLAT 20.0f
@@ -101,6 +102,7 @@
 #undef FT_TINY
 #undef FT_EXP_MAX
 #undef FT_EXP_MIN
+#undef FT_EXP_NEAR
 #undef FT_EXP2_MAX
 #undef FT_EXP2_MIN
 #undef FT_EXPM1_FLAT

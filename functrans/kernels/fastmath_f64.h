@@ -24,6 +24,7 @@
 #define FT_TINY 0x1p-28
 #define FT_EXP_MAX 710.0
 #define FT_EXP_MIN -746.0
+#define FT_EXP_NEAR 708.0
 #define FT_EXP2_MAX 1024.0
 #define FT_EXP2_MIN -1076.0
 #define FT_EXPM1_FLAT 40.0
@@ -118,6 +119,7 @@
 #undef FT_TINY
 #undef FT_EXP_MAX
 #undef FT_EXP_MIN
+#undef FT_EXP_NEAR
 #undef FT_EXP2_MAX
 #undef FT_EXP2_MIN
 #undef FT_EXPM1_FLAT
