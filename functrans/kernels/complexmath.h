@@ -50,7 +50,11 @@
     } \
     FT_INLINE T ft_cabs_##s(C x) \
     { \
-        return hypot##f(__real__ x, __imag__ x); \
+        T a = ft_abs_##r(__real__ x), b = ft_abs_##r(__imag__ x); \
+        T big = a > b ? a : b, small = a > b ? b : a;      /* a nan reaches one of them */ \
+        T ratio = small / (big == 0 ? 1 : big); \
+        T size = big * sqrt##f(1 + ratio * ratio); \
+        return (a == (T)INFINITY) | (b == (T)INFINITY) ? (T)INFINITY : size; \
     } \
     FT_INLINE C ft_csign_##s(C x) \
     { \
