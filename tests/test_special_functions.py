@@ -290,7 +290,7 @@ def test_lax_names():
     for name, xs in args.items():
         want = getattr(scipy.special, theirs.get(name, name))(*xs)
         assert ft.jit(getattr(lax, name))(*xs) == pytest.approx(want, rel=1e-14)
-    with pytest.raises(TypeError, match="takes 2 arguments"):
+    with pytest.raises(TypeError, match="missing a required argument"):
         lax.igamma(1.0)
 
 

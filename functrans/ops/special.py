@@ -300,7 +300,7 @@ _ODD = [float(math.prod(range(1, 2 * k, 2))) for k in range(1, 11)]
 def _far(x, far, coefficients, value):
     """``value``, or where ``far`` holds, since it cancels there, u times the series in u = 1 / (2 x^2)."""
     u = select(far, div(0.5, mul(x, x)), 0.0)
-    most = np.finfo(aval_of(x).dtype).max           # float16 needs, and has, fewer terms
+    most = float(np.finfo(aval_of(x).dtype).max)    # float16 needs, and has, fewer terms
     coefficients = [c for c in coefficients if math.fabs(c) <= most]
     return select(far, mul(u, power_series(u, coefficients)), value)
 
