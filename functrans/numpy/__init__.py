@@ -97,7 +97,8 @@ _NUMPYS = """
     exceptions dtypes testing typing polynomial""".split()
 _ALIASES = {"float_": "float64", "complex_": "complex128"}         # names of jax.numpy
 _MODULES = ("fft", "linalg")
-__all__ = sorted({*_NAMES, *_UFUNCS, *_KNOWN_ONLY, *[n for n in _NUMPYS if hasattr(_np, n)], *_ALIASES,
+_THERE = frozenset(dir(_np))            # hasattr would import NumPy's own lazy modules
+__all__ = sorted({*_NAMES, *_UFUNCS, *_KNOWN_ONLY, *_THERE.intersection(_NUMPYS), *_ALIASES,
                   "ComplexWarning", *_MODULES})
 
 
