@@ -36,7 +36,7 @@ def test_pairs_have_the_bits_of_both_ops(name, dtype):
 
     jx = jaxpr([aval(shape, dtype), aval(shape[:1], dtype), aval(shape[1:], dtype)], f)
     program = lower(jx)
-    assert f"ew:{name}:" in program.describe()
+    assert any(k.startswith(f"ew:{name}:") for k in program.kernels)
     values = values_of(jx)
     values[0].flat[::7] = np.resize([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-310], values[0].flat[::7].shape)
     same_bits(jx, *values)
@@ -48,7 +48,7 @@ def test_a_value_that_is_read_twice_is_in_no_pair():
         return [op("add", y, y)]
 
     jx = jaxpr([(3000,)], f)
-    assert "mul.add" not in lower(jx).describe()
+    assert not any("mul.add" in k for k in lower(jx).kernels)
     same_bits(jx, *values_of(jx))
 
 
@@ -68,7 +68,7 @@ def test_large_results_go_past_the_caches():
         program = lower(jx)
     finally:
         group.LAST_CACHE = before
-    assert "stream" in program.describe()
+    assert "stream:8" in program.kernels
     for got, w in zip(program.run(list(values)), want, strict=True):
         assert_array_equal(got, w)
 
@@ -101,7 +101,7 @@ def test_rolls_and_pads_are_read_in_place():
 
             jx = jaxpr([aval(shape, dtype)], f if dtype != "int32" else whole)
             program = lower(jx)
-            assert "group" in program.describe()
+            assert "group" in program.names
             plain, fused = lower(jx, fused=False).run(values_of(jx)), program.run(values_of(jx))
             assert_array_equal(fused[0], plain[0])
 
@@ -130,7 +130,7 @@ def test_cheap_values_are_computed_again_instead_of_stored():
 
     jx = jaxpr([(n,)], f)
     program = lower(jx)
-    assert program.describe().count(" group ") == 2
+    assert program.names.count("group") == 2
     assert program.arena_bytes < 2 * 8 * n              # y only
     x = np.random.default_rng(0).normal(size=n) * 0.1
     y = np.exp(2 * x * x)

@@ -44,7 +44,7 @@ cdef class Program:
     cdef readonly Py_ssize_t nbytes
     cdef tuple dtypes               # of inputs and outputs
     cdef tuple types                # scalar types of inputs and outputs
-    cdef tuple names                # kernel of each step
+    cdef readonly tuple names       # kernel of each step
     cdef tuple parts                # what the steps point to: programs, tuples of Python steps
     cdef tuple references           # arrays that the steps read in place
     cdef pack(self, list steps, bytes consts)

@@ -389,61 +389,27 @@ cdef class Program:
             q += 1
         return outs
 
-    # ----- printing --------------------------------------------------------------------------
+    # ----- looking at it (describe.py prints plans) --------------------------------------------
 
     def __repr__(self):
         return (f"<program ({', '.join(map(str, self.in_avals))}) -> "
                 f"({', '.join(map(str, self.out_avals))}): {self.p.nsteps} steps, "
                 f"{self.arena_bytes} bytes of temporaries>")
 
-    def describe(self, str indent=""):
-        """The steps, one a line: number, kernel, iteration space, ``outputs and inputs``."""
-        cdef ft_step *s
-        cdef Py_ssize_t i, k
-        lines = [indent + repr(self)]
+    @property
+    def kernels(self):
+        """The kernel of each step, of groups also those that it calls; then those of programs inside."""
+        cdef Py_ssize_t i
+        found = []
         for i in range(self.p.nsteps):
-            s = self.p.steps + i
-            shape = [s.shape[k] for k in range(s.ndim)]
-            operands = []
-            for k in range(s.nopnd):
-                text = f"{self._slot(s.opnd[k].slot)}+{s.opnd[k].offset}"
-                walk = [s.opnd[k].strides[d] for d in range(s.ndim)]
-                operands.append(f"{text}{walk}" if walk else text)
+            found.append(self.names[i])
             if self.names[i] == "group":
-                lines.append(f"{indent}{i:4} group {shape} {', '.join(operands)}")
-                lines.extend(group_lines(s, <tuple><object>s.data, indent + "     "))
-                continue
-            ints = [s.ints[k] for k in range(s.nint)]
-            lines.append(f"{indent}{i:4} {self.names[i]} {shape} {', '.join(operands)}"
-                         + (f" ints={ints}" if 0 < len(ints) < 40 else ""))
-            if self.names[i] == "python":
-                lines.append(f"{indent}     {(<object>s.data)[0]}")
+                found.extend(<tuple><object>self.p.steps[i].data)
         for part in self.parts:
             if type(part) is list:
-                lines.extend([(<Program>x).describe(indent + "    ") for x in part])
-        return "\n".join(lines)
-
-    def _slot(self, int slot):
-        if slot < 2:
-            return ("arena", "const")[slot]
-        slot -= 2
-        return f"in{slot}" if slot < self.p.nin else f"out{slot - self.p.nin}"
-
-
-cdef list group_lines(const ft_step *s, tuple names, str indent):
-    """The code of a block group (see kernels/group.c): ``r`` registers by byte offset, ``m`` operands."""
-    cdef const int64_t *c = s.ints + 9
-    cdef Py_ssize_t i
-    lines = [f"{indent}blocks [{s.ints[0]},{s.ints[1]}], {s.ints[2]} a chunk, "
-             f"{s.ints[3]} bytes of registers"]
-    for i, name in enumerate(names):
-        operands = [f"m{c[5 + 4 * k] - 1}" if c[5 + 4 * k] else f"r{c[6 + 4 * k]}"
-                    for k in range(c[1])]
-        first = "once " if i < s.ints[4] else ""
-        kind = ("", "by row ", "rows ", "", "", "", "", "", "")[c[0]]
-        lines.append(f"{indent}{first}{kind}{name} {', '.join(operands)}")
-        c += c[2]
-    return lines
+                for inner in part:
+                    found.extend((<Program>inner).kernels)
+        return found
 
 
 cdef set_kernel(ft_step *step, str name):
