@@ -24,7 +24,7 @@ from functrans import (
     sparse,
     vmap,
 )
-from functrans.sparse import coloring, structure
+from functrans.sparse import coloring, derivatives, structure
 
 X = np.random.default_rng(0).normal(size=12)
 A = np.diag(np.arange(1.0, 13)) + np.diag(np.ones(11), 1)
@@ -123,13 +123,9 @@ def test_hessians(name):
     f = SCALARS[name]
     want = hessian(f)(X)
     assert sparse.hessian_sparsity(f)(X).toarray()[want != 0].all()
-    for kind, order in itertools.product(structure_kinds(), coloring.ORDERS):
+    for kind, order in itertools.product(derivatives.COLORINGS, coloring.ORDERS):
         got = sparse.hessian(f, coloring=kind, order=order)(X)
         assert_allclose(got.toarray(), want, rtol=1e-11, atol=1e-11 * abs(want).max())
-
-
-def structure_kinds():
-    return ("star", "acyclic", "column")
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))

@@ -23,22 +23,22 @@ from . import reductions as _reductions
 from . import segments as _segments
 from . import special as _special
 from . import windows as _windows
-from .arrays import *  # noqa: F403
-from .collectives import *  # noqa: F403
-from .contractions import *  # noqa: F403
-from .control import *  # noqa: F403
-from .fourier import *  # noqa: F403
-from .implicit import *  # noqa: F403
-from .indexing import *  # noqa: F403
-from .integers import *  # noqa: F403
-from .ops import *  # noqa: F403
-from .options import *  # noqa: F403
-from .order import *  # noqa: F403
-from .patches import *  # noqa: F403
-from .reductions import *  # noqa: F403
-from .segments import *  # noqa: F403
-from .special import *  # noqa: F403
-from .windows import *  # noqa: F403
+from .arrays import *
+from .collectives import *
+from .contractions import *
+from .control import *
+from .fourier import *
+from .implicit import *
+from .indexing import *
+from .integers import *
+from .ops import *
+from .options import *
+from .order import *
+from .patches import *
+from .reductions import *
+from .segments import *
+from .special import *
+from .windows import *
 
 __all__ = [*_ops.__all__, *_arrays.__all__, *_integers.__all__, *_contractions.__all__, *_reductions.__all__,
            *_control.__all__, *_collectives.__all__, *_order.__all__, *_windows.__all__, *_patches.__all__,

@@ -9,8 +9,8 @@ from .. import _load as _load  # first: the rooms load in one order, whichever i
 from . import distributions as _distributions
 from . import draws as _draws
 from . import keys as _keys
-from .distributions import *  # noqa: F403
-from .draws import *  # noqa: F403
-from .keys import *  # noqa: F403
+from .distributions import *
+from .draws import *
+from .keys import *
 
 __all__ = [*_keys.__all__, *_draws.__all__, *_distributions.__all__]

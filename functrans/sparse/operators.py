@@ -28,17 +28,7 @@ def jacobian_operator(fun: Callable, argnums: int | Sequence[int] = 0) -> Callab
     >>> J @ np.ones(2)
     array([2., 4.])
     """
-    check_callable(fun, "sparse.jacobian_operator")
-    selection = Selection(fun, argnums, None, "sparse.jacobian_operator")
-
-    @api
-    def operator(*args, **kwargs):
-        nums = selection.check(args, kwargs)
-        chosen = tuple([args[i] for i in nums])
-        float_leaves(chosen, "sparse.jacobian_operator with respect to", False)
-        return _operator(with_arguments(fun, args, kwargs, nums), chosen)
-
-    return operator
+    return _operator_at(fun, argnums, "sparse.jacobian_operator", False)
 
 
 @api
@@ -51,21 +41,26 @@ def hessian_operator(fun: Callable, argnums: int | Sequence[int] = 0) -> Callabl
     >>> H @ np.ones(2)
     array([ 6., 12.])
     """
-    check_callable(fun, "sparse.hessian_operator")
-    selection = Selection(fun, argnums, None, "sparse.hessian_operator")
+    return _operator_at(fun, argnums, "sparse.hessian_operator", True)
+
+
+def _operator_at(fun, argnums, what, second) -> Callable:
+    """The operator as a function of ``fun``'s arguments; that of its gradient if ``second``."""
+    check_callable(fun, what)
+    selection = Selection(fun, argnums, None, what)
 
     @api
     def operator(*args, **kwargs):
         nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
-        float_leaves(chosen, "sparse.hessian_operator with respect to", False)
-        gradient = grad(with_arguments(fun, args, kwargs, nums), tuple(range(len(nums))))
-        return _operator(gradient, chosen, symmetric=True)
+        float_leaves(chosen, f"{what} with respect to", False)
+        partial = with_arguments(fun, args, kwargs, nums)
+        return _operator(grad(partial, tuple(range(len(nums)))) if second else partial, chosen, second)
 
     return operator
 
 
-def _operator(fun, primals, symmetric=False) -> LinearOperator:
+def _operator(fun, primals, symmetric) -> LinearOperator:
     x, unravel = ravel_pytree(primals)
 
     def flat(v):

@@ -13,14 +13,14 @@ from . import integrals as _integrals
 from . import normal as _normal
 from . import tails as _tails
 from . import transforms as _transforms
-from .bessel import *  # noqa: F403
+from .bessel import *
 from .core import BY_NAME as BY_NAME
-from .entropy import *  # noqa: F403
-from .gamma import *  # noqa: F403
-from .integrals import *  # noqa: F403
-from .normal import *  # noqa: F403
-from .tails import *  # noqa: F403
-from .transforms import *  # noqa: F403
+from .entropy import *
+from .gamma import *
+from .integrals import *
+from .normal import *
+from .tails import *
+from .transforms import *
 
 __all__ = [name for module in (_gamma, _normal, _bessel, _integrals, _entropy, _tails, _transforms)
            for name in module.__all__]
