@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from .recomputation import checkpoint as checkpoint
     from .recomputation import checkpoint_name as checkpoint_name
     from .recomputation import remat as remat
+    from .scopes import name_scope as name_scope
     from .staging import cache_info as cache_info
     from .staging import clear_caches as clear_caches
 
@@ -92,6 +93,7 @@ _HOME = {
     "numpy.indexing": ("at",),
     "profiling": ("profile",),
     "recomputation": ("checkpoint", "checkpoint_name", "remat"),
+    "scopes": ("name_scope",),
     "staging": ("cache_info", "clear_caches"),
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }

@@ -26,6 +26,7 @@ from .staging import (
     trace_call,
 )
 from .trace.core import current_builder
+from .trace.source import set_scope
 from .trace.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -120,7 +121,11 @@ class Jitted(FastJit):
             return self.fun(*self._merge(d, statics), **k,
                             **{n: s.value for n, s in statics if isinstance(n, str)})
 
-        return trace_call(call, leaves, avals, "jit", known=False, staged=True)
+        around = set_scope(None)        # the scopes of a caller are added where it calls
+        try:
+            return trace_call(call, leaves, avals, "jit", known=False, staged=True)
+        finally:
+            set_scope(around)
 
     def split(self, args, kwargs):
         if not self.static_argnums and not self.static_argnames:

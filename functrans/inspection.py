@@ -9,7 +9,7 @@ import numpy as np
 
 from .arguments import Chosen, Selection
 from .ir.core import Jaxpr, aval
-from .staging import api, check_callable, leaf_name, trace_call
+from .staging import api, check_callable, leaf_name, own_lines, trace_call
 
 
 class ShapeDtypeStruct:
@@ -59,7 +59,7 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), *,
     """A function that returns the program of ``fun`` instead of running it.
 
     Arguments may be arrays or ``ShapeDtypeStruct``s. The result prints; ``str(jaxpr)`` and
-    ``jaxpr.show(sources=True)`` (with the user's lines). With ``return_shape`` it is
+    ``jaxpr.show(sources=True)`` (with the user's lines and the ``name_scope``s). With ``return_shape`` it is
     ``(jaxpr, pytree of ShapeDtypeStruct)``.
 
     >>> import numpy as np
@@ -75,7 +75,8 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), *,
 
     @api
     def show(*args, **kwargs):
-        traced = _abstract(fun, static, args, kwargs, "make_jaxpr")
+        with own_lines():       # also of equations that transforms have made
+            traced = _abstract(fun, static, args, kwargs, "make_jaxpr")
         jaxpr = traced.jaxpr
         if not return_shape:
             return jaxpr

@@ -41,6 +41,7 @@ cdef class Eqn:
     cdef readonly tuple outs
     cdef object code                # where the user's code bound it: code object and instruction
     cdef int lasti
+    cdef readonly tuple scope       # names of the scopes that it was bound in, outermost first; None without
 
 cdef class Jaxpr:
     cdef readonly tuple invars
@@ -55,6 +56,9 @@ cdef class Jaxpr:
     cdef Py_hash_t _hash
     cdef object __weakref__
     cpdef tuple key(self)
+
+cdef inline void take_source(Eqn e, Eqn like):
+    e.code, e.lasti, e.scope = like.code, like.lasti, like.scope
 
 cdef Jaxpr make_jaxpr(tuple invars, tuple eqns, tuple outs, bint retraced)
 

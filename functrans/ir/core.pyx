@@ -281,11 +281,11 @@ cdef class Eqn:
         return f"{self.outs} = {self.sig.op.name} {self.inputs}"
 
     def __reduce__(self):
-        return _eqn_again, (self.sig, self.inputs, self.outs)
+        return _eqn_again, (self.sig, self.inputs, self.outs, self.scope)
 
 
-def _eqn_again(sig, inputs, outs):
-    return eqn(sig, inputs, outs)
+def _eqn_again(sig, inputs, outs, scope):
+    return eqn_in(eqn(sig, inputs, outs), scope)
 
 
 def eqn(Sig sig, tuple inputs, tuple outs, Eqn like=None):
@@ -293,7 +293,14 @@ def eqn(Sig sig, tuple inputs, tuple outs, Eqn like=None):
     cdef Eqn e = Eqn.__new__(Eqn)
     e.sig, e.inputs, e.outs = sig, inputs, outs
     if like is not None:
-        e.code, e.lasti = like.code, like.lasti
+        take_source(e, like)
+    return e
+
+
+def eqn_in(Eqn like, tuple scope):
+    """The same equation, in other scopes."""
+    cdef Eqn e = eqn(like.sig, like.inputs, like.outs, like)
+    e.scope = scope
     return e
 
 
@@ -341,6 +348,8 @@ cdef class Jaxpr:
                 parts.append(e.sig)
                 for x in e.inputs:
                     parts.append((<Var>x).index if type(x) is Var else x)
+                if e.scope is not None:     # what is made of it tells the names again
+                    parts.append(e.scope)
             for x in self.outs:
                 parts.append((<Var>x).index if type(x) is Var else x)
             self._key = tuple(parts)
@@ -358,6 +367,8 @@ cdef class Jaxpr:
                 for v in e.outs:
                     number[v] = n
                     n += 1
+                if e.scope is not None:
+                    parts.append(e.scope)
             for x in self.outs:
                 parts.append(number[x] if type(x) is Var else x)
             self._key = tuple(parts)

@@ -44,7 +44,7 @@ def show(jaxpr: Jaxpr, sources: bool = False, indent: str = "", name: str = "jax
         outs = ", ".join(f"{name_it(v)}:{v.aval}" for v in e.outs)
         line = f"{inner}{outs} = {e.op.name}{f'[{text}]' if text else ''}({operands})"
         if sources and e.src is not None:
-            line += f"  # {e.src[0]}:{e.src[1]}"
+            line += f"  # {e.src[0]}:{e.src[1]}" + (f" in {'/'.join(e.scope)}" if e.scope else "")
         lines.append(line)
         for key, program in programs.items():
             lines.append(show(program, sources, inner + "  ", key))

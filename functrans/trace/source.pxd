@@ -4,3 +4,4 @@ from functrans.ir.core cimport Eqn
 cdef PyObject *set_source(PyObject *eqn)
 cdef void restore_source(PyObject *owned)
 cdef void locate(Eqn e)
+cdef Eqn in_open_scopes(Eqn e)

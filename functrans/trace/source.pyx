@@ -1,14 +1,14 @@
 """The user's line of each equation: where the code that binds it stands, or another equation's line."""
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from functrans.ir.core cimport Eqn
+from functrans.ir.core cimport Eqn, take_source
 
 import os
 
 import numpy as np
 
 from .. import errors
-from ..ir.core import BACKWARD
+from ..ir.core import BACKWARD, eqn_in
 
 cdef int _BACK = BACKWARD
 
@@ -16,8 +16,10 @@ cdef extern from *:
     """
     static _Thread_local PyObject *ft_source = NULL;  /* equation whose line new ones take, owned */
     static _Thread_local int ft_back = 0;             /* bits of the lines that are found meanwhile */
+    static _Thread_local PyObject *ft_scope = NULL;   /* names of the open scopes: a tuple, owned */
     """
     PyObject *ft_source
+    PyObject *ft_scope
     int ft_back
 
 cdef extern from "Python.h":
@@ -70,6 +72,31 @@ def current_source():
 errors.pass_source = current_source
 
 
+def set_scope(tuple names):
+    """Equations bound from here on, in this thread, are in these scopes (None: in none); returns the former."""
+    global ft_scope
+    cdef PyObject *old = ft_scope
+    ft_scope = NULL if names is None else <PyObject *>names
+    if names is not None:
+        Py_INCREF(names)
+    if old == NULL:
+        return None
+    former = <object>old
+    Py_DECREF(former)
+    return former
+
+
+cdef Eqn in_open_scopes(Eqn e):
+    """``e``, as a source of what is bound now: of a program that was recorded elsewhere (``jit``)."""
+    cdef tuple now
+    if ft_scope == NULL or ft_source != NULL:
+        return e
+    now = <tuple>ft_scope
+    if e.scope is None:
+        return eqn_in(e, now)
+    return e if e.scope[:len(now)] == now else eqn_in(e, now + e.scope)
+
+
 cdef void locate(Eqn e):
     """Notes the user's code that binds e: the innermost frame that is not ours or NumPy's."""
     cdef PyFrameObject *frame
@@ -77,8 +104,10 @@ cdef void locate(Eqn e):
     cdef Eqn like
     if ft_source != NULL:
         like = <Eqn>ft_source
-        e.code, e.lasti = like.code, like.lasti
+        take_source(e, like)
         return
+    if ft_scope != NULL:
+        e.scope = <tuple>ft_scope
     frame = PyEval_GetFrame()
     if frame == NULL:
         return

@@ -5,13 +5,14 @@ the caller gives become atoms when an equation first uses them.
 """
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
-from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, lit, signature
+from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, lit, signature, take_source
 from functrans.trace.core cimport Builder, aval_of, home, splats, top_builder, tracer
-from functrans.trace.source cimport locate
+from functrans.trace.source cimport in_open_scopes, locate
 from functrans.trace.tracer cimport Tracer
 from functrans.transform.rules cimport Recipe, apply_rule, replay, rule_of
 
 from ..errors import NonDifferentiableError
+from ..ir.core import eqn_in
 from ..ir.op import OPS, Linear
 from ..ops.collective import AXIS
 from ..trace.core import bind
@@ -60,7 +61,7 @@ cdef object copy(Eqn e, Sig sig, dict env, Builder b, Eqn like):
         env[e.outs[0]] = lit((<Lit>atoms[0]).value, sig.out)
         return None
     new = b.append(sig, atoms)
-    new.code, new.lasti = like.code, like.lasti
+    take_source(new, like)
     for i in range(PyTuple_GET_SIZE(e.outs)):
         env[e.outs[i]] = new.outs[i]
 
@@ -90,6 +91,16 @@ cdef dict environment(Jaxpr jaxpr, values):
 # ----- the program itself ----------------------------------------------------------------------------
 
 
+cdef Eqn source(Eqn e, Eqn here):
+    """What equations made of e take their line and scopes from: e, but for the line if ``here`` is given."""
+    if here is None:
+        return in_open_scopes(e)
+    if e.scope is None and not e.backward:
+        return here
+    here = eqn_in(here, in_open_scopes(e).scope)
+    return here.turned() if e.backward else here
+
+
 def evaluate(Jaxpr jaxpr, args, bint shared=False):
     """Binds the equations of ``jaxpr`` on ``args`` into the current builder (or runs them).
 
@@ -103,12 +114,11 @@ def evaluate(Jaxpr jaxpr, args, bint shared=False):
         locate(here)
     if b is not None and not b.tangent:
         for e in jaxpr.eqns:
-            copy(e, e.sig, env, b, e if here is None else here)
+            copy(e, e.sig, env, b, source(e, here))
         return [value(env, x, b) for x in jaxpr.outs]
     for e in jaxpr.eqns:
         outs = apply_rule(bind, (e.sig.op, tuple([env[x] if type(x) is Var else x for x in e.inputs]),
-                                 e.sig.params, e.sig.out is not None and e.sig.out.weak), {},
-                          e if here is None else here)
+                                 e.sig.params, e.sig.out is not None and e.sig.out.weak), {}, source(e, here))
         env.update(zip(e.outs, outs if e.sig.multiple else (outs,)))
     return [env[x] if type(x) is Var else x for x in jaxpr.outs]
 
@@ -346,7 +356,7 @@ cdef object joined(object op, tuple atoms, dict params, Builder b, Eqn like):
     cdef Eqn e = b.append(signature(op, tuple([
         (<Var>x).aval if type(x) is Var else (<Lit>x).aval for x in atoms]), params), atoms)
     if like is not None:
-        e.code, e.lasti = like.code, like.lasti
+        take_source(e, like)
     return e.outs[0]
 
 

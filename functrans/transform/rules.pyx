@@ -7,7 +7,7 @@ programs, users' rules and collectives have none: their rules run each time.
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
-from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, lit
+from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, lit, take_source
 from functrans.trace.core cimport Builder, splats
 from functrans.trace.source cimport restore_source, set_source
 
@@ -56,7 +56,7 @@ cdef list replay(Recipe r, Builder b, list values, Eqn like):
             values.append(lit((<Lit>atoms[0]).value, sig.out))
             continue
         e = b.append(sig, atoms)
-        e.code, e.lasti = like.code, like.lasti
+        take_source(e, like)
         if sig.multiple:
             values.extend(e.outs)
         else:

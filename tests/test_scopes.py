@@ -1,0 +1,112 @@
+"""Name scopes: on the equations of every program that is made of a function, and on no value."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from functrans import errors, grad, jit, lax, make_jaxpr, name_scope, vmap
+from functrans.numpy import maximum
+
+
+def scopes(jaxpr):
+    return {(e.op.name, e.backward): e.scope for e in jaxpr.eqns}
+
+
+def two_layers(x):
+    with name_scope("first"):
+        h = np.tanh(x)
+        with name_scope("inner"):
+            h = np.sin(h)
+    with name_scope("second"):
+        h = np.exp(h)
+    return np.sum(h)
+
+
+def test_scopes_nest_and_end():
+    found = scopes(make_jaxpr(two_layers)(np.ones(3)))
+    assert found == {("tanh", False): ("first",), ("sin", False): ("first", "inner"),
+                     ("exp", False): ("second",), ("reduce_sum", False): None}
+
+
+def test_derivatives_keep_scopes():
+    eqns = make_jaxpr(grad(two_layers))(np.ones(3)).eqns
+    assert {e.scope for e in eqns if e.backward} == {("first",), ("first", "inner")}
+    assert next(e.scope for e in eqns if e.op.name == "cos") == ("first", "inner")
+    batched = make_jaxpr(vmap(grad(two_layers)))(np.ones((2, 3))).eqns
+    assert next(e.scope for e in batched if e.op.name == "cos") == ("first", "inner")
+
+
+def test_same_structure_in_other_scopes():
+    def in_scope(name):
+        def f(x):
+            with name_scope(name):
+                return np.sum(np.sin(x) * x)
+        return f
+    for name in ("a", "b"):
+        eqns = make_jaxpr(grad(in_scope(name)))(np.ones(3)).eqns
+        assert {e.scope for e in eqns if e.op.name == "cos"} == {(name,)}
+        assert grad(in_scope(name))(np.ones(3)).tolist() == (np.sin(1.0) + np.cos(1.0) + np.zeros(3)).tolist()
+
+
+def test_jit_is_in_the_scopes_of_its_caller():
+    @jit
+    def inner(x):
+        with name_scope("inside"):
+            x = np.sin(x)
+        return np.cos(x)
+
+    def outer(name):
+        def f(x):
+            with name_scope(name):
+                return inner(x)
+        return f
+    for name in ("a", "b"):
+        found = scopes(make_jaxpr(outer(name))(1.0))
+        assert found == {("sin", False): (name, "inside"), ("cos", False): (name,)}
+    with name_scope("first_call"):
+        @jit
+        def g(x):
+            return np.exp(x)
+        g(1.0)
+    assert scopes(make_jaxpr(g)(1.0)) == {("exp", False): None}
+
+
+def test_bodies_of_loops():
+    def f(x):
+        def body(c, _):
+            with name_scope("step"):
+                return np.sin(c), None
+        return lax.scan(body, x, None, length=3)[0]
+    body = next(e for e in make_jaxpr(f)(1.0).eqns if e.op.name == "scan").params["jaxpr"]
+    assert scopes(body) == {("sin", False): ("step",)}
+
+
+def test_decorator_and_errors():
+    @name_scope("relu")
+    def relu(x):
+        return maximum(x, 0.0)
+    assert scopes(make_jaxpr(lambda x: relu(relu(x)))(1.0)) == {("max", False): ("relu",)}
+    with pytest.raises(ZeroDivisionError), name_scope("left_by_an_error"):
+        1 / 0                                                   # noqa: B018
+    assert scopes(make_jaxpr(np.sin)(1.0)) == {("sin", False): None}
+
+
+@pytest.mark.parametrize("name", ["", "a/b", 3, None])
+def test_bad_names(name):
+    with pytest.raises(errors.ArgumentError, match="name_scope: the name"):
+        name_scope(name)
+
+
+def test_scopes_belong_to_their_thread():
+    found = []
+    with name_scope("main"):
+        thread = threading.Thread(target=lambda: found.append(scopes(make_jaxpr(np.sin)(1.0))))
+        thread.start()
+        thread.join()
+    assert found == [{("sin", False): None}]
+
+
+def test_printed_with_sources():
+    text = make_jaxpr(two_layers)(np.ones(3)).show(sources=True)
+    assert text.count(" in first/inner") == 1 and text.count(" in second") == 1
