@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors, tree
+from ..calling.staging import api, describe
 from ..numpy.core import convert
-from ..staging import api, describe
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import tree
+from ..calling.staging import api
 from ..numpy.core import convert
-from ..staging import api
 from ..trace.core import aval_of
 from .base import Optimizer, check_state, descent, float_leaves, number, scalar, working
 

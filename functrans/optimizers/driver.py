@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors, lax, tree
-from ..api import value_and_grad
-from ..compilation import jit
+from ..api.compilation import jit
+from ..api.derivatives import value_and_grad
+from ..calling.staging import api, check_callable
 from ..numpy.core import convert
-from ..staging import api, check_callable
 from ..trace.core import aval_of, current_builder
 from .base import Optimizer, apply_updates, float_leaves, number, whole
 from .linesearch import search_state, value_and_grad_from_state

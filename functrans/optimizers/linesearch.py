@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors, lax, tree
-from ..api import value_and_grad
+from ..api.derivatives import value_and_grad
+from ..calling.staging import api
 from ..numpy.core import convert
-from ..staging import api
 from ..trace.core import aval_of
 from .base import Optimizer, check_state, float_leaves, like, need_params, number, whole, working, zeros
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors, lax
-from ..flattening import ravel_pytree
+from ..api.flattening import ravel_pytree
+from ..calling.staging import api
 from ..numpy.core import convert
-from ..staging import api
 from ..trace.core import aval_of
 from .base import Optimizer, chain, check_state, descent, float_leaves, like, need_params, whole
 from .linesearch import _scalar_dtype, zoom_linesearch

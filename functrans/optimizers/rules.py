@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..staging import api
+from ..calling.staging import api
 from .base import Optimizer, descent, number, rule, scalar
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..calling.staging import api
 from ..numpy.core import convert
-from ..staging import api
 from .base import number, whole
 
 Schedule = Callable[[Any], Any]
