@@ -163,6 +163,20 @@ def test_digits_example(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(any(importlib.util.find_spec(m) is None for m in EXTRAS),
+                    reason="needs the packages of the extra 'examples'")
+def test_small_examples(tmp_path):
+    out = run_program(ROOT / "examples/linear_regression.py", "--output", tmp_path / "line.png")
+    cost, least = re.search(r"cost ([\d.]+) after \d+ steps \(least possible: ([\d.]+)\)", out).groups()
+    assert float(least) <= float(cost) < 0.01
+    out = run_program(ROOT / "examples/xor.py", "--output", tmp_path / "xor.png")
+    assert int(re.search(r"(\d+) of 256 networks have learned", out)[1]) > 150
+    answers = [float(x) for x in re.findall(r" xor \d = ([\d.]+)", out)]
+    assert [round(x) for x in answers] == [0, 1, 1, 0]
+    for name in ("line", "xor"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
 def test_digits_example_is_deterministic(tmp_path):
     runs = [run_program(ROOT / "examples/digits.py", "--steps", 30, "--output", tmp_path / "a.png")

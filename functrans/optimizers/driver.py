@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -88,7 +89,7 @@ def minimize(loss: Callable, params: Any, optimizer: Optimizer, steps: int,
 
 
 def _compiled(loss, optimizer, tol, batched):
-    """``(carry, batch, n) -> (carry, losses, which updates were made)`` of n steps, jitted."""
+    """``n -> program`` of n steps: ``(carry, batch) -> (carry, losses, which updates were made)``."""
     def step(carry, batch):
         params, state, done = carry
 
@@ -109,16 +110,17 @@ def _compiled(loss, optimizer, tol, batched):
         done = done | (largest <= tol)
         return (*lax.cond(done, lambda *kept: kept, go, params, state), done), (value, ~done)
 
-    def run(carry, batch, n):
-        if n == 1:
-            carry, (value, made) = step(carry, batch)
-            return carry, value[None], made[None]
+    def single(carry, batch):
+        carry, (value, made) = step(carry, batch)
+        return carry, value[None], made[None]
+
+    def several(n, carry, batch):
         carry, (values, made) = lax.scan(lambda c, _: step(c, batch), carry, None, length=n)
         return carry, values, made
-    return jit(run, static_argnames="n")
+    return cache(lambda n: jit(single if n == 1 else partial(several, n)))
 
 
-def _loop(run, carry, steps, every, callback, batches, bar, inside):
+def _loop(programs, carry, steps, every, callback, batches, bar, inside):
     losses: list = []
     made = 0
     while made < steps:
@@ -129,7 +131,7 @@ def _loop(run, carry, steps, every, callback, batches, bar, inside):
             if batch is None:
                 break
             batch = batch if isinstance(batch, tuple) else (batch,)
-        carry, values, taken = run(carry, batch, n=n)
+        carry, values, taken = programs(n)(carry, batch)
         made += n
         losses.append(values)
         if inside:
@@ -140,8 +142,8 @@ def _loop(run, carry, steps, every, callback, batches, bar, inside):
             losses[-1] = values[taken]
             break
         if bar is not None:
+            bar.set_postfix_str(f"loss={last:.4g}", refresh=False)      # update prints it, now and then
             bar.update(n)
-            bar.set_postfix(loss=f"{last:.4g}")
         if callback is not None and made % every == 0 and callback(made, carry[0], last):
             break
     return MinimizeResult(carry[0], np.concatenate(losses) if losses else np.zeros(0), carry[1])
