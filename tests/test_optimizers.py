@@ -436,6 +436,11 @@ def boundaries_without_schedules():
     opts.join_schedules([opts.constant_schedule(0.1)], [3])  # BAD
 
 
+@case(E.HyperparameterError, "sgd: the schedule returned f64[3]", "one number")
+def schedule_of_arrays():
+    opts.sgd(lambda count: np.ones(3)).update(P, opts.sgd(0.1).init(P))  # BAD
+
+
 @case(E.TreeError, "adam: grads", "the state", "'b'")
 def gradients_of_another_structure():
     ADAM.update({"w": np.ones(3)}, STATE, P)  # BAD

@@ -382,6 +382,16 @@ def loss_becomes_nan():
     minimize(lambda x: np.sum(np.log(x)), X, opts.sgd(0.6), 10)  # BAD
 
 
+@case(E.NonFiniteError, "minimize: the loss is nan where it begins", "debug_nans")
+def loss_is_nan():
+    minimize(lambda x: np.sum(np.log(x)), -X, opts.lbfgs(), 10)  # BAD
+
+
+@case(E.ArgumentError, "minimize: batches is i64[]", "iterable of tuples")
+def batches_that_are_none():
+    minimize(lambda x, y: np.sum(x * y), X, opts.sgd(0.1), 10, batches=5)  # BAD
+
+
 @case(E.NonScalarOutputError, "f64[2]")
 def loss_of_a_vector():
     minimize(lambda x: x, X, opts.sgd(0.6), 10)  # BAD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,9 +81,17 @@ def whole(x: Any, name: str, low: int) -> int:
 def rate_of(learning_rate: Any, name: str) -> Callable[[Any], Any]:
     """``count -> rate`` of a number or a schedule."""
     if callable(learning_rate):
-        return learning_rate
+        return partial(_scheduled, learning_rate, name)
     number(learning_rate, f"{name}: learning_rate", 0.0, open_high=True)
     return lambda count: learning_rate
+
+
+def _scheduled(schedule, name, count):
+    rate = schedule(count)
+    if not _is_array(rate) or aval_of(rate).shape:
+        raise errors.HyperparameterError(f"{name}: the schedule returned {describe(rate)}.",
+                                         "It must return one number for a count.")
+    return rate
 
 
 def float_leaves(x: Any, what: str) -> tuple[list, Any]:

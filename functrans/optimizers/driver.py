@@ -13,7 +13,7 @@ import numpy as np
 from .. import errors, lax, tree
 from ..api.compilation import jit
 from ..api.derivatives import value_and_grad
-from ..calling.staging import api, check_callable
+from ..calling.staging import api, check_callable, describe
 from ..numpy.core import convert
 from ..trace.core import aval_of, current_builder
 from .base import Optimizer, apply_updates, float_leaves, number, whole
@@ -71,6 +71,9 @@ def minimize(loss: Callable, params: Any, optimizer: Optimizer, steps: int,
     if inside and callback is not None:
         raise errors.ArgumentError("minimize: a callback, under a transform.",
                                    "Call it outside of jit, grad and vmap, or use debug.callback.")
+    if batches is not None and not isinstance(batches, Iterable):
+        raise errors.ArgumentError(f"minimize: batches is {describe(batches)}.",
+                                   "Give an iterable of tuples, the arguments of the loss after params.")
     if every is None:
         every = steps if inside else 1 if callback is not None else -(-steps // 100)
     every = max(whole(every, "minimize: every", 0 if steps == 0 else 1), 1)
@@ -153,10 +156,13 @@ def _check(values, before):
     """Once the loss is nan, parameters are too, and stay so."""
     wrong = np.isnan(values)
     if wrong.any():
+        step = before + int(np.argmax(wrong))
+        where, advice = f"at step {step}", "Lower the learning rate, or clip gradients (clip_by_global_norm).\n"
+        if step == 0:
+            where, advice = "where it begins", ""
         raise errors.NonFiniteError(
-            f"minimize: the loss is nan at step {before + int(np.argmax(wrong))}.",
-            "Lower the learning rate, or clip gradients: chain(clip_by_global_norm(1.0), optimizer).\n"
-            "Under functrans.debug_nans() the operation that makes it is named.")
+            f"minimize: the loss is nan {where}.",
+            advice + "Under functrans.debug_nans() the operation that makes it is named.")
 
 
 def _bar(steps, progress):
