@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from . import sparse as sparse
     from . import testing as testing
     from . import tree as tree
+    from . import viz as viz
     from .api import grad as grad
     from .api import jvp as jvp
     from .api import linear_transpose as linear_transpose
@@ -99,7 +100,7 @@ _HOME = {
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
 _MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
-            "scipy", "sparse", "testing", "tree")
+            "scipy", "sparse", "testing", "tree", "viz")
 __all__ = [*_NAMES, *_MODULES]
 
 

@@ -348,6 +348,10 @@ class CallbackResultError(FunctransError, ValueError, TypeError):
     """
 
 
+class DrawingError(FunctransError, ValueError):
+    """A picture (``functrans.viz``) that cannot be drawn or saved: an unknown file type, a missing library."""
+
+
 class KernelError(FunctransError, RuntimeError):
     """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
 
