@@ -349,7 +349,7 @@ class CallbackResultError(FunctransError, ValueError, TypeError):
 
 
 class DrawingError(FunctransError, ValueError):
-    """A picture (``functrans.viz``) that cannot be drawn or saved: an unknown file type, a missing library."""
+    """A picture (``functrans.viz``) that is not drawn or saved: an unknown file type, a missing package."""
 
 
 class KernelError(FunctransError, RuntimeError):

@@ -10,9 +10,9 @@ from ..ir.core import Jaxpr, Lit, Var
 from .model import Edge, Group, Item, Lane, Node, Picture, Table
 from .names import node_of, ports
 from .origins import Origins, Row, bodies, mark_of, scope_of
-from .ranks import arrange_parts, give_ranks, sorted_items, sorted_parts
+from .ranks import Part, arrange_parts, give_ranks, sorted_items, sorted_parts
 
-LARGE = 100             # a table of more items is cut into parts
+LARGE = 60              # a table of more items is cut into parts
 ROOM = 160              # a picture of more nodes shows its groups closed
 TITLES = {"jaxpr": "body", "body": "body", "cond": "condition"}
 Preds = dict[Item, set[Item]]
@@ -60,6 +60,7 @@ class _Rows:
     def __init__(self, origins: Origins, table: Table, strips: list[Strip], whole: bool, ghost: bool = False):
         self.origins, self.table, self.strips, self.whole, self.ghost = origins, table, strips, whole, ghost
         self.gradients: dict[int, int] = {}
+        self.around: set[Row] = set()       # rows of the loops that this is inside of
         self.edges: list[Edge] = []
         self.items: dict[Row, Item] = {}
         self.scopes: dict[Item, tuple[str, ...]] = {}
@@ -120,7 +121,8 @@ class _Rows:
     def ghosts(self) -> None:
         """The user's own equations that the program lacks."""
         lane = self.strips[0][0]
-        rows = [r for r, i in self.items.items() if not any(n.column == 0 for ns in i.cells.values() for n in ns)]
+        rows = [r for r, i in self.items.items() if r not in self.around
+                and not any(n.column == 0 for ns in i.cells.values() for n in ns)]
         rows += [r for r in self.origins.ghosts() if r not in self.items] if self.whole else []
         rows.sort(key=lambda r: r.order)
         for row in rows:
@@ -136,8 +138,9 @@ class _Rows:
                 if isinstance(found, Row) and found in self.items and found is not row:
                     source = self.items[found]
                     self.preds[item].add(source)
-                    for start in source.cells.get(lane, ())[:1]:
-                        self.edges.append(Edge(start, node, _same_output(found, x, start)))
+                    at = next((k for k, v in enumerate(found.eqn.outs) if v is x), -1)
+                    for start in source.cells.get(lane, ())[:1] if at >= 0 else ():
+                        self.edges.append(Edge(start, node, start.eqn.outs[at]))    # type: ignore[union-attr]
                 elif type(found) is Var:
                     self.readers[0, found].append(node)
 
@@ -206,15 +209,20 @@ class _Rows:
             return
         boxes.sort(key=lambda n: n.column)
         group = item.group = Group("loop", row.eqn.op.name)
-        inside = {n: bodies(n.eqn) for n in boxes}                  # type: ignore[arg-type]
-        first = inside[boxes[0]]
-        for k, (name, _) in enumerate(first):
-            table = Table(TITLES.get(name, name) if len(first) > 1 else "")
-            group.tables.append(table)
-            strips = [(Lane(table, n), inside[n][k][1], *ports(n.eqn, *inside[n][k]))   # type: ignore[arg-type]
-                      for n in boxes if k < len(inside[n])]
-            ghost = all(n.kind == "ghost" for n in boxes)
-            rows = _Rows(self.origins, table, strips, False, ghost)
+        programs = {n: bodies(n.eqn) for n in boxes}
+        first = programs[boxes[0]]
+        origins = [_origins(body) for _, body in first]
+        strips: list[list[Strip]] = [[] for _ in first]
+        tables = group.tables = [Table(TITLES.get(name, name) if len(first) > 1 else "") for name, _ in first]
+        for n in boxes:
+            for k, (name, body) in enumerate(programs[n]):
+                shared = [len(_origins(body) & own) for own in origins]
+                k = shared.index(max(shared)) if any(shared) else min(k, len(tables) - 1)
+                strips[k].append((Lane(tables[k], n), body, *ports(n.eqn, name, body)))
+        ghost = all(n.kind == "ghost" for n in boxes)
+        for table, mine in zip(tables, strips, strict=True):
+            rows = _Rows(self.origins, table, mine, False, ghost)
+            rows.around = self.around | {row}
             rows.fill()
             self.edges += rows.edges
         for n in boxes:
@@ -223,15 +231,17 @@ class _Rows:
 
     # ----- groups ------------------------------------------------------------------------------------------
 
-    def assemble(self, table: Table, items: list[Item], paths: dict[Item, tuple[str, ...]], depth: int) -> None:
+    def assemble(self, table: Table, items: list[Item], paths: dict[Item, tuple[str, ...]],
+                 depth: int) -> None:
         """Puts items into the table, those of a scope as a group, and gives each its rank."""
         order = sorted_items(items, self.preds)
         keys = {i: (paths[i][depth], i.phase) if len(paths[i]) > depth else None for i in order}
         parts = [(name, inside, False) for name, inside in arrange_parts(order, keys, self.preds)]
         if len(parts) > LARGE:
-            size = max(LARGE, -(-len(parts) // LARGE))
             ranked = sorted_parts([(name, inside) for name, inside, _ in parts], self.preds)
-            parts = [(f"part {k // size + 1}", [i for _, inside in ranked[k:k + size] for i in inside], True)
+            size = -(-len(ranked) // min(-(-len(ranked) // LARGE), LARGE))
+            parts = [(_title(k // size + 1, ranked[k:k + size]), [i for _, inside in ranked[k:k + size]
+                                                                  for i in inside], True)
                      for k in range(0, len(ranked), size)]
         lift: dict[Item, Item] = {}
         made: list[tuple[Item, str | None, list[Item], bool]] = []
@@ -243,23 +253,23 @@ class _Rows:
             table.put(item)
             if name is not None:
                 self.enclose(table, item, name, inside, paths, depth, cut)
-        give_ranks(table.items, {item: {lift[p] for i in inside for p in self.preds.get(i, ()) if p in lift} - {item}
-                                 for item, _, inside, _ in made})
+        give_ranks(table.items, {
+            item: {lift[p] for i in inside for p in self.preds.get(i, ()) if p in lift} - {item}
+            for item, _, inside, _ in made})
 
     def enclose(self, table: Table, item: Item, name: str, inside: list[Item], paths, depth: int,
                 cut: bool) -> None:
         """Makes a group of items, with a box in each lane that has nodes of them."""
-        title = _lines(name, inside) if cut else name
-        group = item.group = Group("part" if cut else "scope", title)
+        group = item.group = Group("part" if cut else "scope", name)
         inner = Table()
         group.tables.append(inner)
-        where = title if cut else "scope " + "/".join(paths[inside[0]][:depth + 1])
+        where = name if cut else "scope " + "/".join(paths[inside[0]][:depth + 1])
         for lane in list(table.lanes):
             mine = [n for i in inside for n in i.cells.get(lane, ())]
             if not mine:
                 continue
             count = f"{len(mine)} node{'s' * (len(mine) > 1)}"
-            box = item.put(Node("scope", title, count, f"{where}: {count}", mine[0].column), lane)
+            box = item.put(Node("scope", name, count, f"{where}: {count}", mine[0].column), lane)
             box.group = group
             box.inner = [Lane(inner, box)]
             for i in inside:
@@ -268,10 +278,8 @@ class _Rows:
         self.assemble(inner, inside, paths, depth + (not cut))
 
 
-def _same_output(row: Row, x: Var, node: Node) -> Any:
-    """The variable of the node's equation that stands for x, an output of its row's."""
-    at = next((k for k, v in enumerate(row.eqn.outs) if v is x), -1)
-    return node.eqn.outs[at] if node.eqn is not None and 0 <= at < len(node.eqn.outs) else x
+def _origins(body: Jaxpr) -> set[Row]:
+    return {mark_of(e).row for e in body.eqns}
 
 
 def common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
@@ -285,8 +293,12 @@ def common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
     return found
 
 
-def _lines(name: str, inside: list[Item]) -> str:
-    """A title for a part of a long program."""
-    nodes = [n for i in inside for ns in i.cells.values() for n in ns]
-    at = sorted({n.eqn.src[1] for n in nodes if n.eqn is not None and n.eqn.src is not None and not n.column})
-    return f"{name}: lines {at[0]} to {at[-1]}" if len(at) > 1 else f"{name}: line {at[0]}" if at else name
+def _title(number: int, parts: list[Part]) -> str:
+    """Of a part of a long program: its scopes, or the user's lines."""
+    names = [name for name, _ in parts if name is not None]
+    if names:
+        return names[0] if names[0] == names[-1] else f"{names[0]} to {names[-1]}"
+    nodes = [n for _, inside in parts for i in inside for ns in i.cells.values() for n in ns if not n.column]
+    at = sorted({n.eqn.src[1] for n in nodes if n.eqn is not None and n.eqn.src is not None})
+    lines = f": lines {at[0]} to {at[-1]}" if len(at) > 1 else f": line {at[0]}" if at else ""
+    return f"part {number}{lines}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from .model import Node, Picture, Table
 from .svg import EDGES, FILLS, heat_colour, rim
@@ -11,7 +12,8 @@ from .svg import EDGES, FILLS, heat_colour, rim
 def render(picture: Picture) -> str:
     """The program in the DOT language; closed groups are single nodes."""
     out = ["digraph {", f"  label={_quoted(picture.title)}; labelloc=t; newrank=true; compound=true;",
-           '  fontname="Helvetica"; node [shape=box style="rounded,filled" fontname="Helvetica" fontsize=11];',
+           '  fontname="Helvetica";',
+           '  node [shape=box style="rounded,filled" fontname="Helvetica" fontsize=11];',
            '  edge [fontname="Helvetica" fontsize=8 arrowsize=0.6 constraint=false];']
     clusters: dict[Node | int, list[str]] = {}
     children: dict[Node | int, list[Node]] = {}
@@ -40,11 +42,13 @@ def render(picture: Picture) -> str:
 
     for k, heading in enumerate(picture.headings):
         cluster(k, heading, "  ")
-    rows = list(_rows(picture.table))
-    for names in rows:
-        if len(names) > 1:                  # sets of one trouble some versions of Graphviz
-            out.append(f"  {{ rank=same; {'; '.join(names)} }}")
-    out += [f"  {a[0]} -> {b[0]} [style=invis constraint=true];" for a, b in zip(rows, rows[1:], strict=False)]
+    # Labels of edges within a rank, and sets of one node, are too much for some versions of Graphviz.
+    rows_ = list(rows(picture.table))
+    out += ["  { rank=same; " + "; ".join([f"n{n.id}" for n in nodes]) + " }"
+            for nodes in rows_ if len(nodes) > 1]
+    out += [f"  n{a[0].id} -> n{b[0].id} [style=invis constraint=true];"
+            for a, b in pairwise(rows_)]
+    row_of = {n: k for k, nodes in enumerate(rows_) for n in nodes}
     drawn = set()
     for e in picture.edges:
         a, b = _outermost(e.start), _outermost(e.end)
@@ -53,23 +57,24 @@ def render(picture: Picture) -> str:
             continue
         drawn.add(key)
         style = f'color="{EDGES[e.kind]}"' + (" style=dashed" if e.kind == "residual" else "")
-        out.append(f"  n{a.id} -> n{b.id} [label={_quoted(e.types)} {style}];")
+        text = "label" if row_of[a] != row_of[b] else "edgetooltip"
+        out.append(f"  n{a.id} -> n{b.id} [{text}={_quoted(e.types)} {style}];")
     out.append("}")
     return "\n".join(out) + "\n"
 
 
-def _rows(table: Table) -> Iterator[list[str]]:
-    """Names of the nodes of each row that is shown, from the top; a row of loops or scopes is theirs."""
+def rows(table: Table) -> Iterator[list[Node]]:
+    """The nodes of each row that is shown, from the top; those of open loops and scopes follow their own."""
     for rank in range(table.ranks):
         row = [i for i in table.items if i.rank == rank]
         nodes = [n for i in row for ns in i.cells.values() for n in ns]
-        names = [f"n{n.id}" for n in nodes if n.kind != "scope" or n.group is None or not n.group.open]
-        if names:
-            yield names
+        shown = [n for n in nodes if n.kind != "scope" or n.group is None or not n.group.open]
+        if shown:
+            yield shown
         for i in row:
             if i.group is not None and i.group.open:
                 for t in i.group.tables:
-                    yield from _rows(t)
+                    yield from rows(t)
 
 
 def _outermost(n: Node) -> Node:

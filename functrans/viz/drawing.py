@@ -165,9 +165,10 @@ def draw(target: Any, *, profile: Profile | None = None, color: str | None = Non
     >>> picture.svg()[:4], 'grad x' in picture.svg()
     ('<svg', True)
     """
-    for name, value, known in (("engine", engine, (None, "dot", "grandalf")), ("closed", closed, (None, True, False)),
+    for name, value, known in (("engine", engine, (None, "dot", "grandalf")),
+                               ("closed", closed, (None, True, False)),
                                ("color", color, (None, "time", "bytes"))):
-        if not any(value is k or isinstance(k, str) and value == k for k in known):
+        if not any(value is k or (isinstance(k, str) and value == k) for k in known):
             raise errors.ArgumentError(f"viz.draw: {name}={value!r}.",
                                        f"Give one of {', '.join(map(repr, known))}.")
     if profile is not None and not isinstance(profile, Profile):
@@ -180,7 +181,7 @@ def draw(target: Any, *, profile: Profile | None = None, color: str | None = Non
     def finish(origins: Origins, title: str, results: Any, of: Callable[[int], Any]) -> Drawing:
         picture = build(origins, title, results, of, closed)
         if not picture.nodes:
-            raise errors.DrawingError(f"viz.draw: the program of {title} has no equations, inputs or outputs.",
+            raise errors.DrawingError(f"viz.draw: {title} has no equations, inputs or outputs.",
                                       "Draw a function of arrays that returns some.")
         if profile is not None:
             heat.colour(picture, origins, profile, color or "time")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from .. import errors
 from .model import Slot
 
 GAP = 18.0              # between neighbours
-SECONDS = 20.0          # that Graphviz may take
+SECONDS = 10.0          # that Graphviz may take
+MOST = {"dot": 2500, "grandalf": 1200}      # links that a library orders in a second or two
 
 
 class Graph(NamedTuple):
@@ -34,14 +36,43 @@ def run(graphs: Sequence[Graph], engine: str | None) -> None:
             key = (tuple([(s.rank, s.w, not s.nodes) for s in g.slots]),
                    tuple([(number[a], number[b]) for a, b in g.links]))
             same.setdefault(key, []).append(g)
-    hard = [found[0] for found in same.values()]
-    if hard and not ((engine or which()) == "dot" and dot(hard)):
+    library = engine or which()
+    hard = [found[0] for found in same.values() if len(found[0].links) <= MOST[library]]
+    for found in same.values():
+        if len(found[0].links) > MOST[library]:
+            sweep(found[0])
+    if hard and not (library == "dot" and dot(hard)):
         for g in hard:
             grandalf(g)
     for first, *others in same.values():
         for g in others:
             for s, t in zip(g.slots, first.slots, strict=True):
                 s.x = t.x
+
+
+def sweep(g: Graph) -> None:
+    """For what is too much for a library: each rank in order of the means of its neighbours, a few times."""
+    rows: dict[int, list[Slot]] = {}
+    near: dict[Slot, list[Slot]] = {s: [] for s in g.slots}
+    for s in g.slots:
+        rows.setdefault(s.rank, []).append(s)
+    for a, b in g.links:
+        near[a].append(b)
+        near[b].append(a)
+    ranks = sorted(rows)
+
+    def spread(row: list[Slot]) -> None:
+        at = -sum([s.w + GAP for s in row]) / 2
+        for s in row:
+            s.x = at + s.w / 2
+            at += s.w + GAP
+
+    for row in rows.values():
+        spread(row)
+    for order in (ranks, ranks[::-1], ranks, ranks[::-1]):
+        for rank in order:
+            rows[rank].sort(key=lambda s: sum([t.x for t in near[s]]) / len(near[s]) if near[s] else s.x)
+            spread(rows[rank])
 
 
 def which() -> str:
@@ -57,7 +88,7 @@ def anchored(g: Graph) -> list[tuple[Slot, Slot, bool]]:
         first.setdefault(s.rank, []).append(s)
     links = [(a, b, True) for a, b in g.links]
     ranks = sorted(first)
-    for before, rank in zip(ranks, ranks[1:], strict=False):
+    for before, rank in pairwise(ranks):
         for s in first[rank]:
             if s not in has:
                 links.append((first[before][0], s, False))
@@ -74,7 +105,8 @@ def dot(graphs: Sequence[Graph]) -> bool:
         text += [f"{n} [width={s.w / 72:.3f} label=\"\"];" for s, n in name.items()]
         for a, b, shown in anchored(g):
             weight = 4 if not a.nodes and not b.nodes else 2
-            text.append(f"{name[a]} -> {name[b]} [{f'weight={weight}' if shown else 'style=invis weight=0'}];")
+            kind = f"weight={weight}" if shown else "style=invis weight=0"
+            text.append(f"{name[a]} -> {name[b]} [{kind}];")
         text.append("}")
     try:
         out = subprocess.run(["dot", "-Tplain", "-y"], input="\n".join(text), capture_output=True, text=True,

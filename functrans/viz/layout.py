@@ -1,7 +1,8 @@
-"""Where everything goes: ranks are given, a layout library finds the order in each rank and the places in it."""
+"""Where things go: ranks are given, a layout library finds the order in each and the places in it."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from . import engines
@@ -51,7 +52,7 @@ def _turned(lane: Lane) -> bool:
     against = 0
     for row in lane.rows:
         cells = sorted([(s.nodes[0].item.order, s.x) for s in row if s.nodes])
-        against += sum([1 if b[1] < a[1] else -1 for a, b in zip(cells, cells[1:], strict=False)])
+        against += sum([1 if b[1] < a[1] else -1 for a, b in pairwise(cells)])
     return against > 0
 
 
@@ -108,30 +109,34 @@ class _Router:
         down = item.rank < target.rank
         e.way = "down" if down else "up"
         for inner, place in a[:k:-1]:           # out of boxes, along, into boxes
-            self._chain(e, inner, self.cells[place, inner], len(inner.rows) - 1 if down else 0, None)
-        self._chain(e, lane, self.cells[item, lane], target.rank + 1, self.cells[target, lane])
+            self._chain(e, inner, self.cells[place, inner], len(inner.rows) - 1 if down else 0, None, e.value)
+        start = self.cells[item, lane]
+        # all that leaves a box goes one way
+        line = start if item.group is not None and item.group.kind != "loop" else e.value
+        self._chain(e, lane, start, target.rank + 1, self.cells[target, lane], line)
         for inner, place in b[k + 1:]:
-            port = self._through(e, inner, 0 if down else len(inner.rows) - 1, "in")
+            port = self._through(inner, 0 if down else len(inner.rows) - 1, (line, "in"))
             e.stations.append(port)
-            self._chain(e, inner, port, place.rank + 1, self.cells[place, inner])
+            self._chain(e, inner, port, place.rank + 1, self.cells[place, inner], line)
 
-    def _through(self, e: Edge, lane: Lane, rank: int, what: Any) -> Slot:
-        key = lane, e.value, rank, what
+    def _through(self, lane: Lane, rank: int, line: Any) -> Slot:
+        """The slot of a line in a row that it passes."""
+        key = lane, rank, line
         if key not in self.chains:
             self.chains[key] = self._slot(lane, rank, [])
         return self.chains[key]
 
-    def _chain(self, e: Edge, lane: Lane, start: Slot, rank: int, goal: Slot | None) -> None:
+    def _chain(self, e: Edge, lane: Lane, start: Slot, rank: int, goal: Slot | None, line: Any) -> None:
         """Slots from ``start`` to ``rank``: those between, and there ``goal`` or a slot in the border."""
         step = 1 if rank > start.rank else -1
         last = start
         for r in range(start.rank + step, rank, step):
-            here = self._through(e, lane, r, (start, step))
+            here = self._through(lane, r, (line, start, step))
             self._link(last, here)
             e.stations.append(here)
             last = here
         if goal is None:
-            goal = self._through(e, lane, rank, "out")
+            goal = self._through(lane, rank, (line, "out"))
             e.stations.append(goal)
         self._link(last, goal)
 

@@ -2,13 +2,14 @@
 
 A table has a row for each equation of the user's code (several that do not depend on each other share a rank,
 and so a height). Lane 0 holds the equations themselves, lane 1 what the first derivative made of each, and so
-on. Name scopes and the programs inside loops are groups: an item of a row, with tables of its own; a group's box
-in each lane shows that lane's part of them, so that rows match on all levels.
+on. Name scopes and the programs inside loops are groups: an item of a row, with tables of its own; a group's
+box in each lane shows that lane's part of them, so that rows match on all levels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from ..ir.core import Eqn, Lit, Var
 
 

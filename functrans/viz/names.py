@@ -49,7 +49,7 @@ def _params(e: Eqn) -> list[tuple[str, str]]:
     """The parameters of an equation that can be said in short."""
     found = []
     for name, p in e.params.items():
-        programs = isinstance(p, Jaxpr) or isinstance(p, tuple) and any(isinstance(q, Jaxpr) for q in p)
+        programs = isinstance(p, Jaxpr) or (isinstance(p, tuple) and any(isinstance(q, Jaxpr) for q in p))
         if programs or callable(p) or p is None or p is False or p == ():
             continue
         text = p.name if hasattr(p, "itemsize") and hasattr(p, "name") else str(p)
@@ -58,7 +58,7 @@ def _params(e: Eqn) -> list[tuple[str, str]]:
     return found
 
 
-# ----- inputs and outputs ------------------------------------------------------------------------------------
+# ----- inputs and outputs ----------------------------------------------------------------------------------
 
 
 def ports(e: Eqn, which: str, body: Jaxpr) -> tuple[list[str], list[str]]:
@@ -91,8 +91,8 @@ def headings(fun: Callable) -> Callable[[int], list[str]]:
     def of(n: int) -> list[str]:
         if n == 1:
             return [name_of(fun)]
-        order = ["derivative"] if n == 2 else [f"{_ORDINALS.get(k, f'{k}th')} derivative" for k in range(1, n)]
-        return [name_of(inner), *order]
+        order = [""] if n == 2 else [_ORDINALS.get(k, f"{k}th") + " " for k in range(1, n)]
+        return [name_of(inner), *[f"{which}derivative" for which in order]]
     return of
 
 
@@ -126,7 +126,7 @@ class Results:
                 break
         if kind not in ("grad", "value_and_grad"):
             return
-        argnums, argnames, has_aux, *_ = fun.remake[1][2]          # type: ignore[attr-defined]
+        argnums, argnames, *_ = fun.remake[1][2]          # type: ignore[attr-defined]
         if argnums is None and argnames is None:
             argnums = 0
         starts = [0]

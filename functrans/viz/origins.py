@@ -122,7 +122,7 @@ class Origins:
         place = self.places.get(v)
         while isinstance(place, tuple):
             level, i = place
-            if level.jaxpr is self.jaxpr or self.jaxpr.invars and v in self.jaxpr.invars:
+            if level.jaxpr is self.jaxpr or (self.jaxpr.invars and v in self.jaxpr.invars):
                 return v
             x = level.values[i] if i < len(level.values) else None
             if type(x) is not Tracer:
@@ -181,7 +181,9 @@ class Origins:
     def _marked(self, jaxpr: Jaxpr, level: Level) -> Jaxpr:
         known: dict[tuple[Level, Var], Var | Lit] = {}  # a variable here -> that of a former level
         taken: dict[tuple[Level, Var], Any] = {}        # and back
-        met: set[Mark] = set()
+        met: set[Any] = set()                           # levels and marks
+        # variables of programs around that are constants here
+        lifted = {var_of(x): v for v, x in zip(jaxpr.invars, level.values, strict=False) if type(x) is Tracer}
         eqns = []
         for e in jaxpr.eqns:
             old = last_mark(e)
@@ -193,8 +195,8 @@ class Origins:
                 scope = scope[:-1]
                 row, column = old.row, old.column
                 if old.level not in met:
-                    met.add(old.level)                  # type: ignore[arg-type]
-                    _enter(old.level, known, taken)
+                    met.add(old.level)
+                    _enter(old.level, lifted, known, taken)
                 if old.level.what not in NEUTRAL:
                     own = old if _is_same(e, old, known, taken, met) else _merged(e, old, known, taken, met)
                     if own is None:
@@ -215,7 +217,7 @@ class Origins:
         self._marks += 1
         mark.row, mark.column, mark.level = row, column, level
         mark.eqn = new = eqn_in(e, (*scope, mark))
-        if row.eqn is e or column == 0 and row.level is level:
+        if row.eqn is e or (column == 0 and row.level is level):
             row.eqn = new
         return new
 
@@ -305,20 +307,21 @@ def _like(e: Eqn, sig: Any) -> Eqn:
     return eqn(sig, e.inputs, e.outs, e)
 
 
-def _enter(level: Level, known: dict, taken: dict) -> None:
+def _enter(level: Level, lifted: dict[Var, Var], known: dict, taken: dict) -> None:
     """Notes which variables of the program around stand for the inputs of ``level``."""
-    if level.jaxpr is None:
-        return
-    for v, x in zip(level.jaxpr.invars, level.values, strict=False):
+    for v, x in zip(level.jaxpr.invars if level.jaxpr is not None else (), level.values, strict=False):
         if type(x) is Tracer:
-            known[level, var_of(x)] = v
-            taken[level, v] = var_of(x)
+            here = lifted.get(var_of(x), var_of(x))
+            known[level, here] = v
+            taken[level, v] = here
 
 
 def _is_same(e: Eqn, old: Mark, known: dict, taken: dict, met: set) -> bool:
     """Whether ``e`` is the equation of the mark itself, not something derived from it."""
     f, level = old.eqn, old.level
-    if f is None or e.op is not f.op or e.backward and not f.backward or old in met or len(e.outs) < len(f.outs):
+    if f is None or e.op is not f.op or old in met or len(e.outs) < len(f.outs):
+        return False
+    if e.backward and not f.backward:
         return False
     if not bodies(e):
         if {k: str(v) for k, v in e.params.items()} != {k: str(v) for k, v in f.params.items()}:
@@ -333,7 +336,8 @@ def _is_same(e: Eqn, old: Mark, known: dict, taken: dict, met: set) -> bool:
         for x, y in chosen:
             if type(x) is Var and type(y) is Var:
                 known[level, x], taken[level, y] = y, x
-    for v, w in zip(e.outs, f.outs, strict=False):
+    # a loop that keeps something has further results, also before its own: readers tell which is which
+    for v, w in zip(e.outs, f.outs, strict=True) if len(e.outs) == len(f.outs) else ():
         known[level, v], taken[level, w] = w, v
     return True
 
@@ -360,4 +364,4 @@ def _stands_for(x: Any, y: Any, level: Level, known: dict, taken: dict) -> bool:
     if type(x) is Lit:
         return (level, y) not in taken
     found = known.get((level, x))
-    return found is y if found is not None else (level, y) not in taken and x.aval.shape == y.aval.shape
+    return found is y if found is not None else (level, y) not in taken and x.aval.strong is y.aval.strong

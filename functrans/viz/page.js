@@ -1,7 +1,8 @@
 // Opens and closes groups (places as in place.py), shows texts, searches, pans and zooms.
 "use strict";
 const scene = JSON.parse(document.getElementById("scene").textContent);
-const { H, ROW, GAP, IN_CELL, LINE, MOST, PAD, HEADER, CAPTION, GUTTER, MARGIN, HEADING, UNDER, TRACK, BESIDE } = scene.sizes;
+const { H, ROW, GAP, IN_CELL, LINE, MOST, PAD, HEADER, CAPTION, GUTTER, MARGIN, HEADING, UNDER, TRACK, FAR, BESIDE } =
+  scene.sizes;
 const { nodes, slots, lanes, tables, groups, edges } = scene;
 const svg = document.getElementById("picture"), world = document.getElementById("world");
 const NS = "http://www.w3.org/2000/svg";
@@ -200,6 +201,11 @@ function across(a, b) {
     const x = x1 + 8 * side;
     end = `L${f(x1)} ${f(yb)}Q${f(x)} ${f(yb)} ${f(x)} ${f(by + H)}`;
   }
+  if (Math.abs(yb - ya) > FAR) {
+    const bend = g0 + side * (BESIDE + 6 + 7 * (a % 7)), turn = yb > ya ? 10 : -10;
+    return `${start}L${f(bend - 10 * side)} ${f(ya)}Q${f(bend)} ${f(ya)} ${f(bend)} ${f(ya + turn)}` +
+           `L${f(bend)} ${f(yb - turn)}Q${f(bend)} ${f(yb)} ${f(bend + 10 * side)} ${f(yb)}${end}`;
+  }
   const bend = (g0 + g1) / 2;
   return `${start}L${f(g0)} ${f(ya)}C${f(bend)} ${f(ya)} ${f(bend)} ${f(yb)} ${f(g1)} ${f(yb)}${end}`;
 }
@@ -218,7 +224,7 @@ function crowd(n, side) {
 const leaf = {}, frame = {}, text = new Map();
 for (const g of world.querySelectorAll("[data-node]"))
   (g.classList.contains("frame") ? frame : leaf)[g.dataset.node] = g;
-for (const g of world.querySelectorAll(".node, .edge")) take(g);
+for (const g of world.querySelectorAll(".node, .edges > path")) take(g);
 
 function take(g) {                  // the browser's own hint would come late, and twice
   const title = g.querySelector(":scope > title");
@@ -352,7 +358,7 @@ svg.addEventListener("keydown", e => {
 
 const tip = document.getElementById("tip");
 svg.addEventListener("pointermove", e => {
-  const g = e.target.closest(".node, .edge");
+  const g = e.target.closest(".node, .edges > path");
   tip.style.display = g && text.get(g) ? "block" : "none";
   if (!g || drag) return;
   tip.textContent = text.get(g);
@@ -361,8 +367,8 @@ svg.addEventListener("pointermove", e => {
 });
 svg.addEventListener("pointerleave", () => { tip.style.display = "none"; });
 svg.addEventListener("pointerover", e => {
-  const g = e.target.closest(".node:not(.frame), .edge");
-  for (const p of world.querySelectorAll(".edge")) {
+  const g = e.target.closest(".node:not(.frame), .edges > path");
+  for (const p of world.querySelectorAll(".edges > path")) {
     const edge = edges[p.dataset.edge];
     const near = g && (g === p || g.dataset.node !== undefined &&
                        [shown(edge.a), shown(edge.b)].includes(+g.dataset.node));

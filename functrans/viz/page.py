@@ -12,7 +12,7 @@ from .model import Picture
 from .text import width
 
 SIZES = ("H", "ROW", "GAP", "IN_CELL", "LINE", "MOST", "PAD", "HEADER", "CAPTION", "GUTTER", "MARGIN",
-         "HEADING", "UNDER", "TRACK")
+         "HEADING", "UNDER", "TRACK", "FAR", "BESIDE")
 
 
 def scene(picture: Picture, places: place.Places, below: float) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def scene(picture: Picture, places: place.Places, below: float) -> dict[str, Any
         if n.group is not None:
             boxes[n.group.id].append(n.id)
     return {
-        "sizes": {**{k: getattr(place, k) for k in SIZES}, "BESIDE": svg.BESIDE},
+        "sizes": {k: getattr(place, k) for k in SIZES},
         "size": places.size, "below": below,
         "headings": [width(h, 13, True) for h in picture.headings],
         "nodes": [{"w": round(n.w, 2), "types": round(width(n.types, 9), 2), "kind": n.kind, "up": n.up,

@@ -1,6 +1,8 @@
-"""Places in pixels, from which groups are open and the order of slots. ``page.js`` does the same on a click."""
+"""Places in pixels, from which groups are open and the order of slots. ``page.js`` does the same."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from .model import Edge, Group, Lane, Node, Picture, Slot, Table
 from .text import width
@@ -9,20 +11,22 @@ H = 34.0                # height of a node
 ROW = 44.0              # between rows
 GAP = 18.0              # between neighbours in a row
 IN_CELL = 22.0          # between nodes of one cell
-LINE = 26.0             # between lines of one cell
+LINE = 34.0             # between lines of one cell
 MOST = 6                # nodes in a line
 PAD = 14.0              # inside a box
 HEADER = 26.0           # of a box
 CAPTION = 18.0          # of one of several programs in a box
 GUTTER = 90.0           # between the outermost lanes
+BESIDE = 14.0           # what a lane's background is wider than the lane
 MARGIN = 24.0
 HEADING = 30.0
 UNDER = 18.0            # below a node, where edges pass its neighbours
 TRACK = 4.0             # between such edges
+FAR = 140.0             # edges that go further between lanes go straight up or down there
 
 
 def lined_up(wanted: list[float], sizes: list[float], gap: float) -> list[float]:
-    """Centres in the given order, as near to the wanted ones as they can be without overlap (least squares)."""
+    """Centres in the given order without overlap, as near to the wanted ones as can be (least squares)."""
     offsets, at = [], 0.0
     for k, w in enumerate(sizes):
         at += (sizes[k - 1] / 2 + gap + w / 2) if k else 0.0
@@ -116,8 +120,8 @@ class Places:
     """Rectangles of the visible nodes and open boxes, and points of the slots, in pixels.
 
     Attributes:
-      nodes: ``(x, y, w, h)`` of each visible node; slots: ``(x, top, bottom)``; bands: the rows of the outermost
-        table; lanes: left and right of the outermost lanes; size: of the picture.
+      nodes: ``(x, y, w, h)`` of each visible node; slots: ``(x, top, bottom)``; bands: the rows of the
+        outermost table; lanes: left and right of the outermost lanes; size: of the picture.
     """
 
     def __init__(self, picture: Picture):
@@ -210,7 +214,8 @@ class Places:
         ya, yb = ay + H / 2, by + H / 2
         if e.way == "cell" and ay != by:        # another line of the cell
             down = ay < by
-            return a, b, curve([(ax + aw / 2, ay + ah if down else ay), (bx + bw / 2, by if down else by + bh)])
+            return a, b, curve([(ax + aw / 2, ay + ah if down else ay),
+                                (bx + bw / 2, by if down else by + bh)])
         left, right = (a, b) if ax < bx else (b, a)
         between = any(self.nodes[left][0] < x < self.nodes[right][0] and y == ay
                       for n in (*e.start.item.cells.get(e.start.lane, ()),)
@@ -219,8 +224,8 @@ class Places:
             return a, b, (f"M{ax + aw:.1f} {ya:.1f}L{bx:.1f} {yb:.1f}" if ax < bx else
                           f"M{ax:.1f} {ya:.1f}L{bx + bw:.1f} {yb:.1f}")
         lift = min(ay, by) - ROW * 0.45
-        return a, b, (f"M{ax + aw / 2:.1f} {ay:.1f}C{ax + aw / 2:.1f} {lift:.1f} {bx + bw / 2:.1f} {lift:.1f} "
-                      f"{bx + bw / 2:.1f} {by:.1f}")
+        xa, xb = ax + aw / 2, bx + bw / 2
+        return a, b, f"M{xa:.1f} {ay:.1f}C{xa:.1f} {lift:.1f} {xb:.1f} {lift:.1f} {xb:.1f} {by:.1f}"
 
     def across(self, a: Node, b: Node) -> str:
         """From one of the outermost lanes to another, bending between them."""
@@ -244,6 +249,11 @@ class Places:
             yb = by + H + UNDER + TRACK * (crowd % 4)
             x = x1 + 8 * side
             end = f"L{x1:.1f} {yb:.1f}Q{x:.1f} {yb:.1f} {x:.1f} {by + H:.1f}"
+        if abs(yb - ya) > FAR:
+            bend = g0 + side * (BESIDE + 6 + 7 * (a.id % 7))
+            turn = 10 if yb > ya else -10
+            return (f"{start}L{bend - 10 * side:.1f} {ya:.1f}Q{bend:.1f} {ya:.1f} {bend:.1f} {ya + turn:.1f}"
+                    f"L{bend:.1f} {yb - turn:.1f}Q{bend:.1f} {yb:.1f} {bend + 10 * side:.1f} {yb:.1f}{end}")
         bend = (g0 + g1) / 2
         return f"{start}L{g0:.1f} {ya:.1f}C{bend:.1f} {ya:.1f} {bend:.1f} {yb:.1f} {g1:.1f} {yb:.1f}{end}"
 
@@ -266,7 +276,7 @@ class Places:
 def curve(points: list[tuple[float, float]]) -> str:
     """A line through points that leaves and enters each vertically."""
     text = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if abs(x0 - x1) < 0.05:
             text.append(f"L{x1:.1f} {y1:.1f}")
         else:

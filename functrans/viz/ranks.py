@@ -13,7 +13,7 @@ Part = tuple[str | None, list[Item]]        # items under a name, or one without
 
 
 def topological(before: Sequence[set[int]], keys: Sequence[Any]) -> list[int]:
-    """Numbers in an order in which each comes after those before it, else by key; without circles' members."""
+    """Numbers in an order in which each comes after those before it, else by key; no members of circles."""
     after: dict[int, list[int]] = defaultdict(list)
     for k, found in enumerate(before):
         for p in found:

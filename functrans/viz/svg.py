@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from .model import Node, Picture
-from .place import CAPTION, MARGIN, Places
+from .place import BESIDE, CAPTION, MARGIN, Places
 from .text import FONT, width
 
 # the rims of nodes, by what their op does
@@ -16,7 +16,6 @@ FAMILIES = {"elementwise": "elementwise", "reduce": "reduction", "bilinear": "co
 FILLS = ("#ffffff", "#fff4e8", "#f3edfb", "#e9f7f1")        # of nodes, by lane
 LANES = ("#f6f8fb", "#fdf8f2", "#f9f6fd", "#f3faf7")
 EDGES = {"data": "#7b8794", "residual": "#2a9d8f", "back": "#c0703a"}
-BESIDE = 14.0           # what a lane's and a row's background is wider than the lane
 
 STYLE = f"""
 text {{ font-family: {FONT}; fill: #1f2933; }}
@@ -83,7 +82,8 @@ def frame(n: Node, w: float, h: float, captions: list[tuple[str, float]]) -> str
     """An open box. ``captions`` are of the programs in it, and their places."""
     small = f' <tspan class="caption">{escape(n.small)}</tspan>' if n.small and n.kind != "scope" else ""
     text = (f'<rect width="{w:.1f}" height="{h:.1f}" rx="8" '
-            f'fill="{FILLS[min(n.column, len(FILLS) - 1)]}" stroke="{rim(n)}"/><text class="title" x="10" y="17">\u25be {escape(n.label)}{small}</text>')
+            f'fill="{FILLS[min(n.column, len(FILLS) - 1)]}" stroke="{rim(n)}"/>'
+            f'<text class="title" x="10" y="17">\u25be {escape(n.label)}{small}</text>')
     for title, y in captions:
         text += f'<text class="caption" x="10" y="{y + CAPTION - 6:.1f}">{escape(title)}</text>'
     return text + (_types(n, w, h) if n.kind != "scope" else "")
@@ -116,8 +116,9 @@ def contents(picture: Picture, places: Places, page: bool = False) -> str:
     for k, ((left, right), heading) in enumerate(zip(places.lanes, picture.headings, strict=True)):
         out.append(f'<g><rect x="{left - BESIDE:.1f}" y="{top - 8:.1f}" '
                    f'width="{right - left + 2 * BESIDE:.1f}" height="{bottom - top + 8:.1f}" rx="12" '
-                   f'fill="{LANES[min(k, len(LANES) - 1)]}"/><text class="heading" x="{(left + right) / 2:.1f}" '
-                   f'y="{top + 12:.1f}">{escape(heading)}</text></g>')
+                   f'fill="{LANES[min(k, len(LANES) - 1)]}"/>'
+                   f'<text class="heading" x="{(left + right) / 2:.1f}" y="{top + 12:.1f}">'
+                   f'{escape(heading)}</text></g>')
     out.append('</g><g class="bands">')
     for y, height in places.bands:
         out.append(f'<rect x="{places.lanes[0][0] - BESIDE:.1f}" y="{y - 5:.1f}" '
@@ -125,7 +126,7 @@ def contents(picture: Picture, places: Places, page: bool = False) -> str:
                    f'height="{height + 10:.1f}" rx="6" fill="#1f2933" fill-opacity="0.025"/>')
     out.append('</g><g class="frames">')
     out += [group(n, places, True, page) for n in picture.nodes
-            if n.group is not None and (page or n.group.open and n in places.nodes)]
+            if n.group is not None and (page or (n.group.open and n in places.nodes))]
     out.append('</g><g class="edges">')
     drawn: set[tuple] = set()
     for k, e in enumerate(picture.edges):
@@ -139,7 +140,7 @@ def contents(picture: Picture, places: Places, page: bool = False) -> str:
                    f'<title>{escape(e.title)}</title></path>')
     out.append('</g><g class="leaves">')
     out += [group(n, places, False, page) for n in picture.nodes
-            if page or n in places.nodes and (n.group is None or not n.group.open)]
+            if page or (n in places.nodes and (n.group is None or not n.group.open))]
     out.append("</g>")
     return "\n".join(out)
 
@@ -182,5 +183,6 @@ def render(picture: Picture) -> str:
     below, wide, more = legend(picture, places.size[1] + 4)
     w, h = max(places.size[0], wide), places.size[1] + more
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" width="{w:.0f}" '
-            f'height="{h:.0f}" role="img"><title>{escape(picture.title)}</title><style>{STYLE}</style>{defs()}'
-            f'<rect width="{w:.0f}" height="{h:.0f}" fill="#ffffff"/>\n{contents(picture, places)}\n{below}</svg>\n')
+            f'height="{h:.0f}" role="img"><title>{escape(picture.title)}</title><style>{STYLE}</style>'
+            f'{defs()}<rect width="{w:.0f}" height="{h:.0f}" fill="#ffffff"/>\n'
+            f'{contents(picture, places)}\n{below}</svg>\n')
