@@ -25,7 +25,7 @@ from functrans import (
     viz,
     vmap,
 )
-from functrans.staging import Watch
+from functrans.calling.staging import Watch
 from functrans.viz.dot import rows
 from functrans.viz.origins import Origins, all_eqns, bodies, mark_of, scope_of
 from functrans.viz.place import Places

@@ -6,6 +6,7 @@ library for the places within ranks, ``place`` turns them into pixels, ``svg``, 
 What must hold: a node is in the row of its origin, in every lane and on every level.
 """
 
+from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
 from .drawing import Drawing, draw
 
 __all__ = ["Drawing", "draw"]

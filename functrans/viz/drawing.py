@@ -9,9 +9,9 @@ from html import escape
 from typing import Any
 
 from .. import errors
+from ..calling.staging import api, describe, name_of
+from ..inspection.profiling import Profile
 from ..ir.core import Jaxpr
-from ..profiling import Profile
-from ..staging import api, describe, name_of
 from . import dot, heat, layout, page, svg
 from .build import build
 from .model import Picture

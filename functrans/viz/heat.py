@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import errors
+from ..calling.staging import Pass
+from ..inspection.profiling import Profile, StepTime, duration
 from ..ir.core import Eqn
 from ..ir.op import work_of
 from ..plan.describe import Plan, PlanStep, plan_of
-from ..profiling import Profile, StepTime, duration
-from ..staging import Pass
 from .model import Node, Picture
 from .origins import Mark, Origins, last_mark
 from .svg import heat_colour

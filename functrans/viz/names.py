@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree
-from ..boundary import Transformed
-from ..compilation import Jitted
+from ..api.compilation import Jitted
+from ..calling.boundary import Transformed
+from ..calling.staging import name_of
 from ..errors import format_location
 from ..ir.core import Eqn, Jaxpr, Lit
-from ..staging import name_of
 from .model import Node
 from .origins import Mark, bodies, scope_of
 

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..inspection import abstract
+from ..calling.staging import Watch, own_lines
+from ..inspection.programs import abstract
 from ..ir.core import Eqn, Jaxpr, Lit, Var, eqn_in, signature
-from ..staging import Watch, own_lines
 from ..trace.core import var_of
 from ..trace.tracer import Tracer
 
