@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from . import sparse as sparse
     from . import testing as testing
     from . import tree as tree
+    from . import viz as viz
     from .api.batching import vmap as vmap
     from .api.compilation import jit as jit
     from .api.derivatives import grad as grad
@@ -99,7 +100,7 @@ _HOME = {
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
 _MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
-            "scipy", "sparse", "testing", "tree")
+            "scipy", "sparse", "testing", "tree", "viz")
 __all__ = [*_NAMES, *_MODULES]
 
 

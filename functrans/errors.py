@@ -348,6 +348,10 @@ class CallbackResultError(FunctransError, ValueError, TypeError):
     """
 
 
+class DrawingError(FunctransError, ValueError):
+    """A picture (``functrans.viz``) that is not drawn or saved: an unknown file type, a missing package."""
+
+
 class KernelError(FunctransError, RuntimeError):
     """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
 

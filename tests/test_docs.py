@@ -55,7 +55,7 @@ def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
                                        "errors.md", "numpy.md", "own_ops.md", "performance.md",
-                                       "semantics.md", "transforms.md"]
+                                       "pictures.md", "semantics.md", "transforms.md"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"],

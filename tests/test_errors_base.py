@@ -37,6 +37,7 @@ BUILTIN = {
     "CallbackResultError": ValueError,
     "MissingNameError": (NotImplementedError, AttributeError),
     "SparsityError": ValueError,
+    "DrawingError": ValueError,
     "KernelError": RuntimeError,
     "CheckError": AssertionError,
     "ThreadCountError": ValueError,

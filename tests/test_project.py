@@ -31,8 +31,9 @@ BELOW = {
     "random": {"ir", "trace", "ops", "numpy", "lax", "api", "load"},
     "sparse": {"ir", "trace", "transform", "calling", "api"},
     "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
+    "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "sparse",
-            "calling", "inspection", "rules", "api", "load"},
+            "calling", "inspection", "rules", "api", "viz", "load"},
 }
 # Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer; vmap where
 # NumPy loops in Python; jit for what is to be profiled.

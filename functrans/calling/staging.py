@@ -126,6 +126,8 @@ def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=
 
     jaxpr, consts, (out_tree, aux, n_aux) = trace(flat, avals, leaves if known else None, name, staged,
                                                   axes)
+    if Watch.marks is not None:
+        jaxpr = Watch.marks.traced(jaxpr, name, [*leaves, *consts])
     return Traced(jaxpr, consts, out_tree, aux, n_aux)
 
 
@@ -208,9 +210,16 @@ class Uncollected:
 
 
 class Watch:
-    """What runs the programs in place of their plans, to look at results: ``(Pass, values)``, or None."""
+    """What looks on.
+
+    Attributes:
+      run: runs the programs in place of their plans, to look at results: ``(Pass, values)``, or None.
+      marks: puts marks on the equations of programs that are traced, and of what passes make of them
+        (``viz.origins``), or None.
+    """
 
     run: Any = None
+    marks: Any = None
 
 
 class Pass:
@@ -298,12 +307,16 @@ def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) ->
     if jaxpr.retraced:
         with Uncollected():
             new, consts, aux = trace(body, [aval_of(v).strong for v in values], values, kind)
+        if Watch.marks is not None:
+            new = Watch.marks.derived(new, jaxpr)
         return Pass(new, aux), [*values, *consts]
     key = (kind, jaxpr, static)
     found = PROGRAMS.get(key)
     if found is None:
         with Uncollected():
             new, aux = closed(body, [aval_of(v).strong for v in values], kind)
+        if Watch.marks is not None:
+            new = Watch.marks.derived(new, jaxpr)
         found = PROGRAMS.put(key, Pass(new, aux, PROGRAMS.shared))
     return found, values
 
