@@ -39,11 +39,12 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "lanes.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
-           "fft_body.h", "special.h")
+           "fft_body.h", "special.h", "statistics.h", "statistics_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
-                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "lapack.c", "random.c")
+                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "lapack.c", "random.c",
+                  "statistics.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
-         "random", "fourier", "special")
+         "random", "fourier", "statistics", "special")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
@@ -552,6 +553,16 @@ def fourier_part() -> Part:
     return part
 
 
+def statistics_part() -> Part:
+    part = Part("statistics")
+    part.add('#include "statistics.h"\n')
+    for code, wide in (("f32", "int32_t"), ("f64", "int64_t")):
+        part.add(include("statistics_body.h", T=C_TYPE[code], FT_INT=wide,
+                         FT_NAME=f"statistics_{code}_##part"))
+        part.entry(f"statistics:{code}", "ft_run_statistics", f"&statistics_{code}_kernel", 2 * NS_PLAIN)
+    return part
+
+
 # ----- files --------------------------------------------------------------------------------------
 
 
@@ -578,7 +589,7 @@ def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
     parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), index_part(), scalar_part(),
-             product_part(), sort_part(), random_part(), fourier_part()]
+             product_part(), sort_part(), random_part(), fourier_part(), statistics_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)
     for name, text in files.items():
