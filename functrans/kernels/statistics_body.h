@@ -132,8 +132,9 @@ static void FT_NAME(histogram)(uint32_t *counts, const char *p, int64_t n)
         memcpy(&bits, &a, sizeof bits);
         int64_t cell = (bits >> FT_CELL_SHIFT) - FT_CELL_FIRST;
         cell = cell < 0 ? 0 : cell > FT_CELLS - 1 ? FT_CELLS - 1 : cell;
-        int64_t k = ft_cells[cell];          /* a cell has no more than one limit inside */
-        counts[v < 0 ? FT_POWERS - k - (ft_powers[k] < a) : FT_POWERS + 1 + k + (ft_powers[k] <= a)]++;
+        int64_t k = ft_cells[cell], below = v < 0;      /* a cell has no more than one limit inside */
+        k += (ft_powers[k] <= a) & !(below & (ft_powers[k] == a));
+        counts[FT_POWERS + 1 - below + (below ? -k : k)]++;
     }
 }
 
