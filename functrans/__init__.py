@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import random as random
     from . import scipy as scipy
     from . import sparse as sparse
+    from . import tensorboard as tensorboard
     from . import testing as testing
     from . import tree as tree
     from .api.batching import vmap as vmap
@@ -99,7 +100,7 @@ _HOME = {
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
 _MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
-            "scipy", "sparse", "testing", "tree")
+            "scipy", "sparse", "tensorboard", "testing", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 
