@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from .lax.segments import segment_min as segment_min
     from .lax.segments import segment_prod as segment_prod
     from .lax.segments import segment_sum as segment_sum
+    from .monitoring import monitor as monitor
+    from .monitoring import tag as tag
     from .numpy.indexing import at as at
     from .parallel import get_num_threads as get_num_threads
     from .parallel import set_num_threads as set_num_threads
@@ -91,6 +93,7 @@ _HOME = {
     "inspection.programs": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "inspection.scopes": ("name_scope",),
     "lax.segments": ("segment_max", "segment_min", "segment_prod", "segment_sum"),
+    "monitoring": ("monitor", "tag"),
     "numpy.indexing": ("at",),
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
     "rules.callbacks": ("io_callback", "pure_callback"),

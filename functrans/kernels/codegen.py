@@ -361,7 +361,8 @@ def include(body: str, **defines: str) -> str:
         args = {"FT_COMB": "(a, b)", "FT_VCOMB": "(a, b)", "FT_BEATS": "(a, b)",
                 "FT_ADD": "(a, b)", "FT_VADD": "(a, b)", "FT_MAD": "(a, b, c)",
                 "FT_VMAD": "(a, b, c)", "FT_NAME": "(part)",
-                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)", "FT_POSITION": "(v)"}.get(name, "")
+                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)", "FT_POSITION": "(v)",
+                "FT_SQUARE": "(a, c)"}.get(name, "")
         lines.append(f"#define {name}{args} {text}\n")
     return "".join(lines) + f'#include "{body}"\n' + "".join(f"#undef {n}\n" for n in defines)
 
@@ -556,9 +557,9 @@ def fourier_part() -> Part:
 def statistics_part() -> Part:
     part = Part("statistics")
     part.add('#include "statistics.h"\n')
-    for code, wide in (("f32", "int32_t"), ("f64", "int64_t")):
-        part.add(include("statistics_body.h", T=C_TYPE[code], FT_INT=wide,
-                         FT_NAME=f"statistics_{code}_##part"))
+    for code, square in (("f32", "FT_VMAD_f64(a, a, c)"), ("f64", "((a) * (a) + (c))")):
+        part.add(include("statistics_body.h", T=C_TYPE[code], FT_INT=C_TYPE[code.replace("f", "i")],
+                         FT_SQUARE=square, FT_NAME=f"statistics_{code}_##part"))
         part.entry(f"statistics:{code}", "ft_run_statistics", f"&statistics_{code}_kernel", 2 * NS_PLAIN)
     return part
 

@@ -19,7 +19,7 @@ typedef struct {
     void (*histogram)(uint32_t *counts, const char *x, int64_t n);
 } ft_statistics;
 
-#define FT_STAT_BLOCK 2048
+#define FT_STAT_BLOCK 4096
 
 /* Positive limits and an infinity; the place of the first one that is no less than the least double whose upper
  * bits, from FT_CELL_FIRST on, are those of the index. */

@@ -1,5 +1,6 @@
-/* Template: included once per dtype, with T, FT_NAME(part). Results are the same on every level: lanes of
- * both loops are fixed. */
+/* Template: included once per dtype, with T, FT_NAME(part), FT_SQUARE(a, c): a * a + c on vectors of doubles.
+ * Results are the same on every level: lanes of both loops are fixed, and a fused square is that of a float,
+ * which is exact. */
 #define FT_LOOK_BYTES 64
 #define VEC FT_NAME(vec)
 #define IVEC FT_NAME(ivec)
@@ -10,8 +11,8 @@
 #define NVEC (FT_LOOK_BYTES / FT_VBYTES)
 #define LANES (FT_LOOK_BYTES / (int)sizeof(T))
 #define PER_WIDE ((int)(FT_VBYTES / sizeof(double)))
-#define WIDE_LANES 16
-#define NWIDE (WIDE_LANES / PER_WIDE)
+#define TURN 16
+#define NWIDE (TURN / PER_WIDE)
 
 typedef FT_INT I;
 typedef T VEC __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
@@ -42,83 +43,71 @@ static void FT_NAME(slowly)(double *row, const T *x, int64_t n)
 static void FT_NAME(block)(double *row, const char *p, int64_t n)
 {
     const T *x = (const T *)p;
-    I zeros[LANES] = {0}, bad = 0;
+    double s[TURN] = {0}, q[TURN] = {0};
+    I zeros[LANES] = {0}, none = 0;
     T most[LANES], least[LANES];
     int64_t i = 0;
-    row[FT_COUNT] += (double)n;
     for (int j = 0; j < LANES; j++)
         most[j] = least[j] = x[0];
-    if (n >= LANES) {
-        VEC hi[NVEC], lo[NVEC];
-        IVEC none[NVEC], outside[NVEC];
-        for (int v = 0; v < NVEC; v++) {
-            hi[v] = lo[v] = *(const VEC *)(x + v * PER);
-            none[v] = outside[v] = (IVEC){0};
-        }
-        for (; i + LANES <= n; i += LANES)
-            for (int v = 0; v < NVEC; v++) {
-                VEC a = *(const VEC *)(x + i + v * PER);
-                none[v] += a == 0;
-                outside[v] |= (a - a) != 0;         /* nan of an infinity */
-                hi[v] = FT_VMAX(hi[v], a);
-                lo[v] = FT_VMIN(lo[v], a);
-            }
-        I found[LANES];
-        memcpy(zeros, none, sizeof zeros);
-        memcpy(found, outside, sizeof found);
-        memcpy(most, hi, sizeof most);
-        memcpy(least, lo, sizeof least);
-        for (int j = 0; j < LANES; j++)
-            bad |= found[j];
-    }
-    for (; i < n; i++) {
-        int j = (int)(i % LANES);
-        zeros[j] -= x[i] == 0;
-        bad |= (x[i] - x[i]) != 0;
-        most[j] = x[i] > most[j] ? x[i] : most[j];
-        least[j] = x[i] < least[j] ? x[i] : least[j];
-    }
-    if (bad) {
-        FT_NAME(slowly)(row, x, n);
-        return;
-    }
-    int64_t none_at_all = 0;
-    for (int j = 0; j < LANES; j++) {
-        none_at_all -= zeros[j];
-        most[0] = most[j] > most[0] ? most[j] : most[0];
-        least[0] = least[j] < least[0] ? least[j] : least[0];
-    }
-    row[FT_ZEROS] += (double)none_at_all;
-    row[FT_MOST] = most[0] > row[FT_MOST] ? most[0] : row[FT_MOST];
-    row[FT_MINUS_LEAST] = -(double)least[0] > row[FT_MINUS_LEAST] ? -(double)least[0] : row[FT_MINUS_LEAST];
-
-    double s[WIDE_LANES] = {0}, q[WIDE_LANES] = {0};
-    i = 0;
-    if (n >= WIDE_LANES) {
+    if (n >= TURN) {
         WIDE sums[NWIDE], squares[NWIDE];
+        VEC hi[NVEC], lo[NVEC];
+        IVEC found[NVEC];
         for (int v = 0; v < NWIDE; v++)
             sums[v] = squares[v] = (WIDE){0};
-        for (; i + WIDE_LANES <= n; i += WIDE_LANES)
+        for (int v = 0; v < NVEC; v++) {
+            hi[v] = lo[v] = *(const VEC *)(x + v * PER);
+            found[v] = (IVEC){0};
+        }
+        for (; i + TURN <= n; i += TURN) {
             for (int v = 0; v < NWIDE; v++) {
                 WIDE a = __builtin_convertvector(*(const IN *)(x + i + v * PER_WIDE), WIDE);
                 sums[v] += a;
-                squares[v] += a * a;
+                squares[v] = FT_SQUARE(a, squares[v]);
             }
+            for (int u = 0; u < TURN / PER; u++) {
+                int v = u % NVEC;
+                VEC a = *(const VEC *)(x + i + u * PER);
+                found[v] -= a == 0;
+                hi[v] = FT_VPICK(a > hi[v], a, hi[v]);
+                lo[v] = FT_VPICK(a < lo[v], a, lo[v]);
+            }
+        }
         memcpy(s, sums, sizeof s);
         memcpy(q, squares, sizeof q);
+        memcpy(zeros, found, sizeof zeros);
+        memcpy(most, hi, sizeof most);
+        memcpy(least, lo, sizeof least);
     }
     for (; i < n; i++) {
+        int j = (int)(i % LANES);
         double a = (double)x[i];
-        s[i % WIDE_LANES] += a;
-        q[i % WIDE_LANES] += a * a;
+        s[i % TURN] += a;
+        q[i % TURN] += a * a;
+        zeros[j] += x[i] == 0;
+        most[j] = x[i] > most[j] ? x[i] : most[j];
+        least[j] = x[i] < least[j] ? x[i] : least[j];
     }
-    for (int h = WIDE_LANES / 2; h; h /= 2)
+    for (int h = TURN / 2; h; h /= 2)
         for (int j = 0; j < h; j++) {
             s[j] += s[j + h];
             q[j] += q[j + h];
         }
+    row[FT_COUNT] += (double)n;
+    if (!(q[0] <= DBL_MAX)) {               /* something is not finite, or has too large a square */
+        FT_NAME(slowly)(row, x, n);
+        return;
+    }
     row[FT_SUM] += s[0];
     row[FT_SQUARES] += q[0];
+    for (int j = 0; j < LANES; j++) {
+        none += zeros[j];
+        most[0] = most[j] > most[0] ? most[j] : most[0];
+        least[0] = least[j] < least[0] ? least[j] : least[0];
+    }
+    row[FT_ZEROS] += (double)none;
+    row[FT_MOST] = most[0] > row[FT_MOST] ? most[0] : row[FT_MOST];
+    row[FT_MINUS_LEAST] = -(double)least[0] > row[FT_MINUS_LEAST] ? -(double)least[0] : row[FT_MINUS_LEAST];
 }
 
 static void FT_NAME(histogram)(uint32_t *counts, const char *p, int64_t n)
@@ -150,5 +139,5 @@ static const ft_statistics FT_NAME(kernel) = {FT_NAME(block), FT_NAME(histogram)
 #undef NVEC
 #undef LANES
 #undef PER_WIDE
-#undef WIDE_LANES
+#undef TURN
 #undef NWIDE

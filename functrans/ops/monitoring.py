@@ -10,8 +10,8 @@ from ..ir.op import CODE, ErrorSample, Hooks, Op, Sample, linear
 
 KINDS = ("value", "tangent", "gradient")
 _TURNED = {"value": "gradient", "tangent": "gradient", "gradient": "tangent"}
-# Elements from which a tag keeps its place in a program that runs. What groups compute does then not depend on
-# whether the value is looked at, and so do no bits; smaller values are in no group.
+# Elements from which a tag keeps its place in a program that runs. What groups compute does then not depend
+# on whether the value is looked at, and so do no bits; smaller values are in no group.
 _PINNED = 64
 
 
@@ -43,7 +43,7 @@ tag = linear(
     simplify=lambda inputs, params, program: (
         inputs[0] if program.final and inputs[0].aval.size < _PINNED else None),
     reference=lambda x, *, name, kind: x,
-    samples=[Sample("f64[3]", name="x", kind="value"), Sample("f32[40,2]", name="y", kind="gradient", diff=[])],
+    samples=[Sample("f64[3]", name="x", kind="value"), Sample("f32[40,2]", name="y", kind="gradient")],
     errors=[ErrorSample("f64[3]", name=3, kind="value", error=TypeError, match="must be a string"),
             ErrorSample("f64[3]", name="x", kind="other", error=TypeError, match="one of value")])
 
@@ -97,7 +97,8 @@ def _statistics_lower(ctx, eqn, views):
     sizes = [a.size for a in eqn.sig.in_avals]
     code = CODE[eqn.sig.in_avals[0].dtype]
     ctx.step(f"statistics:{code}", [out, *arrays], (),
-             ints=(int(eqn.params["bins"]), eqn.sig.in_avals[0].dtype.itemsize, *sizes), strides=[()] * (1 + len(sizes)),
+             ints=(int(eqn.params["bins"]), eqn.sig.in_avals[0].dtype.itemsize, *sizes),
+             strides=[()] * (1 + len(sizes)),
              cost=sum(sizes) * (2.0 if eqn.params["bins"] else 0.25) + 10.0 * len(sizes))
     return [out]
 
@@ -110,7 +111,8 @@ statistics = Op(
     transpose=None,
     batch=lambda size, operands, dims, *, bins: ([statistics(*operands, bins=bins)], [None]),
     work=lambda sig: (8 * sum([a.size for a in sig.in_avals]), 0),
-    samples=[Sample("f64[3]", bins=False, diff=[]), Sample("f32[3,5]", "f32[0]", "f32[]", bins=False, diff=[]),
+    samples=[Sample("f64[3]", bins=False, diff=[]),
+             Sample("f32[3,5]", "f32[0]", "f32[]", bins=False, diff=[]),
              Sample("f64[7,3]", bins=True, diff=[])],
     errors=[ErrorSample("i32[3]", bins=False, error=TypeError, match="float32 or float64"),
             ErrorSample("f64[3]", "f32[3]", bins=False, error=TypeError, match="of one dtype")])

@@ -9,7 +9,7 @@ cdef void _fill() noexcept:
     cdef int k
     for i in range(256):
         crc = i
-        for k in range(8):
+        for _ in range(8):
             crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
         _tables[0][i] = crc
     for i in range(256):

@@ -1,7 +1,7 @@
 """Programs as TensorFlow's GraphDef, which TensorBoard draws.
 
-``/`` in a node's name makes a box. A node's inputs are names of others, ``name:k`` for result k. Shapes of results
-are in the attribute ``_output_shapes``.
+``/`` in a node's name makes a box. A node's inputs are names of others, ``name:k`` for result k. Shapes of
+results are in the attribute ``_output_shapes``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..errors import format_location
 from ..inspection.programs import make_jaxpr
 from ..ir.core import Eqn, Jaxpr, Var
 from ..ir.op import CODE
+from ..tree.keys import path_words
 from . import wire
-from .names import path_names
 
 # Numbers of DataType in types.proto.
 _TYPES = {"f32": 1, "f64": 2, "i32": 3, "u8": 4, "i16": 5, "i8": 6, "c64": 8, "i64": 9, "b1": 10, "u16": 17,
@@ -28,7 +28,7 @@ _LONGEST = 400                      # characters of a parameter
 def graph_def(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> bytes:
     """The program of a call as a GraphDef message."""
     jaxpr, shapes = make_jaxpr(fun, return_shape=True)(*args, **kwargs)
-    results = ["/".join(["results", *path_names(path)]) for path, _ in tree.flatten_with_path(shapes)[0]]
+    results = ["/".join(["results", *path_words(path)]) for path, _ in tree.flatten_with_path(shapes)[0]]
     return program_graph(jaxpr, results)
 
 
@@ -62,8 +62,8 @@ class _Nodes:
             return name
         return self.unique(f"{name}_{n}")
 
-    def add(self, name: str, op: str, inputs: list[str], avals: Any, attributes: dict[str, bytes] | None = None
-            ) -> str:
+    def add(self, name: str, op: str, inputs: list[str], avals: Any, attributes: dict[str, bytes] |
+            None = None ) -> str:
         """A node, under this name or, where that is taken, one like it."""
         name = self.unique(name)
         self.put(name, op, inputs, avals, attributes or {})
@@ -71,7 +71,8 @@ class _Nodes:
 
     def put(self, name: str, op: str, inputs: list[str], avals: Any, attributes: dict[str, bytes]) -> None:
         fields = [wire.text(1, name), wire.text(2, op), *[wire.text(3, x) for x in inputs]]
-        found = {"_output_shapes": wire.data(1, b"".join([wire.data(7, _shape(a)) for a in avals])), **attributes}
+        shapes = wire.data(1, b"".join([wire.data(7, _shape(a)) for a in avals]))
+        found = {"_output_shapes": shapes, **attributes}
         if avals and CODE.get(avals[0].dtype) in _TYPES:
             found["dtype"] = wire.integer(6, _TYPES[CODE[avals[0].dtype]])
         fields += [wire.entry(5, key, value) for key, value in found.items()]
@@ -85,8 +86,8 @@ class _Nodes:
                         {"value": _string(repr(x))})
 
     def program(self, jaxpr: Jaxpr, inputs: list[str], box: str, scope: tuple) -> list[str | None]:
-        """The nodes of equations, below ``box``, which is in ``scope``: names of the program's results, None of
-        literals."""
+        """The nodes of equations, below ``box``, which is in ``scope``: names of the program's results, None
+        of literals."""
         names: dict[Var, str] = dict(zip(jaxpr.invars, inputs, strict=True))
         for e in jaxpr.eqns:
             self.equation(e, names, box, scope)
@@ -100,7 +101,8 @@ class _Nodes:
         programs = _taken_out(params)
         label = params.get("name") if isinstance(params.get("name"), str) and programs else None
         name = self.unique(f"{box}{path}{'/' if path else ''}{label or e.op.name}")
-        operands = [self.operand(x, names[x] if type(x) is Var else None, name, k) for k, x in enumerate(e.inputs)]
+        operands = [self.operand(x, names[x] if type(x) is Var else None, name, k) for k, x in
+        enumerate(e.inputs)]
         attributes = {key: _string(str(value)[:_LONGEST]) for key, value in params.items()}
         if e.src is not None:
             attributes["source"] = _string(format_location(*e.src))
@@ -156,7 +158,7 @@ def _given(e: Eqn, key: str, jaxpr: Jaxpr, operands: list[str]) -> list[str]:
 
 def _shape(a: Any) -> bytes:
     """A TensorShapeProto; -1 for an extent that only a run knows."""
-    return b"".join([wire.data(2, wire.integer(1, n if isinstance(n, int) and n >= 0 else -1)) for n in a.shape])
+    return b"".join([wire.data(2, wire.integer(1, n if type(n) is int else -1)) for n in a.shape])
 
 
 def _string(content: str) -> bytes:

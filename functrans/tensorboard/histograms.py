@@ -13,14 +13,17 @@ from . import wire
 limits = cache(bucket_limits)
 
 
-def histogram(x: np.ndarray | None, row: np.ndarray | None = None) -> tuple[bytes | None, int]:
-    """A HistogramProto of an array, or of its row of statistics, and how many elements are not finite.
+def row_of(x: np.ndarray) -> np.ndarray:
+    """The statistics of an array of real numbers, with a histogram."""
+    x = np.ascontiguousarray(x, np.float32 if x.dtype in (np.float16, np.float32) else np.float64)
+    return plan.run_op(statistics, [x], {"bins": True})[0]
+
+
+def histogram(row: np.ndarray) -> tuple[bytes | None, int]:
+    """A HistogramProto of an array's statistics, and how many of its elements are not finite.
 
     None where no element is finite. Runs of empty buckets become one, which tells where the next begins.
     """
-    if row is None:
-        x = np.asarray(x, np.float32 if x.dtype in (np.float16, np.float32) else np.float64)
-        row = plan.run_op(statistics, [np.ascontiguousarray(x)], {"bins": True})[0]
     count, _, nonfinite, total, squares, most, minus_least = row[:len(COLUMNS)]
     finite = count - nonfinite
     if not finite:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
+from ..tree.keys import path_words
 
 
 def named(what: str, tag: Any) -> str:
@@ -24,9 +25,4 @@ def leaves_by_name(what: str, tag: Any, values: Any) -> list[tuple[str, Any]]:
     pairs = tree.flatten_with_path(values)[0]
     if not pairs:
         raise errors.ArgumentError(f"{what}: the pytree of {tag!r} has no leaves.", "Pass arrays or numbers.")
-    return [("/".join([name, *path_names(path)]), x) for path, x in pairs]
-
-
-def path_names(path: Any) -> list[str]:
-    """The steps of a path as plain words: ``["hidden", "0", "w"]``."""
-    return [str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path]
+    return [("/".join([name, *path_words(path)]), x) for path, x in pairs]

@@ -51,9 +51,9 @@ class RecordFile:
             self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
                               | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as e:
-            raise errors.LogdirError(f"SummaryWriter cannot write to the folder {self.folder!r}: {e.strerror}.",
-                                     "Give a folder that exists or can be made, on a disk with room."
-                                     ) from None
+            raise errors.LogdirError(
+                f"SummaryWriter cannot write to the folder {self.folder!r}: {e.strerror}.",
+                "Give a folder that exists or can be made, on a disk with room.") from None
         self.flush()
 
     def write(self, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """The encoding of protocol buffers, as far as event files need it.
 
-A message is bytes: its fields one after the other, each a key (its number and how its value is laid out) and a
-value. Numbers of fields are those of TensorFlow's ``event.proto``, ``summary.proto`` and ``graph.proto``.
+A message is bytes: its fields one after the other, each a key (its number and how its value is laid out) and
+a value. Numbers of fields are those of TensorFlow's ``event.proto``, ``summary.proto`` and ``graph.proto``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 from .. import errors
 from ..trace.tracer import Tracer
 from . import wire
-from .histograms import histogram
+from .histograms import histogram, row_of
 from .names import leaves_by_name, named
 from .records import RecordFile
 
@@ -46,12 +46,13 @@ class SummaryWriter:
 
     def __init__(self, logdir: str | os.PathLike, *, flush_secs: float = 30.0, suffix: str = ""):
         try:
-            self.logdir = os.fspath(logdir)
+            path: Any = os.fspath(logdir)
         except TypeError:
-            self.logdir = b""
-        if not isinstance(self.logdir, str) or not self.logdir:
+            path = None
+        if not isinstance(path, str) or not path:
             raise errors.ArgumentError(f"SummaryWriter: logdir={logdir!r}.",
                                        "Give the path of a folder as a string or a pathlib.Path.")
+        self.logdir = path
         self._file = RecordFile(self.logdir, suffix, flush_secs,
                                 wire.double(1, time.time()) + wire.text(3, "brain.Event:2"))
 
@@ -89,18 +90,18 @@ class SummaryWriter:
         """
         found = []
         for name, x in leaves_by_name("add_histogram", tag, values):
-            encoded, nonfinite = histogram(_array("add_histogram", name, x))
+            encoded, nonfinite = histogram(row_of(_array("add_histogram", name, x)))
             if encoded is not None:
                 found.append(wire.text(1, name) + wire.data(5, encoded))
             if nonfinite:
                 found.append(self._scalar("add_histogram", f"{name}/nonfinite", nonfinite))
         self._add(step, found)
 
-    def add_histogram_counts(self, tag: str, row: np.ndarray, step: int) -> None:
-        """A histogram that was counted elsewhere: a row of ``functrans.monitoring``'s results."""
-        encoded, _ = histogram(None, row)
+    def add_row(self, tag: str, row: np.ndarray, step: int) -> None:
+        """A histogram that a monitor has counted: a row of its statistics."""
+        encoded, _ = histogram(row)
         if encoded is not None:
-            self._add(step, [wire.text(1, named("add_histogram_counts", tag)) + wire.data(5, encoded)])
+            self._add(step, [wire.text(1, named("add_row", tag)) + wire.data(5, encoded)])
 
     def add_graph(self, fun: Callable, *args, **kwargs) -> None:
         """The program of a function, for TensorBoard's page of graphs; one for each run (the last is shown).
@@ -110,8 +111,8 @@ class SummaryWriter:
             below ``gradients/``, named as the scopes of the forward pass.
           args, kwargs: its arguments: arrays, numbers or ``ShapeDtypeStruct``s, in pytrees.
 
-        Scopes (``functrans.name_scope``) are boxes, and so are bodies of loops, branches and jitted functions.
-        Edges have shapes; operations have their parameters and the user's line.
+        Scopes (``functrans.name_scope``) are boxes, and so are bodies of loops, branches and jitted
+        functions. Edges have shapes; operations have their parameters and the user's line.
 
         >>> import tempfile
         >>> with functrans.tensorboard.SummaryWriter(tempfile.mkdtemp()) as w:
@@ -177,8 +178,9 @@ class SummaryWriter:
     def _scalar(self, what: str, name: str, value: Any) -> bytes:
         x = _array(what, name, value)
         if x.size != 1:
-            raise errors.ShapeError(f"{what}: the value of {name!r} is {x.dtype}{list(x.shape)}, not a single "
-                                    "number.", "Reduce it first, e.g. with np.mean, or use add_histogram.")
+            raise errors.ShapeError(
+                f"{what}: the value of {name!r} is {x.dtype}{list(x.shape)}, not a single number.",
+                "Reduce it first, e.g. with np.mean, or use add_histogram.")
         with np.errstate(over="ignore"):
             return wire.text(1, name) + wire.single(2, np.float32(x.reshape(())))
 
@@ -194,6 +196,7 @@ def _array(what: str, name: str, x: Any) -> np.ndarray:
             "mark it with functrans.tag and use functrans.monitor.")
     a = np.asarray(x)
     if a.dtype.kind not in "biuf":
-        raise errors.DtypeError(f"{what}: the value of {name!r} is {a.dtype if a.dtype != object else type(x)}.",
+        got = type(x).__name__ if a.dtype == object else str(a.dtype)
+        raise errors.DtypeError(f"{what}: the value of {name!r} is {got}.",
                                 "Pass real numbers; of complex ones their np.abs, for example.")
     return a
