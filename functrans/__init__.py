@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import random as random
     from . import scipy as scipy
     from . import sparse as sparse
+    from . import tensorboard as tensorboard
     from . import testing as testing
     from . import tree as tree
     from . import viz as viz
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from .lax.segments import segment_min as segment_min
     from .lax.segments import segment_prod as segment_prod
     from .lax.segments import segment_sum as segment_sum
+    from .monitoring import monitor as monitor
+    from .monitoring import tag as tag
     from .numpy.indexing import at as at
     from .parallel import get_num_threads as get_num_threads
     from .parallel import set_num_threads as set_num_threads
@@ -91,6 +94,7 @@ _HOME = {
     "inspection.programs": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "inspection.scopes": ("name_scope",),
     "lax.segments": ("segment_max", "segment_min", "segment_prod", "segment_sum"),
+    "monitoring": ("monitor", "tag"),
     "numpy.indexing": ("at",),
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
     "rules.callbacks": ("io_callback", "pure_callback"),
@@ -100,7 +104,7 @@ _HOME = {
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
 _MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
-            "scipy", "sparse", "testing", "tree", "viz")
+            "scipy", "sparse", "tensorboard", "testing", "tree", "viz")
 __all__ = [*_NAMES, *_MODULES]
 
 

@@ -356,6 +356,22 @@ class KernelError(FunctransError, RuntimeError):
     """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
 
 
+class LogdirError(FunctransError, OSError):
+    """A folder or file for logs cannot be made or written to."""
+
+
+class ClosedError(FunctransError, ValueError):
+    """Something is written after the writer was closed."""
+
+
+class TagError(FunctransError, ValueError):
+    """A tag's name stands for different values, or there is nothing under it."""
+
+
+class MissingPackageError(FunctransError, ImportError):
+    """A package of an extra is not installed."""
+
+
 class CheckError(FunctransError, AssertionError):
     """A check of ``functrans.testing`` failed: a derivative or a batched result is not what it should be.
 

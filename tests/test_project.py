@@ -30,10 +30,12 @@ BELOW = {
     "scipy": {"ir", "trace", "ops", "transform", "numpy", "random", "lax", "calling", "api", "load"},
     "random": {"ir", "trace", "ops", "numpy", "lax", "api", "load"},
     "sparse": {"ir", "trace", "transform", "calling", "api"},
+    "monitoring": {"ir", "trace", "ops", "calling", "api"},
+    "tensorboard": {"ir", "trace", "ops", "plan", "inspection"},
     "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
     "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "sparse",
-            "calling", "inspection", "rules", "api", "viz", "load"},
+            "monitoring", "tensorboard", "viz", "calling", "inspection", "rules", "api", "load"},
 }
 # Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer; vmap where
 # NumPy loops in Python; jit for what is to be profiled.
