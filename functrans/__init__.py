@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import extend as extend
     from . import lax as lax
     from . import numpy as numpy
+    from . import optimizers as optimizers
     from . import random as random
     from . import scipy as scipy
     from . import sparse as sparse
@@ -103,8 +104,8 @@ _HOME = {
     "rules.custom_maps": ("custom_transpose", "custom_vmap", "linear_call", "sequential_vmap"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
-            "scipy", "sparse", "tensorboard", "testing", "tree", "viz")
+_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "optimizers",
+            "random", "scipy", "sparse", "tensorboard", "testing", "tree", "viz")
 __all__ = [*_NAMES, *_MODULES]
 
 

@@ -330,6 +330,14 @@ class RandomKeyError(FunctransError, TypeError):
     """
 
 
+class HyperparameterError(FunctransError, ValueError):
+    """A setting of an optimizer or a schedule out of its range: ``adam(-0.1)``, ``clip(0.0)``."""
+
+
+class MissingPackageError(FunctransError, ImportError):
+    """An optional package is needed and not installed; the text has the command that installs it."""
+
+
 class CarryTypeError(FunctransError, TypeError):
     """The carry of a loop changes its shape, dtype or structure from one turn to the next.
 

@@ -43,6 +43,8 @@ def run_doctest(text, names, page, line):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_code_blocks_run(page):
     """One namespace per page, blocks in order: ``>>>`` blocks are compared, others executed."""
+    if "from sklearn" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("sklearn")
     names = {"__name__": "page"}
     for line, text in blocks(page, "python"):
         if text.startswith(">>>"):
@@ -54,8 +56,8 @@ def test_code_blocks_run(page):
 def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
-                                       "errors.md", "numpy.md", "own_ops.md", "performance.md",
-                                       "pictures.md", "semantics.md", "transforms.md"]
+                                       "custom_optimizers.md", "errors.md", "numpy.md", "own_ops.md",
+                                       "performance.md", "pictures.md", "semantics.md", "transforms.md"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"],
@@ -159,6 +161,20 @@ def test_digits_example(tmp_path):
     out = run_program(ROOT / "examples/digits.py", "--output", picture)
     assert float(re.search(r"test accuracy (0\.\d+)", out)[1]) >= 0.97
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(any(importlib.util.find_spec(m) is None for m in EXTRAS),
+                    reason="needs the packages of the extra 'examples'")
+def test_small_examples(tmp_path):
+    out = run_program(ROOT / "examples/linear_regression.py", "--output", tmp_path / "line.png")
+    cost, least = re.search(r"cost ([\d.]+) after \d+ steps \(least possible: ([\d.]+)\)", out).groups()
+    assert float(least) <= float(cost) < 0.01
+    out = run_program(ROOT / "examples/xor.py", "--output", tmp_path / "xor.png")
+    assert int(re.search(r"(\d+) of 256 networks have learned", out)[1]) > 150
+    answers = [float(x) for x in re.findall(r" xor \d = ([\d.]+)", out)]
+    assert [round(x) for x in answers] == [0, 1, 1, 0]
+    for name in ("line", "xor"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")

@@ -43,6 +43,8 @@ BUILTIN = {
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
+    "HyperparameterError": ValueError,
+    "MissingPackageError": ImportError,
     "BuildError": ImportError,
 }
 HERE = Path(__file__).name

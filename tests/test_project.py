@@ -32,10 +32,12 @@ BELOW = {
     "sparse": {"ir", "trace", "transform", "calling", "api"},
     "monitoring": {"ir", "trace", "ops", "calling", "api"},
     "tensorboard": {"ir", "trace", "ops", "plan", "inspection"},
+    "optimizers": {"trace", "numpy", "lax", "calling", "api"},
     "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
     "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "sparse",
-            "monitoring", "tensorboard", "viz", "calling", "inspection", "rules", "api", "load"},
+            "api", "calling", "inspection", "monitoring", "optimizers", "rules", "tensorboard", "viz",
+            "load"},
 }
 # Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer; vmap where
 # NumPy loops in Python; jit for what is to be profiled.
