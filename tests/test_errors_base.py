@@ -37,6 +37,8 @@ BUILTIN = {
     "CallbackResultError": ValueError,
     "MissingNameError": (NotImplementedError, AttributeError),
     "SparsityError": ValueError,
+    "BoundsError": ValueError,
+    "ObjectiveError": ValueError,
     "KernelError": RuntimeError,
     "CheckError": AssertionError,
     "ThreadCountError": ValueError,

@@ -159,15 +159,15 @@ def curve_fit(f: Callable, xdata: Any, ydata: Any, p0: Any = None, sigma: Any = 
       xdata: anything that f takes, e.g. a pytree of arrays; ydata: an array, here with any number of axes.
       p0: a list or tuple of parameters, each a number, an array or a pytree, or a dict of them; 1 for each of
         f's arguments by default (or SciPy's choice within the bounds).
-      sigma: errors of ydata, an array like it or a covariance matrix; with ``absolute_sigma`` in its units.
+      sigma: errors of ydata, like it or a covariance matrix; absolute_sigma: in its units.
       bounds: a pair (lower, upper) of numbers, vectors or pytrees like p0; or ``Bounds``.
       method: "lm" (the default without bounds), "trf" or "dogbox".
       check_finite, full_output, kwargs: SciPy's.
 
     Returns:
-      ``(popt, pcov)``: the parameters as p0 has them (an array for a list of numbers), and their covariance as
-      a matrix over all elements in order; with ``full_output`` also SciPy's infodict, mesg, ier. In a trace,
-      ``pcov`` supposes a Jacobian of full rank.
+      ``(popt, pcov)``: the parameters as p0 has them (an array for a list of numbers), and their covariance
+      as a matrix over all elements in order; with ``full_output`` also SciPy's infodict, mesg, ier. In a
+      trace, ``pcov`` supposes a Jacobian of full rank.
 
     >>> import numpy as np
     >>> from functrans.scipy.optimize import curve_fit
@@ -212,7 +212,8 @@ def curve_fit(f: Callable, xdata: Any, ydata: Any, p0: Any = None, sigma: Any = 
         result = so.curve_fit(
             lambda _, *p: curve.value(np.array(p), ()), np.zeros(len(y)), y, vector.x0,
             sigma if sigma is None or (np.ndim(sigma) == 2 and len(sigma) == len(y)) else np.ravel(sigma),
-            absolute_sigma, bounds=(-np.inf, np.inf) if free else vector.checked(low, high, True), method=method,
+            absolute_sigma, method=method,
+            bounds=(-np.inf, np.inf) if free else vector.checked(low, high, True),
             jac=lambda _, *p: curve.jacobian(np.array(p), ()), full_output=full_output, **more,
             **kwargs)
         return (vector.restore(result[0]), *result[1:])

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ... import errors, hessian, hvp, jacobian, jit, jvp, sparse, tree, value_and_grad, vjp, vmap
 from ...trace.core import aval_of
-from .vectors import Layout
+from .vectors import Layout, is_traced
 
 FEW = 64                    # unknowns up to which a Hessian is made as a matrix
 SMALL = 1 << 14             # entries of a Jacobian up to which no pattern is looked for
@@ -29,6 +29,13 @@ def check_start(values, what: str) -> None:
         where = f"element {bad[0]} of {what}" if len(values) > 1 else what
         raise errors.ObjectiveError(f"{where} is {values[bad[0]]} at the start.",
                                     "Start where it is finite; debug_nans finds where a nan comes from.")
+
+
+def values_needed() -> errors.NotSupportedError:
+    """The error for a function that uses a traced value, and cannot become a program."""
+    return errors.NotSupportedError(
+        "a solution inside of jit, grad or vmap, of a function that looks at values.",
+        "Its derivative is that of a program: use np.where or lax.cond, or call it outside.")
 
 
 class Compiled:
@@ -52,7 +59,10 @@ class Compiled:
             if self.plain:
                 raise
             self.run = self.fun
-        return self.fun(*args)
+        result = self.fun(*args)
+        if is_traced(result):
+            raise values_needed()
+        return result
 
 
 class Objective:

@@ -27,7 +27,7 @@ from ...lax.body import shared_consts, trace_body, with_consts
 from ...staging import as_value, current_builder
 from ...trace.tracer import Tracer
 from ...transform.interpret import evaluate
-from .functions import Objective, Rows
+from .functions import Objective, Rows, values_needed
 from .problems import Problem
 from .vectors import Layout, Vector, is_traced, known
 
@@ -50,10 +50,7 @@ def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
     except errors.ConcretizationError as e:
         if not is_traced(given, vector.x0):
             return None
-        raise errors.NotSupportedError(
-            f"{what}, traced, of a function that looks at values.",
-            "Its derivative is that of a program: use np.where or lax.cond, or call it outside of jit, grad "
-            "and vmap.") from e
+        raise values_needed() from e
     consts, places = shared_consts(bodies)
     if not is_traced(given, vector.x0, consts):
         return None
@@ -71,9 +68,9 @@ def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
 
 
 def solution(conditions: Callable, host: Callable, x0, params, size: int) -> tuple[Any, dict]:
-    """What solves ``conditions(z, params, at) = 0``, differentiable in ``params``; and what ``host`` returns.
+    """What solves ``conditions(z, params, at) = 0``, differentiable in ``params``, and what ``host`` says.
 
-    ``host(x0, params)`` returns a dict of arrays: "z"; "at", which goes to the conditions; "ok", whether the conditions
+    That is, for ``(x0, params)``, a dict of arrays: "z"; "at", which goes to the conditions; "ok", if they
     hold, without which derivatives are nan; and counts.
     """
     whole = ShapeDtypeStruct((), "int64")
@@ -82,8 +79,14 @@ def solution(conditions: Callable, host: Callable, x0, params, size: int) -> tup
               "status": whole, "nit": whole, "nfev": whole}
     found = pure_callback(host, shapes, *tree.map(stop_gradient, (x0, params)))
     weight = np.where(found["ok"], 1.0, np.nan)
-    z = lax.custom_root(lambda z: weight * conditions(z, params, found["at"]), found["z"], lambda f, z: z,
-                        lambda g, y: solve_linear(g, y, DENSE))
+
+    def equations(z):
+        # the sum has no value here, but its derivative is nan in each parameter where nothing was solved
+        every = sum([np.real(np.sum(x)) for x in tree.leaves(params)
+                     if type(x) is Tracer and x.dtype.kind in "fc"], 0.0)
+        return weight * conditions(z, params, found["at"]) + (weight - 1) * every
+
+    z = lax.custom_root(equations, found["z"], lambda f, z: z, lambda g, y: solve_linear(g, y, DENSE))
     return z, found
 
 
@@ -257,7 +260,7 @@ class Minimum:
 
 def staged(problem: Problem, bounds, given, what: str):
     """``(the problem of programs, its params)``, or None where nothing is traced."""
-    functions = [partial(f, consts=()) for f in (problem.objective._scalar,
+    functions: list[Callable] = [partial(f, consts=()) for f in (problem.objective._scalar,
                                                  *[c.rows.flat for c in problem.constraints])]
     limits = [(c.low, c.high) for c in problem.constraints]
     made = stage(functions, problem.vector, (given, bounds, limits), what)

@@ -99,8 +99,8 @@ def root_scalar(f: Callable, args: tuple = (), method: str | None = None, bracke
 
     Args:
       f: ``f(x, *args) -> scalar`` of a scalar.
-      method: SciPy's; by default "brentq" with a bracket, "secant" with x0 and x1, else "newton". "newton" and
-        "halley" get their derivatives.
+      method: SciPy's; by default "brentq" with a bracket, "secant" with x0 and x1, else "newton". "newton"
+        and "halley" get their derivatives.
       bracket, x0, x1, xtol, rtol, maxiter, options: SciPy's.
 
     Returns:
@@ -147,8 +147,8 @@ def root_scalar(f: Callable, args: tuple = (), method: str | None = None, bracke
                                             "Start nearer to the root, or give a bracket where f is finite.")
             return got if orders else got[0]
 
-        given: dict[str, Any] = {"fprime": True} if orders == 1 else {"fprime": True, "fprime2": True} if orders else {}
-        given |= {k: v for k, v in points.items() if v is not None}
+        given: dict[str, Any] = {k: v for k, v in points.items() if v is not None}
+        given |= {1: {"fprime": True}, 2: {"fprime": True, "fprime2": True}}.get(orders, {})
         return so.root_scalar(run, method=method, xtol=xtol, rtol=rtol, maxiter=maxiter, options=options,
                               **given)
 

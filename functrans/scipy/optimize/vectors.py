@@ -106,7 +106,8 @@ class Vector(Layout):
         self.x0 = flat.astype(np.float64)
         if type(flat) is not Tracer and not np.isfinite(self.x0).all():
             at = int(np.flatnonzero(~np.isfinite(self.x0))[0])
-            raise errors.ArgumentError(f"{what}: {self.name(at)} is {self.x0[at]}.", "Start at finite values.")
+            raise errors.ArgumentError(f"{what}: {self.name(at)} is {self.x0[at]}.",
+                                       "Start at finite values.")
 
     def bounds(self, bounds: Any, sides: bool = False):
         """``(lower, upper, keep_feasible)`` as vectors; None for none.
