@@ -73,7 +73,7 @@ errors.pass_source = current_source
 
 
 def set_scope(tuple names):
-    """Equations bound from here on, in this thread, are in these scopes (None: in none); returns the former."""
+    """Equations bound from here on, in this thread, are in these scopes (None: none); returns the former."""
     global ft_scope
     cdef PyObject *old = ft_scope
     ft_scope = NULL if names is None else <PyObject *>names
