@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.optimize as so
 
-from ... import errors, grad, jacobian
-from ...staging import api, check_callable
+from ... import errors
+from ...api.derivatives import grad
+from ...api.jacobians import jacobian
+from ...calling.staging import api, check_callable
 from .functions import Objective, Rows, check_start
 from .implicit import Minimum, outcome, solution, stage
 from .problems import Problem

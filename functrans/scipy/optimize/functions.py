@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from ... import errors, hessian, hvp, jacobian, jit, jvp, sparse, tree, value_and_grad, vjp, vmap
+from ... import errors, sparse, tree
+from ...api.batching import vmap
+from ...api.compilation import jit
+from ...api.derivatives import jvp, value_and_grad, vjp
+from ...api.jacobians import hessian, jacobian
+from ...api.products import hvp
 from ...trace.core import aval_of
 from .vectors import Layout, is_traced
 

@@ -20,11 +20,17 @@ from typing import Any
 import numpy as np
 import scipy.optimize as so
 
-from ... import ShapeDtypeStruct, errors, grad, jacfwd, jacobian, jit, lax, pure_callback, stop_gradient, tree
-from ...implicit import solve_linear
+from ... import errors, lax, tree
+from ...api.compilation import jit
+from ...api.derivatives import grad
+from ...api.implicit import solve_linear
+from ...api.jacobians import jacfwd, jacobian
+from ...calling.staging import as_value, current_builder
+from ...inspection.programs import ShapeDtypeStruct
 from ...ir.core import aval
 from ...lax.body import shared_consts, trace_body, with_consts
-from ...staging import as_value, current_builder
+from ...rules.callbacks import pure_callback
+from ...rules.custom import stop_gradient
 from ...trace.tracer import Tracer
 from ...transform.interpret import evaluate
 from .functions import Objective, Rows, values_needed

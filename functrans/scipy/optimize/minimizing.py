@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.optimize as so
 
-from ... import errors, grad
-from ...staging import api, check_callable
+from ... import errors
+from ...api.derivatives import grad
+from ...calling.staging import api, check_callable
 from .functions import Objective
 from .implicit import Minimum, outcome, solution, staged
 from .problems import Problem, constraints_of, method_of

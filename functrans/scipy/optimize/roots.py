@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.optimize as so
 
-from ... import errors, grad
-from ...staging import api, check_callable
+from ... import errors
+from ...api.derivatives import grad
+from ...calling.staging import api, check_callable
 from .functions import Compiled, Objective, Rows, check_start
 from .implicit import EXACT, LOOSE, POLISHED, Newton, outcome, report, scale_of, solution, stage
 from .vectors import Vector
@@ -109,7 +110,7 @@ def root_scalar(f: Callable, args: tuple = (), method: str | None = None, bracke
 
     >>> from functrans import grad
     >>> from functrans.scipy.optimize import root_scalar
-    >>> root_scalar(lambda x: x ** 3 - 8, x0=1.0).root
+    >>> round(root_scalar(lambda x: x ** 3 - 8, x0=1.0).root, 6)
     2.0
     >>> float(grad(lambda a: root_scalar(lambda x: x ** 3 - a, bracket=(0, 5)).root)(8.0).round(6))
     0.083333

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.optimize as so
 
-from ... import errors, ravel_pytree, tree
+from ... import errors, tree
+from ...api.flattening import ravel_pytree
 from ...lax.body import leaf_avals
 from ...trace.core import Captured
 from ...trace.tracer import Tracer
