@@ -110,7 +110,7 @@ def root_scalar(f: Callable, args: tuple = (), method: str | None = None, bracke
 
     >>> from functrans import grad
     >>> from functrans.scipy.optimize import root_scalar
-    >>> round(root_scalar(lambda x: x ** 3 - 8, x0=1.0).root, 6)
+    >>> round(float(root_scalar(lambda x: x ** 3 - 8, x0=1.0).root), 6)
     2.0
     >>> float(grad(lambda a: root_scalar(lambda x: x ** 3 - a, bracket=(0, 5)).root)(8.0).round(6))
     0.083333
