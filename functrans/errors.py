@@ -349,6 +349,14 @@ class SparsityError(FunctransError, ValueError):
     """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
 
 
+class BoundsError(FunctransError, ValueError):
+    """No value fits given bounds: a lower one exceeds its upper one, or x0 lies outside."""
+
+
+class ObjectiveError(FunctransError, ValueError):
+    """A function to optimize is nan or infinite where that cannot be: at the start, or at the end."""
+
+
 class CallbackResultError(FunctransError, ValueError, TypeError):
     """A function called from a program returned arrays of another shape or dtype than was announced.
 

@@ -38,6 +38,8 @@ BUILTIN = {
     "MissingNameError": (NotImplementedError, AttributeError),
     "SparsityError": ValueError,
     "DrawingError": ValueError,
+    "BoundsError": ValueError,
+    "ObjectiveError": ValueError,
     "KernelError": RuntimeError,
     "CheckError": AssertionError,
     "ThreadCountError": ValueError,
