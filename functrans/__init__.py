@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import debug as debug
     from . import errors as errors
     from . import extend as extend
+    from . import graph as graph
     from . import lax as lax
     from . import numpy as numpy
     from . import random as random
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from .finite import debug_infs as debug_infs
     from .finite import debug_nans as debug_nans
     from .flattening import ravel_pytree as ravel_pytree
+    from .graph import Graph as Graph
+    from .graph import gradients as gradients
     from .implicit import fixed_point as fixed_point
     from .inspection import ShapeDtypeStruct as ShapeDtypeStruct
     from .inspection import eval_shape as eval_shape
@@ -78,6 +81,7 @@ _HOME = {
     "api": ("grad", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"),
     "batching": ("vmap",),
     "callbacks": ("io_callback", "pure_callback"),
+    "graph": ("Graph", "gradients"),
     "implicit": ("fixed_point",),
     "inspection": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "custom": ("CustomVJPPrimal", "SymbolicZero", "custom_jvp", "custom_rule", "custom_vjp",
@@ -98,8 +102,8 @@ _HOME = {
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
-            "scipy", "sparse", "testing", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "graph", "lax", "numpy",
+            "random", "scipy", "sparse", "testing", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 

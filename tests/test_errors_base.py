@@ -37,6 +37,8 @@ BUILTIN = {
     "CallbackResultError": ValueError,
     "MissingNameError": (NotImplementedError, AttributeError),
     "SparsityError": ValueError,
+    "GraphError": ValueError,
+    "UnknownSymbolError": (ValueError, KeyError),
     "KernelError": RuntimeError,
     "CheckError": AssertionError,
     "ThreadCountError": ValueError,
