@@ -47,7 +47,7 @@ class Graph(Building):
       %2:f64[] = sin(a)
       %3:f64[] = mul(%2, b)
       %4:f64[] = cos(a)
-      %5:f64[] = mul(b, %4)
+      %5:f64[] = zmul(b, %4)
     >>> g.run([e, da], {a: 0.0, b: 2.0})
     [np.float64(0.0), np.float64(2.0)]
     """
