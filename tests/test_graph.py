@@ -289,7 +289,9 @@ def test_known_values_steer_python():
 
 
 OPS = [lambda a, b: a * b, lambda a, b: a + 2.0 * b, lambda a, b: np.sin(a), lambda a, b: np.tanh(a) - b,
-       lambda a, b: np.exp(-a * a), lambda a, b: a / (b * b + 1.0)]
+       lambda a, b: np.exp(-a * a), lambda a, b: a / (b * b + 1.0), lambda a, b: sine(a) * 0.5,
+       lambda a, b: lax.scan(lambda c, _: (np.sin(c) + b, c * a), a, None, length=2)[1][1],
+       lambda a, b: lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, np.cos(s[1] * b)), (0, a))[1]]
 
 
 def rebuilt(plan, leaves, replaced):
@@ -334,6 +336,14 @@ def test_random_graphs(plan, data):
         return sum(np.sum(values[i]) for i in ys)
 
     close(g.run(partial, feeds), grad(given_xs)([at[i] for i in chosen]), rtol=1e-9, atol=1e-9)
+    both = g.run([total, [symbols[i] for i in ys]], feeds)
+    close(both, [g.run(total, feeds), [at[i] for i in ys]])
+    # by the leaves: what depends on an intermediate value in the first derivative is a matter of its form
+    second = g.gradients(g.gradients([symbols[i] for i in ys], leaves, unconnected="zero"), leaves,
+                         unconnected="zero")
+    value = lambda leaves: sum(np.sum(rebuilt(plan, leaves, {})[i]) for i in ys)
+    slope = lambda leaves: sum(np.sum(ct) for ct in grad(value)(leaves))
+    close(g.run(second, feeds), grad(slope)(inputs), rtol=1e-8, atol=1e-8)
     # feeding the xs cuts the graph where given_xs does
     values = g.run([symbols[i] for i in ys], {**feeds, **{symbols[i]: at[i] * 1.5 for i in chosen}})
     fixed = {i: at[i] * 1.5 for i in chosen}

@@ -14,6 +14,7 @@ from functrans import (
     errors,
     grad,
     jit,
+    lax,
     make_jaxpr,
     name_scope,
     pure_callback,
@@ -88,6 +89,31 @@ def test_effects_follow_what_is_there(capfd):
     with g:
         debug.print("again h = {}", h)
     assert printed(y, {x: 0.0}) == 2
+
+
+def test_effects_of_loops_and_of_rules(capfd):
+    """A loop acts once a turn, though its gradient has a loop of its own; a backward rule where needed."""
+    @custom_vjp
+    def f(x):
+        return np.sin(x)
+
+    def backward(cosine, ct):
+        debug.print("backward")
+        return (ct * cosine,)
+    f.defvjp(lambda x: (np.sin(x), np.cos(x)), backward)
+
+    def turn(c, _):
+        debug.print("turn")
+        return np.sin(c) * c, None
+    with Graph() as g:
+        x = g.placeholder()
+        y = lax.scan(turn, x, None, length=3)[0] + f(x)
+    dx = g.gradients(y, x)
+    for fetches, turns, rules in ((y, 3, 0), (dx, 3, 1), ([y, dx], 3, 1), ([dx, x, y], 3, 1)):
+        for _ in range(2):
+            g.run(fetches, {x: 0.5})
+            out = capfd.readouterr().out
+            assert (out.count("turn"), out.count("backward")) == (turns, rules)
 
 
 def test_fetches_and_feeds():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -43,7 +43,6 @@ class Building:
         self._symbols: dict[Var, Tracer] = {}   # those that the graph has handed out
         self._named: dict[str, Var] = {}
         self._names: dict[Var, str] = {}
-        self._origins: dict[Eqn, Eqn] = {}
         self._passes = Cache(256)
 
     # ----- building -----
@@ -160,17 +159,15 @@ class Building:
     def _by_name(self, name: str) -> Var:
         v = self._named.get(name) if isinstance(name, str) else None
         if v is None and isinstance(name, str) and name[:1] == "%" and name[1:].isdecimal():
-            v = next((v for v in self._all() if v.index == int(name[1:])), None)
+            self._parts.made()
+            index = int(name[1:])
+            v = self._parts.numbered.get(index) or next(
+                (v for v in self._builder.invars if v.index == index), None)
         if v is None:
             known = ", ".join(map(repr, self._named)) or "none"
             raise errors.UnknownSymbolError(f"no symbol of the graph is named {name!r}.",
                                             f"Given names: {known}; others are printed with the graph.")
         return v
-
-    def _all(self) -> Iterable[Var]:
-        """All variables: inputs, constants, results."""
-        self._parts.made()
-        return [*self._builder.invars, *self._parts.consts, *[v for e in self._builder.eqns for v in e.outs]]
 
     def __contains__(self, x: Any) -> bool:
         """Whether x is a symbol of this graph, or the name of one."""
@@ -197,7 +194,7 @@ class Building:
 
     def origin(self, e: Eqn) -> Eqn | None:
         """The equation of which ``gradients`` made e; None for what the user's code wrote."""
-        return self._origins.get(e)
+        return self._parts.origins.get(e)
 
     @api
     def label(self, symbol: Any) -> str:

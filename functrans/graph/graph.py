@@ -144,7 +144,7 @@ class Graph(Building):
         for i in range(first, len(eqns)):
             eqns[i], origin = with_source(eqns[i])
             if origin is not None:
-                self._origins[eqns[i]] = origin
+                self._parts.origins[eqns[i]] = origin
 
     def _given(self, x: Any) -> Any:
         """A result of a pass as a symbol: arrays and numbers become constants."""

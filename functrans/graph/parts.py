@@ -13,7 +13,7 @@ class Part(NamedTuple):
 
     eqns: list[Eqn]
     outs: list
-    ends: list[Var]         # inputs of the graph, constants, and what was given
+    ends: dict[Var, None]   # inputs of the graph, constants, and what was given, in order of their use
 
 
 class Parts:
@@ -25,6 +25,7 @@ class Parts:
         the first loop does not run.
       consts: constant -> what was captured.
       effects: positions of the equations that act beside their results.
+      origins: equation of a gradient -> the one that it was made of.
     """
 
     def __init__(self, builder: Any):
@@ -32,6 +33,8 @@ class Parts:
         self.twins: dict[Var, list[tuple[Var, list[Var]]]] = {}
         self.consts: dict[Var, Any] = {}
         self.effects: list[int] = []
+        self.origins: dict[Eqn, Eqn] = {}
+        self.numbered: dict[int, Var] = {}      # every variable by its index
         self._made: dict[Var, int] = {}
         self._read = 0                  # so many equations are in the tables
 
@@ -41,19 +44,22 @@ class Parts:
         for position in range(self._read, len(eqns)):
             for v in eqns[position].outs:
                 self._made[v] = position
+                self.numbered[v.index] = v
             if eqns[position].sig.effect and position not in self.effects:
                 self.effects.append(position)
         self._read = len(eqns)
         for i in range(len(self.consts), len(self.builder.const_vars)):
-            self.consts[self.builder.const_vars[i]] = self.builder.consts[i]
+            v = self.builder.const_vars[i]
+            self.consts[v] = self.builder.consts[i]
+            self.numbered[v.index] = v
         return self._made
 
-    def reach(self, outs: Iterable, given: Collection[Var]) -> tuple[set[int], list[Var]]:
+    def reach(self, outs: Iterable, given: Collection[Var]) -> tuple[set[int], dict[Var, None]]:
         """Positions of the equations that ``outs`` need, and what those read that none of them makes."""
         made, eqns = self.made(), self.builder.eqns
         seen: set[Var] = set()
         positions: set[int] = set()
-        ends = []
+        ends: dict[Var, None] = {}
         todo = list(outs)
         while todo:
             v = todo.pop()
@@ -62,7 +68,7 @@ class Parts:
             seen.add(v)
             position = None if v in given else made.get(v)
             if position is None:
-                ends.append(v)
+                ends[v] = None
             elif position not in positions:
                 positions.add(position)
                 todo.extend(eqns[position].inputs)
@@ -71,26 +77,30 @@ class Parts:
     def part(self, outs: list, given: Collection[Var]) -> Part:
         """What computes ``outs`` from ``given`` (and inputs and constants).
 
-        What acts beside its results does so where everything that it is given is there anyway.
+        What acts beside its results does so where everything that it is given is there anyway; what a
+        gradient added, where the part has other equations that were made of the same one.
         """
         eqns = self.builder.eqns
         positions, ends = self.reach(outs, given)
         there = {*given, *ends, *self.consts}
         for position in positions:
             there.update(eqns[position].outs)
+        origins = {self.origins.get(eqns[position]) for position in positions}
         for position in self.effects:
-            if all([type(x) is not Var or x in there for x in eqns[position].inputs]):
+            e = eqns[position]
+            if self.origins.get(e) in origins | {None} and all(
+                    [type(x) is not Var or x in there for x in e.inputs]):
                 positions.add(position)
-                there.update(eqns[position].outs)
-                ends += [x for x in eqns[position].inputs
-                         if x not in ends and (x in given or x in self.consts)]
+                there.update(e.outs)
+                ends.update([(x, None) for x in e.inputs if x in given or x in self.consts])
         same = self._chosen(positions, given, ends)
         if not same:
             return Part([eqns[position] for position in sorted(positions)], outs, ends)
         outs = [same.get(v, v) for v in outs]
         return Part(live(self._in_order(sorted(positions), same), outs), outs, ends)
 
-    def _chosen(self, positions: set[int], given: Collection[Var], ends: list[Var]) -> dict[Var, Var]:
+    def _chosen(self, positions: set[int], given: Collection[Var],
+                ends: dict[Var, None]) -> dict[Var, Var]:
         """Variable -> the last of its twins that the part makes, or has the residuals of.
 
         What these need is added to ``positions`` and ``ends``.
@@ -108,7 +118,7 @@ class Parts:
                 same[v] = last
                 more, new_ends = self.reach([last], given)
                 positions |= more
-                ends += [x for x in new_ends if x not in ends]
+                ends.update(new_ends)
         return same
 
     def _in_order(self, order: list[int], same: dict[Var, Var]) -> list[Eqn]:
