@@ -345,6 +345,18 @@ class CarryTypeError(FunctransError, TypeError):
     """
 
 
+class GraphError(FunctransError, ValueError):
+    """A ``Graph`` is built or run in a way that it does not take.
+
+    For example a placeholder that is not fed, a fetch or a feed that belongs to another graph, a name that
+    is taken, an equation added to a finalized graph, ``grad_ys`` of another number than ``ys``.
+    """
+
+
+class UnknownSymbolError(GraphError, KeyError):
+    """A name that no symbol of the graph has: ``graph["loss"]``, ``graph.run("loss")``."""
+
+
 class SparsityError(FunctransError, ValueError):
     """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
 

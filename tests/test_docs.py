@@ -57,8 +57,9 @@ def test_code_blocks_run(page):
 def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
-                                       "custom_optimizers.md", "errors.md", "numpy.md", "optimization.md",
-                                       "own_ops.md", "performance.md", "pictures.md", "recipes.md",
+                                       "custom_optimizers.md", "errors.md", "graph.md", "numpy.md",
+                                       "optimization.md", "own_ops.md", "performance.md", "pictures.md",
+                                       "recipes.md"]
                                        "semantics.md", "transforms.md"]
 
 
@@ -193,6 +194,12 @@ def test_digits_example_says_which_package_is_missing(tmp_path):
                               [str(tmp_path), str(ROOT)])})
     assert done.returncode == 1
     assert "pip install -e '.[examples]'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_graph_example():
+    out = run_program(ROOT / "examples/graph.py")
+    for name, value in (("a", 3.0), ("b", 2.0), ("c", math.log(5.0)), ("d", 0.8)):
+        assert f"de/d{name} = {value:.6f}" in out
 
 
 @pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "indexing.py", "contended.py",

@@ -40,6 +40,8 @@ BUILTIN = {
     "DrawingError": ValueError,
     "BoundsError": ValueError,
     "ObjectiveError": ValueError,
+    "GraphError": ValueError,
+    "UnknownSymbolError": (ValueError, KeyError),
     "KernelError": RuntimeError,
     "CheckError": AssertionError,
     "ThreadCountError": ValueError,
