@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import extend as extend
     from . import lax as lax
+    from . import nn as nn
     from . import numpy as numpy
     from . import random as random
     from . import scipy as scipy
@@ -98,8 +99,8 @@ _HOME = {
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "numpy", "random",
-            "scipy", "sparse", "testing", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "lax", "nn", "numpy",
+            "random", "scipy", "sparse", "testing", "tree")
 __all__ = [*_NAMES, *_MODULES]
 
 

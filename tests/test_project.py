@@ -24,7 +24,9 @@ BELOW = {
     "lax": {"ir", "trace", "ops", "transform", "numpy", "top", "load"},
     "scipy": {"ir", "trace", "ops", "transform", "numpy", "random", "lax", "top", "load"},
     "random": {"ir", "trace", "ops", "numpy", "lax", "top", "load"},
-    "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "load"},
+    "nn": {"ir", "trace", "ops", "numpy", "random", "lax", "scipy", "top", "load"},
+    "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "nn",
+            "load"},
 }
 # Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer; vmap where
 # NumPy loops in Python.
