@@ -54,7 +54,7 @@ def test_code_blocks_run(page):
 def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
-                                       "errors.md", "numpy.md", "own_ops.md", "performance.md",
+                                       "errors.md", "nn.md", "numpy.md", "own_ops.md", "performance.md",
                                        "semantics.md", "transforms.md"]
 
 
