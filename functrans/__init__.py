@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import extend as extend
     from . import graph as graph
     from . import lax as lax
+    from . import nn as nn
     from . import numpy as numpy
     from . import optimizers as optimizers
     from . import random as random
@@ -108,8 +109,8 @@ _HOME = {
     "rules.custom_maps": ("custom_transpose", "custom_vmap", "linear_call", "sequential_vmap"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "graph", "lax", "numpy",
-            "optimizers", "random", "scipy", "sparse", "tensorboard", "testing", "tree", "viz")
+_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "graph", "lax", "nn",
+            "numpy", "optimizers", "random", "scipy", "sparse", "tensorboard", "testing", "tree", "viz")
 __all__ = [*_NAMES, *_MODULES]
 
 

@@ -57,7 +57,7 @@ def test_code_blocks_run(page):
 def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
-                                       "custom_optimizers.md", "errors.md", "graph.md", "numpy.md",
+                                       "custom_optimizers.md", "errors.md", "graph.md", "nn.md", "numpy.md",
                                        "optimization.md", "own_ops.md", "performance.md", "pictures.md",
                                        "recipes.md"]
                                        "semantics.md", "transforms.md"]
