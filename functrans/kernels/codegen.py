@@ -41,8 +41,8 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
            "fft_body.h", "special.h", "statistics.h", "statistics_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
-                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "lapack.c", "random.c",
-                  "statistics.c")
+                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "select.c", "lapack.c",
+                  "random.c", "statistics.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
          "random", "fourier", "statistics", "special")
 
@@ -526,7 +526,7 @@ def sort_part() -> Part:
             key, value = "((b) ^ FT_TOP)", "((k) ^ FT_TOP)"
         part.add(include("sort_body.h", T=C_TYPE[code], K=BITS_TYPE[SIZE[code]],
                          FT_NAME=f"sort_{code}_##part", FT_KEY=key, FT_UNKEY=value, FT_PLAIN=plain))
-        for name in ("sort", "argsort", "top_k", "searchsorted"):
+        for name in ("sort", "argsort", "argselect", "partition", "top_k", "searchsorted"):
             part.entry(f"{name}:{code}", f"ft_run_{name}", f"&sort_{code}_kernel", 10.0)
     return part
 

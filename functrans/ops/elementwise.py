@@ -226,7 +226,10 @@ mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
                             "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
                   arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True, reach=factors,
-                  through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
+                  through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)],
+                  transpose=lambda cts, operands: [     # of a product that is linear as it is written
+                      mul(cts[0], o) if isinstance(x, Linear) else None
+                      for x, o in zip(operands, reversed(operands), strict=True)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
 zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
                               "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
