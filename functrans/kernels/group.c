@@ -10,7 +10,7 @@
  * instructions of a block, epilogues, joins, first of the operands to read ahead; then all of these.
  *   instruction: op, operands, words, kernel, parameter, then four words an operand:
  *                base (0: registers, m: step operand m-1, beyond these: results of joins), byte
- *                offset, row stride, column stride; of a join more follow (see there)
+ *                offset, row stride, column stride; of joins and puts more follow (see there)
  *   epilogue:    ft_reduce, step operand, partials' offset, outputs, partials of each, width, and for a
  *                sum over everything where in the registers the items of a chunk put theirs (else -1) */
 #include <pthread.h>
@@ -18,11 +18,12 @@
 #include <stdlib.h>
 
 #include "driver.h"
+#include "index.h"
 #include "move.h"
 #include "reduce.h"
 
 enum { HEAD = 9, INSTR = 5, EPILOGUE = 7, AHEAD = 1 << 19 };
-enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK, OP_STREAM, OP_JOIN };
+enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK, OP_STREAM, OP_JOIN, OP_PUT };
 
 typedef struct {
     const ft_step *s;
@@ -139,6 +140,20 @@ static void join(const int64_t *c, char **base, int64_t flat, int64_t n)
     }
 }
 
+/* Updates at positions within each row, which lies dense. Operands: what is updated, updates, positions;
+ * behind them what ft_put_row wants. */
+static void put(const int64_t *c, char **base, int64_t rows)
+{
+    const int64_t *o = c + INSTR, *ints = o + 4 * c[1], *x = o + 8;
+    const char *where[ints[0]];
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t d = 0; d < ints[0]; d++)
+            where[d] = at(base, x + 4 * d) + r * x[4 * d + 2];
+        ft_put_row((const ft_scatter *)(intptr_t)c[3], at(base, o) + r * o[2], at(base, o + 4) + r * o[6], where,
+                   ints);
+    }
+}
+
 /* Adds rows of a block to the chunk's row of columns; the first block starts it. */
 static void reduce_columns(const ft_reduce *k, char *acc, const char *x, int64_t stride, int64_t rows,
                            int64_t w, int first)
@@ -215,6 +230,9 @@ static void run_code(const group *g, const int64_t *c, int64_t count, char **bas
             break;
         case OP_JOIN:
             join(c, base, flat, rows * cols);
+            break;
+        case OP_PUT:
+            put(c, base, rows);
             break;
         case OP_STREAM:
             ((ft_copy_fn)(intptr_t)c[3])(at(base, o), at(base, o + 4), 1, rows * cols, 0, o[3], 0, o[7]);
