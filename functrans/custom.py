@@ -11,8 +11,8 @@ import numpy as np
 from . import errors, tree
 from .boundary import global_name
 from .ir.core import Lit, lit
+from .ir.op import OPS
 from .ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
-from .ops.elementwise import OPS
 from .staging import (
     api,
     argument_names,

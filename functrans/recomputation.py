@@ -8,7 +8,7 @@ from typing import Any
 
 from . import errors, tree
 from .boundary import Transformed
-from .ops.elementwise import OPS
+from .ir.op import OPS
 from .ops.remat import remat as remat_op
 from .staging import api, check_callable, describe, in_trace, trace_call
 from .trace.core import current_builder

@@ -16,6 +16,7 @@ from ..ir.op import (
     ANY,
     CODE,
     INT,
+    OPS,
     ORDERED,
     ErrorSample,
     Hooks,
@@ -29,7 +30,7 @@ from ..ir.op import (
     move_axis,
     spread,
 )
-from .elementwise import OPS, convert, div, eq, mul, select, zmul
+from .elementwise import convert, div, eq, mul, select, zmul
 from .reach import reading, writing
 from .shape import broadcast_in_dim, iota, reshape
 

@@ -61,6 +61,8 @@ def pair_of(str inner, str outer, Py_ssize_t position):
     """The kernel that computes both, or None."""
     _, first, code = inner.split(":", 2)
     _, second, code2 = outer.split(":", 2)
+    if second == "convert":
+        code2 = code2[3:] if code2.startswith("b1:") else ""
     name = NAMES.get((first, second, position)) if code == code2 else None
     if name is None or kernel_cost(f"ew:{name}:{code}") < 0:
         return None
