@@ -396,10 +396,6 @@ class TagError(FunctransError, ValueError):
     """A tag's name stands for different values, or there is nothing under it."""
 
 
-class MissingPackageError(FunctransError, ImportError):
-    """A package of an extra is not installed."""
-
-
 class CheckError(FunctransError, AssertionError):
     """A check of ``functrans.testing`` failed: a derivative or a batched result is not what it should be.
 

@@ -59,8 +59,7 @@ def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
                                        "custom_optimizers.md", "errors.md", "graph.md", "nn.md", "numpy.md",
                                        "optimization.md", "own_ops.md", "performance.md", "pictures.md",
-                                       "recipes.md"]
-                                       "semantics.md", "transforms.md"]
+                                       "recipes.md", "semantics.md", "transforms.md"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"],

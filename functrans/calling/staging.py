@@ -107,8 +107,8 @@ Rewriting = _Rewriting()
 
 @contextmanager
 def rewriting(rule: Callable[[Jaxpr, str, list], Jaxpr]):
-    """Functions that this thread traces meanwhile become what ``rule`` makes of their programs, of what traces
-    them (``"grad"``, ``"jit"`` ...) and of the values of their inputs."""
+    """Functions that this thread traces meanwhile become what ``rule`` makes of their programs, of the name
+    of what traces them (``"grad"``, ``"jit"`` ...) and of the values of their inputs."""
     before, Rewriting.rule = Rewriting.rule, rule
     try:
         yield

@@ -20,6 +20,7 @@ from ..ir.op import (
     INEXACT,
     INT,
     NUMBER,
+    OPS,
     ORDERED,
     PART,
     REAL,

@@ -157,7 +157,8 @@ def _check(values, before):
     wrong = np.isnan(values)
     if wrong.any():
         step = before + int(np.argmax(wrong))
-        where, advice = f"at step {step}", "Lower the learning rate, or clip gradients (clip_by_global_norm).\n"
+        where = f"at step {step}"
+        advice = "Lower the learning rate, or clip gradients (clip_by_global_norm).\n"
         if step == 0:
             where, advice = "where it begins", ""
         raise errors.NonFiniteError(
