@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Blocks show the class of an error and the beginning of its text; error tests have the whole texts.
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+NEEDED = {"recipes.md": ("iminuit", "nlopt", "emcee"), "custom_optimizers.md": ("sklearn",)}   # extras
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -43,8 +44,8 @@ def run_doctest(text, names, page, line):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_code_blocks_run(page):
     """One namespace per page, blocks in order: ``>>>`` blocks are compared, others executed."""
-    if "from sklearn" in page.read_text(encoding="utf-8"):
-        pytest.importorskip("sklearn")
+    for package in NEEDED.get(page.name, ()):
+        pytest.importorskip(package)
     names = {"__name__": "page"}
     for line, text in blocks(page, "python"):
         if text.startswith(">>>"):
@@ -56,8 +57,9 @@ def test_code_blocks_run(page):
 def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
-                                       "custom_optimizers.md", "errors.md", "numpy.md", "own_ops.md",
-                                       "performance.md", "semantics.md", "transforms.md"]
+                                       "custom_optimizers.md", "errors.md", "graph.md", "nn.md", "numpy.md",
+                                       "optimization.md", "own_ops.md", "performance.md", "pictures.md",
+                                       "recipes.md", "semantics.md", "transforms.md"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"],
@@ -193,8 +195,14 @@ def test_digits_example_says_which_package_is_missing(tmp_path):
     assert "pip install -e '.[examples]'" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_graph_example():
+    out = run_program(ROOT / "examples/graph.py")
+    for name, value in (("a", 3.0), ("b", 2.0), ("c", math.log(5.0)), ("d", 0.8)):
+        assert f"de/d{name} = {value:.6f}" in out
+
+
 @pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "indexing.py", "contended.py",
-                                     "kernels.py"])
+                                     "kernels.py", "optimize.py"])
 def test_benchmarks_run(program, tmp_path):
     run_program(ROOT / "benchmarks" / program, "--smoke", "--json", tmp_path / "out.json")
     assert (tmp_path / "out.json").read_text().startswith("{")
