@@ -24,7 +24,7 @@ from ..ir.core import Lit, lit
 from ..ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
 from ..ops.elementwise import OPS
 from ..trace.core import Captured, aval_of
-from ..trace.source import source_of
+from ..trace.source import rule_equation, set_scope, source_of
 from ..trace.tracer import Tracer
 from ..transform.zeros import has_tangent
 
@@ -231,15 +231,21 @@ class _Custom:
         return [at[i] if i in at else next(more) for i in range(len(at) + len(rest))]
 
     def _apply(self, rule, what, fixed, args):
-        """The user's rule on values as users may see them; equations take their lines from it."""
+        """The user's rule on values as users may see them; equations take their lines from it, and their scopes
+        from the call."""
         args = tree.map(lambda x: as_value(x) if type(x) in (Lit, Captured) else x, args)
+        eqn = rule_equation()
         source_of(None)
+        around = set_scope(eqn.scope if eqn is not None else None)
         try:
             return rule(*fixed, *args)
         except errors.LeakedTracerError as e:
             raise errors.NonDifferentiableError(
                 f"the {what} rule of {name_of(self.fun)} uses a traced value of the function around it.",
                 "Make it an argument of the function and of its rule.", e.location) from None
+        finally:
+            set_scope(around)
+            source_of(eqn)
 
 
 class custom_jvp(_Custom):

@@ -15,10 +15,12 @@ cdef int _BACK = BACKWARD
 cdef extern from *:
     """
     static _Thread_local PyObject *ft_source = NULL;  /* equation whose line new ones take, owned */
+    static _Thread_local PyObject *ft_rule = NULL;    /* equation whose rule is running, borrowed from its caller */
     static _Thread_local int ft_back = 0;             /* bits of the lines that are found meanwhile */
     static _Thread_local PyObject *ft_scope = NULL;   /* names of the open scopes: a tuple, owned */
     """
     PyObject *ft_source
+    PyObject *ft_rule
     PyObject *ft_scope
     int ft_back
 
@@ -51,6 +53,19 @@ cdef void restore_source(PyObject *owned):
     ft_source = owned
     ft_back = 0
     Py_XDECREF(old)
+
+
+cdef PyObject *set_rule(PyObject *eqn):
+    """The rule of ``eqn`` runs from here on; returns the former equation. Both are the caller's to keep."""
+    global ft_rule
+    cdef PyObject *old = ft_rule
+    ft_rule = eqn
+    return old
+
+
+def rule_equation():
+    """The equation whose rule is running, also while the rule traces programs of its own; or None."""
+    return <Eqn>ft_rule if ft_rule != NULL else None
 
 
 def source_of(Eqn eqn):

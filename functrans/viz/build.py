@@ -213,14 +213,15 @@ class _Rows:
         first = programs[boxes[0]]
         origins = [_origins(body) for _, body in first]
         strips: list[list[Strip]] = [[] for _ in first]
-        tables = group.tables = [Table(TITLES.get(name, name) if len(first) > 1 else "") for name, _ in first]
+        tables = [Table(TITLES.get(name, name) if len(first) > 1 else "") for name, _ in first]
         for n in boxes:
             for k, (name, body) in enumerate(programs[n]):
                 shared = [len(_origins(body) & own) for own in origins]
                 k = shared.index(max(shared)) if any(shared) else min(k, len(tables) - 1)
                 strips[k].append((Lane(tables[k], n), body, *ports(n.eqn, name, body)))
         ghost = all(n.kind == "ghost" for n in boxes)
-        for table, mine in zip(tables, strips, strict=True):
+        group.tables = [t for t in tables if t.lanes]
+        for table, mine in zip(group.tables, filter(None, strips), strict=True):
             rows = _Rows(self.origins, table, mine, False, ghost)
             rows.around = self.around | {row}
             rows.fill()

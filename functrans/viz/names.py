@@ -32,7 +32,7 @@ def node_of(e: Eqn, mark: Mark, kind: str) -> Node:
     if mark.column:
         lines.append(f"{'backward pass' if e.backward else 'derivative'} of {mark.row.eqn.op.name}")
     if kind == "ghost":
-        lines.append("not computed: nothing needs its value")
+        lines.append("not computed: its value is not needed, or there already")
     if e.src is not None:
         code = linecache.getline(e.src[0], e.src[1]).strip()
         lines += [format_location(*e.src), *(["    " + code] if code else [])]

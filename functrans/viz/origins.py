@@ -184,15 +184,15 @@ class Origins:
         met: set[Any] = set()                           # levels and marks
         # variables of programs around that are constants here
         lifted = {var_of(x): v for v, x in zip(jaxpr.invars, level.values, strict=False) if type(x) is Tracer}
+        lifted.update({v: v for v in jaxpr.invars})
         eqns = []
         for e in jaxpr.eqns:
             old = last_mark(e)
-            scope = e.scope or ()
+            scope = scope_of(e)
             if old is None:
                 row, column = Row(e, level, self._rows), 0
                 self._rows += 1
             else:
-                scope = scope[:-1]
                 row, column = old.row, old.column
                 if old.level not in met:
                     met.add(old.level)
@@ -250,13 +250,13 @@ class Origins:
             for v in e.outs:
                 self.places[v] = row
             new = _with_params(e, lambda j: self._guess(j, level, rows)) if bodies(e) else e
-            eqns.append(self._with_mark(new, e.scope or (), row, int(found is not None), level))
+            eqns.append(self._with_mark(new, scope_of(e), row, int(found is not None), level))
         return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 
 
 def last_mark(e: Eqn) -> Mark | None:
     """The mark of an equation, if it has one."""
-    return e.scope[-1] if e.scope and isinstance(e.scope[-1], Mark) else None
+    return next((name for name in reversed(e.scope or ()) if isinstance(name, Mark)), None)
 
 
 def mark_of(e: Eqn) -> Mark:
@@ -310,8 +310,8 @@ def _like(e: Eqn, sig: Any) -> Eqn:
 def _enter(level: Level, lifted: dict[Var, Var], known: dict, taken: dict) -> None:
     """Notes which variables of the program around stand for the inputs of ``level``."""
     for v, x in zip(level.jaxpr.invars if level.jaxpr is not None else (), level.values, strict=False):
-        if type(x) is Tracer:
-            here = lifted.get(var_of(x), var_of(x))
+        if v in lifted or type(x) is Tracer:    # its own program, as that of a call, or one made of it
+            here = v if v in lifted else lifted.get(var_of(x), var_of(x))
             known[level, here] = v
             taken[level, v] = here
 
