@@ -231,7 +231,7 @@ class _Custom:
         return [at[i] if i in at else next(more) for i in range(len(at) + len(rest))]
 
     def _apply(self, rule, what, fixed, args):
-        """The user's rule on values as users may see them; equations take their lines from it, and their scopes
+        """The user's rule on values as users may see them; equations take their lines from it, their scopes
         from the call."""
         args = tree.map(lambda x: as_value(x) if type(x) in (Lit, Captured) else x, args)
         eqn = rule_equation()

@@ -26,11 +26,11 @@ class Row:
 
     Attributes:
       eqn: as it was bound; level: the trace that it was bound in; order: when, among all rows.
-      operands: variables that it reads.
+      column: 0, but in programs inside of what a derivative made that derive nothing themselves.
     """
 
-    def __init__(self, eqn: Eqn, level: Level, order: int):
-        self.eqn, self.level, self.order = eqn, level, order
+    def __init__(self, eqn: Eqn, level: Level, order: int, column: int = 0):
+        self.eqn, self.level, self.order, self.column = eqn, level, order, column
 
     def __repr__(self) -> str:
         return f"<row {self.order}: {self.eqn.op.name}>"
@@ -153,7 +153,12 @@ class Origins:
         return self._filled(new, level, None) if marks and level is not None else new
 
     def _filled(self, jaxpr: Jaxpr, level: Level, around: Mark | None) -> Jaxpr:
-        """With marks also on equations that a rule bound without a source: those of their neighbours."""
+        """With marks also on equations that a rule bound without a source: those of their neighbours.
+
+        A program inside that has no marks at all is no derivative of another one, and stays as it is.
+        """
+        if around is not None and not any(last_mark(e) for e in all_eqns(jaxpr)):
+            return jaxpr
         near: dict[Var, Mark] = {}
         for e in reversed(jaxpr.eqns):
             mark = last_mark(e)
@@ -178,7 +183,8 @@ class Origins:
             eqns.append(e)
         return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 
-    def _marked(self, jaxpr: Jaxpr, level: Level) -> Jaxpr:
+    def _marked(self, jaxpr: Jaxpr, level: Level, base: int = 0) -> Jaxpr:
+        """With marks of this level; ``base`` is the column of what was bound here."""
         known: dict[tuple[Level, Var], Var | Lit] = {}  # a variable here -> that of a former level
         taken: dict[tuple[Level, Var], Any] = {}        # and back
         met: set[Any] = set()                           # levels and marks
@@ -190,7 +196,7 @@ class Origins:
             old = last_mark(e)
             scope = scope_of(e)
             if old is None:
-                row, column = Row(e, level, self._rows), 0
+                row, column = Row(e, level, self._rows, base), base
                 self._rows += 1
             else:
                 row, column = old.row, old.column
@@ -204,7 +210,9 @@ class Origins:
                     else:
                         row, column = own.row, own.column
                         met.add(own)
-            new = self._with_mark(self._with_bodies(e, level), scope, row, column, level)
+            new = self._with_mark(self._with_bodies(e, level, column), scope, row, column, level)
+            if old is None:
+                row.eqn = new
             level.columns = max(level.columns, column + 1)
             level.by_work.setdefault(_work(new, new.inputs), mark_of(new))
             for v in e.outs:
@@ -217,17 +225,15 @@ class Origins:
         self._marks += 1
         mark.row, mark.column, mark.level = row, column, level
         mark.eqn = new = eqn_in(e, (*scope, mark))
-        if row.eqn is e or (column == 0 and row.level is level):
-            row.eqn = new
         return new
 
-    def _with_bodies(self, e: Eqn, level: Level) -> Eqn:
+    def _with_bodies(self, e: Eqn, level: Level, column: int) -> Eqn:
         if not bodies(e):
             return e
 
         def body(j: Jaxpr) -> Jaxpr:
             inner = Level(level.what, [])
-            inner.jaxpr = self._marked(j, inner)
+            inner.jaxpr = self._marked(j, inner, column)
             level.columns = max(level.columns, inner.columns)
             return inner.jaxpr
         return _with_params(e, body)
