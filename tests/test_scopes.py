@@ -100,6 +100,23 @@ def test_bodies_of_loops():
     assert scopes(body) == {("sin", False): ("step",)}
 
 
+def test_rules_of_the_user_are_in_the_scopes_of_their_function():
+    @custom_vjp
+    def f(x):
+        return np.sin(x)
+
+    def backward(cosine, ct):
+        with name_scope("back"):
+            return (ct * cosine,)
+    f.defvjp(lambda x: (np.sin(x), np.cos(x)), backward)
+
+    def loss(x):
+        with name_scope("layer"):
+            return f(x) * x
+    found = {e.op.name: e.scope for e in make_jaxpr(grad(loss))(1.0).eqns if e.op.name in ("cos", "mul")}
+    assert found["cos"] == ("layer",) and found["mul"] == ("layer", "back")
+
+
 def test_decorator_and_errors():
     @name_scope("relu")
     def relu(x):

@@ -9,7 +9,9 @@ are put back into pytrees.
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -96,6 +98,24 @@ class Traced(NamedTuple):
         return len(self.jaxpr.outs) - self.n_aux
 
 
+class _Rewriting(threading.local):
+    rule: Callable[[Jaxpr, str, list], Jaxpr] | None = None
+
+
+Rewriting = _Rewriting()
+
+
+@contextmanager
+def rewriting(rule: Callable[[Jaxpr, str, list], Jaxpr]):
+    """Functions that this thread traces meanwhile become what ``rule`` makes of their programs, of the name
+    of what traces them (``"grad"``, ``"jit"`` ...) and of the values of their inputs."""
+    before, Rewriting.rule = Rewriting.rule, rule
+    try:
+        yield
+    finally:
+        Rewriting.rule = before
+
+
 def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=False, staged=False,
                axes=None) -> Traced:
     """Traces ``call(list of traced leaves)``, which returns a pytree, or ``(pytree, aux)``."""
@@ -126,8 +146,8 @@ def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=
 
     jaxpr, consts, (out_tree, aux, n_aux) = trace(flat, avals, leaves if known else None, name, staged,
                                                   axes)
-    if Watch.marks is not None:
-        jaxpr = Watch.marks.traced(jaxpr, name, [*leaves, *consts])
+    if Rewriting.rule is not None:
+        jaxpr = Rewriting.rule(jaxpr, name, [*leaves, *consts])
     return Traced(jaxpr, consts, out_tree, aux, n_aux)
 
 
@@ -214,8 +234,7 @@ class Watch:
 
     Attributes:
       run: runs the programs in place of their plans, to look at results: ``(Pass, values)``, or None.
-      marks: puts marks on the equations of programs that are traced, and of what passes make of them
-        (``viz.origins``), or None.
+      marks: puts marks on the equations of what passes make of programs (``viz.origins``), or None.
     """
 
     run: Any = None
@@ -368,4 +387,4 @@ def cache_info() -> dict[str, CacheInfo]:
 
 __all__ = ["Cache", "Pass", "Traced", "api", "argument_names", "cache_info", "check_callable",
            "clear_caches", "current_builder", "find_pass", "in_trace", "leaf_avals",
-           "leaf_name", "name_of", "own_lines", "restore_aux", "trace_call"]
+           "leaf_name", "name_of", "own_lines", "restore_aux", "rewriting", "trace_call"]

@@ -21,10 +21,10 @@ from ..calling.staging import (
     trace_call,
 )
 from ..ir.core import Lit, lit
+from ..ir.op import OPS
 from ..ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
-from ..ops.elementwise import OPS
 from ..trace.core import Captured, aval_of
-from ..trace.source import rule_equation, set_scope, source_of
+from ..trace.source import scope_now, set_scope, source_of
 from ..trace.tracer import Tracer
 from ..transform.zeros import has_tangent
 
@@ -231,12 +231,10 @@ class _Custom:
         return [at[i] if i in at else next(more) for i in range(len(at) + len(rest))]
 
     def _apply(self, rule, what, fixed, args):
-        """The user's rule on values as users may see them; equations take their lines from it, their scopes
-        from the call."""
+        """The user's rule on values as users may see them; equations take their lines from it."""
         args = tree.map(lambda x: as_value(x) if type(x) in (Lit, Captured) else x, args)
-        eqn = rule_equation()
-        source_of(None)
-        around = set_scope(eqn.scope if eqn is not None else None)
+        around = set_scope(scope_now())
+        source = source_of(None)
         try:
             return rule(*fixed, *args)
         except errors.LeakedTracerError as e:
@@ -245,7 +243,7 @@ class _Custom:
                 "Make it an argument of the function and of its rule.", e.location) from None
         finally:
             set_scope(around)
-            source_of(eqn)
+            source_of(source)
 
 
 class custom_jvp(_Custom):

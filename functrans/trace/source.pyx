@@ -15,12 +15,10 @@ cdef int _BACK = BACKWARD
 cdef extern from *:
     """
     static _Thread_local PyObject *ft_source = NULL;  /* equation whose line new ones take, owned */
-    static _Thread_local PyObject *ft_rule = NULL;    /* equation whose rule is running, borrowed from its caller */
     static _Thread_local int ft_back = 0;             /* bits of the lines that are found meanwhile */
     static _Thread_local PyObject *ft_scope = NULL;   /* names of the open scopes: a tuple, owned */
     """
     PyObject *ft_source
-    PyObject *ft_rule
     PyObject *ft_scope
     int ft_back
 
@@ -55,28 +53,17 @@ cdef void restore_source(PyObject *owned):
     Py_XDECREF(old)
 
 
-cdef PyObject *set_rule(PyObject *eqn):
-    """The rule of ``eqn`` runs from here on; returns the former equation. Both are the caller's to keep."""
-    global ft_rule
-    cdef PyObject *old = ft_rule
-    ft_rule = eqn
-    return old
-
-
-def rule_equation():
-    """The equation whose rule is running, also while the rule traces programs of its own; or None."""
-    return <Eqn>ft_rule if ft_rule != NULL else None
-
-
 def source_of(Eqn eqn):
     """Equations bound from here on, in this thread, take the source of ``eqn``; None ends that (what a
-    user's rule binds in the backward pass stays marked as such)."""
+    user's rule binds in the backward pass stays marked as such). Returns the former one."""
     global ft_back
     cdef PyObject *old
     if eqn is None and ft_source != NULL:
         ft_back = (<Eqn>ft_source).lasti & _BACK
     old = set_source(NULL if eqn is None else <PyObject *>eqn)
+    former = None if old == NULL else <object>old
     Py_XDECREF(old)
+    return former
 
 
 def current_source():
@@ -99,6 +86,13 @@ def set_scope(tuple names):
     former = <object>old
     Py_DECREF(former)
     return former
+
+
+def scope_now():
+    """The scopes of what is bound now: of the equation that a pass is at, or the open ones."""
+    if ft_source != NULL:
+        return (<Eqn>ft_source).scope
+    return None if ft_scope == NULL else <tuple>ft_scope
 
 
 cdef Eqn in_open_scopes(Eqn e):

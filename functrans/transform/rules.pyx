@@ -9,7 +9,7 @@ from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from functrans.ir.core cimport Aval, Eqn, Jaxpr, Lit, Sig, Var, lit, take_source
 from functrans.trace.core cimport Builder, splats
-from functrans.trace.source cimport restore_source, set_rule, set_source
+from functrans.trace.source cimport restore_source, set_source
 
 from ..ir.core import aval
 from ..ir.op import Linear
@@ -67,11 +67,9 @@ cdef list replay(Recipe r, Builder b, list values, Eqn like):
 cdef object apply_rule(object rule, tuple args, dict params, Eqn eqn):
     """``rule(*args, **params)``, what it binds and its errors being of the line of eqn."""
     cdef PyObject *source = set_source(<PyObject *>eqn)
-    cdef PyObject *around = set_rule(<PyObject *>eqn)
     try:
         return rule(*args, **params)
     finally:
-        set_rule(around)
         restore_source(source)
 
 

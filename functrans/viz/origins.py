@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..calling.staging import Watch, own_lines
+from ..calling.staging import Watch, own_lines, rewriting
 from ..inspection.programs import abstract
 from ..ir.core import Eqn, Jaxpr, Lit, Var, eqn_in, signature
 from ..trace.core import var_of
@@ -87,7 +87,7 @@ class Origins:
         self = cls()
         around, Watch.marks = Watch.marks, self
         try:
-            with own_lines():
+            with own_lines(), rewriting(self.traced):
                 traced = abstract(fun, (), args, kwargs, what)
         finally:
             Watch.marks = around
@@ -135,8 +135,6 @@ class Origins:
 
     def traced(self, jaxpr: Jaxpr, what: str, values: list) -> Jaxpr:
         """Called for each program that is traced; returns it with marks."""
-        if threading.get_ident() != self._thread:
-            return jaxpr
         level = Level(what, values)
         level.jaxpr = self._marked(jaxpr, level)
         for i, v in enumerate(level.jaxpr.invars):
