@@ -104,9 +104,50 @@ class Origins:
         self.levels.append(level)
         return self
 
+    @classmethod
+    def of_graph(cls, graph: Any) -> Origins:
+        """Of a ``Graph``: it knows of which equations ``gradients`` made others."""
+        self = cls()
+        level = Level("graph", [])
+        marks: dict[Eqn, Mark] = {}
+        lines: dict = {}
+        inputs = dict.fromkeys([var_of(p) for p in graph.placeholders])
+        made: set[Var] = set()
+        eqns = []
+        for e in graph.eqns:
+            inputs.update(dict.fromkeys([x for x in e.inputs if type(x) is Var and x not in made]))
+            made.update(e.outs)
+            origin = graph.origin(e)
+            near = [p for x in e.inputs if type(x) is Var and isinstance(p := self.places.get(x), Row)]
+            if origin is not None:
+                row, column = marks[origin].row, marks[origin].column + 1
+            elif e.backward and near:
+                row, column = near[-1], 1
+            else:
+                row, column = Row(e, level, self._rows), 0
+                self._rows += 1
+            new = _with_params(e, lambda j: self._guess(j, level, lines)) if bodies(e) else e
+            new = self._with_mark(new, scope_of(e), row, column, level)
+            if origin is None and not column:
+                row.eqn = new
+            marks[e] = mark_of(new)
+            self.places.update(dict.fromkeys(e.outs, row))
+            eqns.append(new)
+        read = {x for e in eqns for x in e.inputs}
+        outs = [v for e in eqns for v in e.outs if v not in read]
+        level.jaxpr = self.jaxpr = Jaxpr(inputs, eqns, outs)
+        level.columns = 1 + max([m.column for m in marks.values()], default=0)
+        self.levels.append(level)
+        return self
+
     @property
     def columns(self) -> int:
         return max([x.columns for x in self.levels], default=1)
+
+    def name_inputs(self, names: list[str]) -> None:
+        """Gives the program's inputs names."""
+        j = self.jaxpr
+        self.levels[-1].jaxpr = self.jaxpr = Jaxpr(j.invars, j.eqns, j.outs, j.retraced, tuple(names))
 
     def ghosts(self) -> list[Row]:
         """Rows of the levels that are in the program of which the user's equation is not."""
@@ -254,7 +295,10 @@ class Origins:
             for v in e.outs:
                 self.places[v] = row
             new = _with_params(e, lambda j: self._guess(j, level, rows)) if bodies(e) else e
-            eqns.append(self._with_mark(new, scope_of(e), row, int(found is not None), level))
+            new = self._with_mark(new, scope_of(e), row, int(found is not None), level)
+            if found is None:
+                row.eqn = new
+            eqns.append(new)
         return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 
 
