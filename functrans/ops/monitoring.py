@@ -105,8 +105,8 @@ def _statistics_lower(ctx, eqn, views):
 
 # Of each operand, a row: all its elements together, those of a batch as well.
 statistics = Op(
-    "statistics", "flat", infer=_statistics_infer, reference=_statistics_reference, lower=_statistics_lower,
-    jvp=lambda primals, tangents, *, bins: (
+    "statistics", "effect", infer=_statistics_infer, reference=_statistics_reference,
+    lower=_statistics_lower, jvp=lambda primals, tangents, *, bins: (
         [out := statistics(*primals, bins=bins)], [Hooks.zero(Hooks.aval_of(out))]),
     transpose=None,
     batch=lambda size, operands, dims, *, bins: ([statistics(*operands, bins=bins)], [None]),
