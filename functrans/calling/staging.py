@@ -99,15 +99,16 @@ class Traced(NamedTuple):
 
 
 class _Rewriting(threading.local):
-    rule: Callable[[Jaxpr], Jaxpr] | None = None
+    rule: Callable[[Jaxpr, str, list], Jaxpr] | None = None
 
 
 Rewriting = _Rewriting()
 
 
 @contextmanager
-def rewriting(rule: Callable[[Jaxpr], Jaxpr]):
-    """Functions that this thread traces meanwhile become what ``rule`` makes of their programs."""
+def rewriting(rule: Callable[[Jaxpr, str, list], Jaxpr]):
+    """Functions that this thread traces meanwhile become what ``rule`` makes of their programs, of the name
+    of what traces them (``"grad"``, ``"jit"`` ...) and of the values of their inputs."""
     before, Rewriting.rule = Rewriting.rule, rule
     try:
         yield
@@ -146,7 +147,7 @@ def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=
     jaxpr, consts, (out_tree, aux, n_aux) = trace(flat, avals, leaves if known else None, name, staged,
                                                   axes)
     if Rewriting.rule is not None:
-        jaxpr = Rewriting.rule(jaxpr)
+        jaxpr = Rewriting.rule(jaxpr, name, [*leaves, *consts])
     return Traced(jaxpr, consts, out_tree, aux, n_aux)
 
 
@@ -229,9 +230,15 @@ class Uncollected:
 
 
 class Watch:
-    """What runs the programs in place of their plans, to look at results: ``(Pass, values)``, or None."""
+    """What looks on.
+
+    Attributes:
+      run: runs the programs in place of their plans, to look at results: ``(Pass, values)``, or None.
+      marks: puts marks on the equations of what passes make of programs (``viz.origins``), or None.
+    """
 
     run: Any = None
+    marks: Any = None
 
 
 class Pass:
@@ -319,12 +326,16 @@ def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) ->
     if jaxpr.retraced:
         with Uncollected():
             new, consts, aux = trace(body, [aval_of(v).strong for v in values], values, kind)
+        if Watch.marks is not None:
+            new = Watch.marks.derived(new, jaxpr)
         return Pass(new, aux), [*values, *consts]
     key = (kind, jaxpr, static)
     found = PROGRAMS.get(key)
     if found is None:
         with Uncollected():
             new, aux = closed(body, [aval_of(v).strong for v in values], kind)
+        if Watch.marks is not None:
+            new = Watch.marks.derived(new, jaxpr)
         found = PROGRAMS.put(key, Pass(new, aux, PROGRAMS.shared))
     return found, values
 

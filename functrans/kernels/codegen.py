@@ -41,8 +41,8 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
            "fft_body.h", "special.h", "statistics.h", "statistics_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
-                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "lapack.c", "random.c",
-                  "statistics.c")
+                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "select.c", "lapack.c",
+                  "random.c", "statistics.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
          "random", "fourier", "statistics", "special")
 
@@ -50,7 +50,7 @@ PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scal
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
              "ft_erf_inv(x)": "erf_inv"}
 # Functions that take fewer operations where no argument is extreme: their loop looks for that too.
-NEAR_CALLS = {"ft_exp(x)": "exp", "ft_log(x)": "log"}
+NEAR_CALLS = {"ft_exp(x)": "exp", "ft_log(x)": "log", "ft_log1p(x)": "log1p"}
 # Nanoseconds an element of 8 bytes, one thread, in cache, measured at v4: plans estimate with them.
 NS_PLAIN, NS_DIVISION, NS_ROOT, NS_FUNCTION = 0.11, 1.8, 0.4, 1.5
 NS_SCALAR = {"pow": 4.0, "hypot": 6.0, "fmod": 4.5, "mod": 5.0, "floordiv": 5.5, "nextafter": 3.4,
@@ -119,7 +119,8 @@ def pair_table() -> list[tuple[str, str, str]]:
     for name in dict.fromkeys(pairs.NAMES.values()):
         inner, outer = (by_name[n] for n in name.rstrip("'").split("."))
         for code in pairs.DTYPES:
-            first, text = expression(inner, code), expression(outer, code)
+            first = expression(inner, code)
+            text = "(T)x" if outer.name == "convert" else expression(outer, code)
             rest = OPERANDS[inner.arity]
             place = {"y": f"({first})", "x": rest} if name[-1] == "'" else {"x": f"({first})", "y": rest}
             rows.append((name, code, "".join([place.get(t, t) for t in re.split(r"\b([xy])\b", text)])))
@@ -291,8 +292,8 @@ def elementwise_parts() -> Iterator[Part]:
         t, loop = C_TYPE[code], f"ew_{name.replace('.', '_').replace(chr(39), '_second')}_{code}"
         n = pairs.arity(name)
         floats.add(loop_function(loop, text, t, [t] * n, t, _unsigned(code), False, pairs.still(name)))
-        inner, outer = name.rstrip("'").split(".")
-        ns = sum(cost(by_name[op], code, expression(by_name[op], code)) for op in (inner, outer))
+        ns = sum(cost(by_name[op], code, "x" if op == "convert" else expression(by_name[op], code))
+                 for op in name.rstrip("'").split("."))
         floats.entry(f"ew:{name}:{code}", f"ft_run_ew{n + 1}", loop, round(0.7 * ns, 4))
     yield floats
     yield ints
@@ -526,7 +527,7 @@ def sort_part() -> Part:
             key, value = "((b) ^ FT_TOP)", "((k) ^ FT_TOP)"
         part.add(include("sort_body.h", T=C_TYPE[code], K=BITS_TYPE[SIZE[code]],
                          FT_NAME=f"sort_{code}_##part", FT_KEY=key, FT_UNKEY=value, FT_PLAIN=plain))
-        for name in ("sort", "argsort", "top_k", "searchsorted"):
+        for name in ("sort", "argsort", "argselect", "partition", "top_k", "searchsorted"):
             part.entry(f"{name}:{code}", f"ft_run_{name}", f"&sort_{code}_kernel", 10.0)
     return part
 

@@ -74,7 +74,7 @@ def programs(e: Eqn) -> list[Jaxpr]:
     return found
 
 
-def tag_scopes(jaxpr: Jaxpr) -> Jaxpr:
+def tag_scopes(jaxpr: Jaxpr, *_: object) -> Jaxpr:
     """The program with a tag for each value that leaves a ``name_scope``; as it is where it has tags.
 
     Tags come where the scope ends, so that gradients are added up in the order in which they were.
