@@ -330,6 +330,23 @@ def test_a_solution_inside_a_solution():
     assert_allclose(found.x, want.x, atol=1e-3)
 
 
+def test_results_can_be_returned():
+    f = lambda a: optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2), method="BFGS")
+    several = jit(vmap(f))(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    assert isinstance(several, so.OptimizeResult) and several.success.tolist() == [True] * 3
+    assert_allclose(several.x, [[1, 2], [3, 4], [5, 6]], atol=1e-9)
+    slope, found = jacrev(lambda a: (lambda r: (r.x, r))(f(a)), has_aux=True)(np.ones(2))
+    assert_allclose(slope, np.eye(2), atol=1e-9)
+    assert found.nfev == f(np.ones(2)).nfev
+
+
+def test_many_starts():
+    f = lambda x: x ** 4 - x ** 2 + 0.1 * x
+    best = vmap(lambda x0: optimize.minimize(f, x0, method="trust-exact").x)(np.array([-0.8, 0.7]))
+    roots = np.sort(np.real(np.roots([4, 0, -2, 0.1])))
+    assert_allclose(best, roots[[0, 2]], atol=1e-9)
+
+
 def test_structures_come_back():
     x0 = {"u": (np.zeros(2), 0.0)}
     f = lambda p, a: np.sum((p["u"][0] - a) ** 2) + p["u"][1] ** 2

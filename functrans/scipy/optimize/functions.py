@@ -82,7 +82,7 @@ class Objective:
 
     def _scalar(self, v, consts):
         out = self.fun(v, consts)
-        a = aval_of(out) if len(tree.leaves(out)) == 1 else None
+        a = aval_of(out) if tree.structure(out) is tree.LEAF else None
         if a is None or a.shape or a.dtype.kind not in "fiub":
             raise errors.NonScalarOutputError(
                 f"{self.what}: fun must return a real scalar, got {a or f'a {type(out).__name__}'}.",

@@ -122,6 +122,14 @@ def outcome(found: dict, **values):
                              nfev=found["nfev"])
 
 
+try:
+    # so that jit and vmap can return results
+    tree.register_node(so.OptimizeResult, lambda r: ([r[k] for k in sorted(r)], tuple(sorted(r))),
+                       lambda names, values: so.OptimizeResult(zip(names, values, strict=True)))
+except ValueError:
+    pass                                        # a user has done so
+
+
 class Newton:
     """Newton's steps on conditions, so that derivatives are those of an exact solution."""
 
