@@ -21,10 +21,10 @@ from ..calling.staging import (
     trace_call,
 )
 from ..ir.core import Lit, lit
+from ..ir.op import OPS
 from ..ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
-from ..ops.elementwise import OPS
 from ..trace.core import Captured, aval_of
-from ..trace.source import source_of
+from ..trace.source import scope_now, set_scope, source_of
 from ..trace.tracer import Tracer
 from ..transform.zeros import has_tangent
 
@@ -233,13 +233,17 @@ class _Custom:
     def _apply(self, rule, what, fixed, args):
         """The user's rule on values as users may see them; equations take their lines from it."""
         args = tree.map(lambda x: as_value(x) if type(x) in (Lit, Captured) else x, args)
-        source_of(None)
+        around = set_scope(scope_now())
+        source = source_of(None)
         try:
             return rule(*fixed, *args)
         except errors.LeakedTracerError as e:
             raise errors.NonDifferentiableError(
                 f"the {what} rule of {name_of(self.fun)} uses a traced value of the function around it.",
                 "Make it an argument of the function and of its rule.", e.location) from None
+        finally:
+            set_scope(around)
+            source_of(source)
 
 
 class custom_jvp(_Custom):
