@@ -8,7 +8,7 @@ _ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.special", "ops.bessel
           "ops.shape", "ops.dynamic", "ops.reduce",
           "ops.contract", "ops.conv", "ops.window", "ops.index", "ops.sort", "ops.random",
           "ops.fft", "ops.bits", "ops.effects", "ops.call", "ops.custom", "ops.collective", "ops.control",
-          "transform", "plan", "numpy.ufuncs", "boundary", "staging")
+          "transform", "plan", "numpy.ufuncs", "calling.boundary", "calling.staging")
 
 try:
     for _room in _ROOMS:

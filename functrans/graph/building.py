@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from .. import errors, tree
+from ..calling.staging import Cache, api
 from ..ir.core import Aval, Eqn, Var, aval
 from ..ir.show import equation
-from ..staging import Cache, api
 from ..trace.core import Captured, aval_of
 from ..trace.source import scope_now
 from ..trace.tracer import Tracer

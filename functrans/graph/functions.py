@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import errors
-from ..arguments import Chosen, Selection
-from ..boundary import Transformed
+from ..calling.arguments import Chosen, Selection
+from ..calling.boundary import Transformed
+from ..calling.staging import api, as_value, check_callable, find_pass, leaf_name, trace_call
 from ..ir.core import Jaxpr, lit
-from ..staging import api, as_value, check_callable, find_pass, leaf_name, trace_call
 from ..transform.interpret import transpose_values
 from ..transform.linearize import linearize_values
 from ..transform.zeros import Zero, has_tangent

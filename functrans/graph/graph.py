@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
+from ..calling.staging import Pass, Uncollected, api, argument_names, leaf_name, name_of, own_lines
 from ..ir.check import MalformedJaxpr, check
 from ..ir.core import Jaxpr, Lit, Var, eqn, lit, signature
 from ..ir.op import OPS
 from ..ops.shape import Box
-from ..staging import Pass, Uncollected, api, argument_names, leaf_name, name_of, own_lines
 from ..trace.core import aval_of, bind
 from ..trace.source import set_scope
 from ..trace.tracer import Tracer
@@ -329,7 +329,7 @@ class Graph(Building):
         """
         if not isinstance(inputs, (tuple, list)):
             raise errors.ArgumentError(f"function: inputs is {described(inputs)}.", "Give a list of symbols.")
-        from ..compilation import jit
+        from ..api.compilation import jit
         given, _ = self._vars(inputs, "function: inputs")
         program = self._closed(outputs, given, "function: outputs")
         structure = tree.structure(outputs)

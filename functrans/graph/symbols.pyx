@@ -8,13 +8,13 @@ from functrans.ir.core cimport Aval, Var
 from functrans.plan.run cimport Program
 from functrans.trace.core cimport Builder, aval_of, open_builder, set_top, top_builder, tracer
 from functrans.trace.tracer cimport Tracer
-from functrans.tree cimport TreeDef, flatten_into, leaf_def
+from functrans.tree.core cimport TreeDef, flatten_into, leaf_def
 
 import numpy as np
 
 from .. import errors
 from ..ir.core import aval
-from ..staging import Watch
+from ..calling.staging import Watch
 from ..trace.core import as_traced
 
 cnp.import_array()

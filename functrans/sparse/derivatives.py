@@ -10,13 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import errors
-from ..api import check_scalar, jvp, vjp
-from ..arguments import Chosen, Selection
-from ..batching import vmap
-from ..compilation import jit
+from ..api.batching import vmap
+from ..api.compilation import jit
+from ..api.derivatives import check_scalar, jvp, vjp
+from ..api.jacobians import float_leaves
+from ..calling.arguments import Chosen, Selection
+from ..calling.staging import Traced, api, check_callable, find_pass, in_trace, trace_call
 from ..ir.core import Jaxpr, eqn, lit
-from ..jacobians import float_leaves
-from ..staging import Traced, api, check_callable, find_pass, in_trace, trace_call
 from ..trace.source import source_of
 from ..transform.cleanup import cleanup
 from ..transform.interpret import evaluate

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import errors, plan, staging
-from .boundary import watch
-from .ir.core import Eqn, Jaxpr, Lit, Var, eqn, signature, var
-from .ops.call import split
-from .trace.core import Captured, aval_of
-from .trace.tracer import Upward
-from .transform.cleanup import cleanup
-from .transform.programs import PASSES, own_programs
+from .. import errors, plan
+from ..calling import staging
+from ..calling.boundary import watch
+from ..ir.core import Eqn, Jaxpr, Lit, Var, eqn, signature, var
+from ..ops.call import split
+from ..trace.core import Captured, aval_of
+from ..trace.tracer import Upward
+from ..transform.cleanup import cleanup
+from ..transform.programs import PASSES, own_programs
 
 NAMES = {"nan": np.isnan, "inf": np.isinf}
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
+from .. import errors, tree
+from ..calling.staging import api, check_callable, describe
+from ..trace.core import aval_of
 from .compilation import Jitted, jit
-from .staging import api, check_callable, describe
-from .trace.core import aval_of
 
 
 @api

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
-from .arguments import Chosen, Selection, all_of
-from .boundary import Transformed
-from .ir.core import lit
-from .staging import (
+from .. import errors, tree
+from ..calling.arguments import Chosen, Selection, all_of
+from ..calling.boundary import Transformed
+from ..calling.staging import (
     api,
     check_callable,
     describe,
@@ -20,11 +19,12 @@ from .staging import (
     restore_aux,
     trace_call,
 )
-from .trace.core import Captured, aval_of
-from .trace.tracer import Tracer
-from .transform.interpret import evaluate, jvp_values, transpose_values
-from .transform.linearize import joint_values, linearize_values
-from .transform.zeros import Zero, has_tangent, instantiate, zero_of
+from ..ir.core import lit
+from ..trace.core import Captured, aval_of
+from ..trace.tracer import Tracer
+from ..transform.interpret import evaluate, jvp_values, transpose_values
+from ..transform.linearize import joint_values, linearize_values
+from ..transform.zeros import Zero, has_tangent, instantiate, zero_of
 
 FLOAT0 = np.dtype([("float0", np.void, 0)])
 
@@ -275,7 +275,7 @@ def _matching_leaves(value, treedef, avals, what, reference) -> list:
             if not (got.weak or got.dtype.kind in "biu") and got.dtype != a.dtype:
                 raise errors.DtypeError(f"{what} got {got}{f' at {path}' if path else ''} where {reference} "
                                         f"has {a.strong}.", "Convert it with astype.")
-            from .numpy.core import convert
+            from ..numpy.core import convert
             x = convert(x if isinstance(x, Tracer) else np.asarray(x)[()], a.dtype) if isinstance(
                 x, Tracer) else np.asarray(x).astype(a.dtype)
         out.append(x)

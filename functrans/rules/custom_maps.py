@@ -8,15 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
-from .boundary import global_name
-from .ir.core import Lit
-from .lax import control
-from .ops.custom import LinearRule, MapRule, custom_vmap_call
-from .ops.custom import linear_call as _linear_call
-from .staging import api, argument_names, as_value, check_callable, describe, leaf_avals, name_of, trace_call
-from .trace.core import Captured, aval_of
-from .trace.tracer import Tracer
+from .. import errors, tree
+from ..calling.boundary import global_name
+from ..calling.staging import (
+    api,
+    argument_names,
+    as_value,
+    check_callable,
+    describe,
+    leaf_avals,
+    name_of,
+    trace_call,
+)
+from ..ir.core import Lit
+from ..lax import control
+from ..ops.custom import LinearRule, MapRule, custom_vmap_call
+from ..ops.custom import linear_call as _linear_call
+from ..trace.core import Captured, aval_of
+from ..trace.tracer import Tracer
 
 
 def _as_users_see(leaves):

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from . import errors, tree
-from .compilation import Jitted, jit
-from .plan import Program
-from .plan.control import Clock
-from .plan.describe import Cost, Plan, PlanStep, clock_step, place, plan_of
-from .plan.run import Step
-from .staging import api, check_callable, name_of
+from .. import errors, tree
+from ..api.compilation import Jitted, jit
+from ..calling.staging import api, check_callable, name_of
+from ..plan import Program
+from ..plan.control import Clock
+from ..plan.describe import Cost, Plan, PlanStep, clock_step, place, plan_of
+from ..plan.run import Step
 
 SECONDS = 0.3               # of runs, unless ``repeats`` says how many
 LEAST, MOST = 3, 200

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
+from .. import errors, tree
+from ..inspection.programs import ShapeDtypeStruct, make_jaxpr
 from .batching import vmap
-from .inspection import ShapeDtypeStruct, make_jaxpr
 
 BUDGET = 256 * 2**20        # bytes of temporaries that a chunk of "auto" size may take
 

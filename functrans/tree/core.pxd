@@ -1,4 +1,4 @@
-from functrans.tree_nodes cimport NodeType
+from functrans.tree.nodes cimport NodeType
 
 
 cdef class TreeDef:

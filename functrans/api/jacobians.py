@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import errors, tree
-from .api import check_complex_result, jvp, linearize, vjp
-from .arguments import Chosen, Selection
+from .. import errors, tree
+from ..calling.arguments import Chosen, Selection
+from ..calling.boundary import Transformed
+from ..calling.staging import api, check_callable, describe, trace_call
+from ..trace.core import aval_of
+from ..trace.tracer import Tracer
 from .batching import map_basis, vmap
-from .boundary import Transformed
 from .chunks import check_chunk, chunked
-from .staging import api, check_callable, describe, trace_call
-from .trace.core import aval_of
-from .trace.tracer import Tracer
+from .derivatives import check_complex_result, jvp, linearize, vjp
 
 FEW = 32            # directions: fewer are pushed as a dense batch, which tiny programs are best at
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import errors, tree
-from .boundary import Entry, FastJit
-from .ir.core import Jaxpr
-from .staging import (
+from .. import errors, tree
+from ..calling.boundary import Entry, FastJit
+from ..calling.staging import (
     PROGRAMS,
     Cache,
     CacheInfo,
@@ -25,9 +24,10 @@ from .staging import (
     own_lines,
     trace_call,
 )
-from .trace.core import current_builder
-from .trace.source import set_scope
-from .trace.tracer import Tracer
+from ..ir.core import Jaxpr
+from ..trace.core import current_builder
+from ..trace.source import set_scope
+from ..trace.tracer import Tracer
 
 if TYPE_CHECKING:
     from .stages import Lowered

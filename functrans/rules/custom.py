@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
-from .boundary import global_name
-from .ir.core import Lit, lit
-from .ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
-from .ops.elementwise import OPS
-from .staging import (
+from .. import errors, tree
+from ..calling.boundary import global_name
+from ..calling.staging import (
     api,
     argument_names,
     as_value,
@@ -23,10 +20,13 @@ from .staging import (
     name_of,
     trace_call,
 )
-from .trace.core import Captured, aval_of
-from .trace.source import scope_now, set_scope, source_of
-from .trace.tracer import Tracer
-from .transform.zeros import has_tangent
+from ..ir.core import Lit, lit
+from ..ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
+from ..ops.elementwise import OPS
+from ..trace.core import Captured, aval_of
+from ..trace.source import scope_now, set_scope, source_of
+from ..trace.tracer import Tracer
+from ..transform.zeros import has_tangent
 
 
 @api

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
-from . import errors, tree
-from .boundary import FastJit
-from .inspection import ShapeDtypeStruct
-from .ir.core import Jaxpr
-from .parallel import get_num_threads
-from .plan.describe import Plan, plan_of
-from .staging import api, leaf_avals, name_of
-from .trace.core import Captured
+from .. import errors, tree
+from ..calling.boundary import FastJit
+from ..calling.staging import api, leaf_avals, name_of
+from ..inspection.programs import ShapeDtypeStruct
+from ..ir.core import Jaxpr
+from ..parallel import get_num_threads
+from ..plan.describe import Plan, plan_of
+from ..trace.core import Captured
 
 
 class MemoryAnalysis(NamedTuple):

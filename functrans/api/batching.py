@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
-from .boundary import Transformed
-from .ir.core import aval
-from .staging import api, argument_names, check_callable, find_pass, trace_call
-from .trace.core import aval_of
-from .transform.columns import basis, columns
-from .transform.interpret import batch_values
-from .transform.vmap import to_dim
+from .. import errors, tree
+from ..calling.boundary import Transformed
+from ..calling.staging import api, argument_names, check_callable, find_pass, trace_call
+from ..ir.core import aval
+from ..trace.core import aval_of
+from ..transform.columns import basis, columns
+from ..transform.interpret import batch_values
+from ..transform.vmap import to_dim
 
 
 def map_basis(fun: Callable, avals, dims) -> list:

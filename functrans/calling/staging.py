@@ -15,15 +15,15 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from . import errors, plan, tree
-from . import numpy as namespace
-from .ir.core import Jaxpr, Lit
-from .numpy.core import FUNCTIONS
-from .trace.core import Captured, as_traced, aval_of, current_builder, trace
-from .trace.tracer import Tracer, Upward
-from .transform.cleanup import cleanup
-from .transform.interpret import evaluate, uses_axis
-from .transform.programs import PASSES, Cache, closed, unshared
+from .. import errors, plan, tree
+from .. import numpy as namespace
+from ..ir.core import Jaxpr, Lit
+from ..numpy.core import FUNCTIONS
+from ..trace.core import Captured, as_traced, aval_of, current_builder, trace
+from ..trace.tracer import Tracer, Upward
+from ..transform.cleanup import cleanup
+from ..transform.interpret import evaluate, uses_axis
+from ..transform.programs import PASSES, Cache, closed, unshared
 
 PROGRAMS = Cache(4096)
 Upward.run_op = staticmethod(plan.run_op)
@@ -45,7 +45,7 @@ Upward.array_function = staticmethod(array_function)
 
 def _getitem(x, index):
     """Indexing, until the module that does it is loaded and takes this place."""
-    from .numpy import indexing
+    from ..numpy import indexing
     return indexing.getitem(x, index)
 
 
@@ -326,8 +326,8 @@ def restore_aux(traced: Traced, moved):
 
 def clear_caches() -> None:
     """Forgets all transformed programs, plans and recipes, and gives pooled memory back."""
-    from .ir.core import clear_signatures
-    from .numpy.dispatch import clear_recipes
+    from ..ir.core import clear_signatures
+    from ..numpy.dispatch import clear_recipes
     PROGRAMS.clear()
     PASSES.clear()
     plan.clear_cache()

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
-from .staging import api, describe
-from .trace.core import aval_of
+from .. import errors, tree
+from ..calling.staging import api, describe
+from ..trace.core import aval_of
 
 
 @api

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import index
 
-from . import errors, tree
+from .. import errors, tree
 from .staging import argument_names, leaf_avals, name_of
 
 

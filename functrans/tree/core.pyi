@@ -1,7 +1,7 @@
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar, final
 
-from functrans.tree_keys import (
+from functrans.tree.keys import (
     DictKey,
     FlattenedIndexKey,
     GetAttrKey,

@@ -9,15 +9,15 @@ from functrans.ir.core cimport Aval
 from functrans.plan.run cimport Program
 from functrans.trace.core cimport aval_of, top_builder
 from functrans.trace.tracer cimport Tracer
-from functrans.tree cimport TreeDef, flatten_into, leaf_def
+from functrans.tree.core cimport TreeDef, flatten_into, leaf_def
 
 import sys
 import types
 
 import numpy as np
 
-from . import errors
-from .ir.core import aval
+from .. import errors
+from ..ir.core import aval
 
 cnp.import_array()
 

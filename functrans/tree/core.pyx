@@ -17,7 +17,7 @@ from cpython.unicode cimport PyUnicode_CheckExact
 
 cimport cython
 
-from functrans.tree_nodes cimport (
+from functrans.tree.nodes cimport (
     DICT_NODE, K_DEFAULT, K_DICT, K_LEAF, K_LIST, K_NONE, K_ORDERED, K_TUPLE, LEAF_NODE, NodeType,
     class_node, close_node, node_of, open_node, sorted_keys,
 )
@@ -27,11 +27,11 @@ import functools
 import numpy as np
 
 from functrans.errors import TreeError
-from functrans.tree_keys import (
+from functrans.tree.keys import (
     DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey, child_key, count, differ, key_paths,
     path_str, show, show_short,
 )
-from functrans.tree_nodes import register_dataclass, register_node
+from functrans.tree.nodes import register_dataclass, register_node
 
 cdef extern from "Python.h":
     int Py_EnterRecursiveCall(const char* where) except -1

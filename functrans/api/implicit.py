@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from . import lax, tree
-from .numpy.core import aval_of, convert
+from .. import lax, tree
+from ..numpy.core import aval_of, convert
 
 DENSE = 64            # unknowns up to which the tangent's equation is solved by its matrix
 
@@ -45,7 +45,7 @@ def solve_linear(g, y):
         from .batching import vmap
         matrix = vmap(product, out_axes=1)(np.eye(n, dtype=aval_of(flat).dtype))
         return _like(np.linalg.solve(matrix, flat[:, None])[:, 0], y)
-    from .scipy.sparse.linalg import gmres
+    from ..scipy.sparse.linalg import gmres
     eps = float(np.finfo(aval_of(flat).dtype).eps)
     return _like(gmres(product, flat, tol=100 * eps, restart=40)[0], y)
 

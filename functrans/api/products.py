@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import errors, tree
-from .api import grad, jvp, linearize
-from .arguments import Selection
-from .boundary import Transformed
+from .. import errors, tree
+from ..calling.arguments import Selection
+from ..calling.boundary import Transformed
+from ..calling.staging import api, check_callable
+from ..trace.core import aval_of
 from .chunks import check_chunk, chunked
+from .derivatives import grad, jvp, linearize
 from .jacobians import float_leaves, with_arguments
-from .staging import api, check_callable
-from .trace.core import aval_of
 
 
 @api

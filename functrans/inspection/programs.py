@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import Chosen, Selection
-from .ir.core import Jaxpr, aval
-from .staging import api, check_callable, leaf_name, own_lines, trace_call
+from ..calling.arguments import Chosen, Selection
+from ..calling.staging import api, check_callable, leaf_name, own_lines, trace_call
+from ..ir.core import Jaxpr, aval
 
 
 class ShapeDtypeStruct:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, tree
-from .ops.effects import METHODS, Callback, callback_op
-from .staging import api, check_callable, name_of
-from .trace.core import aval_of, current_builder
+from .. import errors, tree
+from ..calling.staging import api, check_callable, name_of
+from ..ops.effects import METHODS, Callback, callback_op
+from ..trace.core import aval_of, current_builder
 
 
 def _announced(name, result_shape_dtypes):

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from . import errors, tree
-from .boundary import Transformed
-from .ops.elementwise import OPS
-from .ops.remat import remat as remat_op
-from .staging import api, check_callable, describe, in_trace, trace_call
-from .trace.core import current_builder
-from .trace.tracer import Tracer
+from .. import errors, tree
+from ..calling.boundary import Transformed
+from ..calling.staging import api, check_callable, describe, in_trace, trace_call
+from ..ops.elementwise import OPS
+from ..ops.remat import remat as remat_op
+from ..trace.core import current_builder
+from ..trace.tracer import Tracer
 
 
 @api

@@ -13,7 +13,7 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 
 from functrans.errors import TreeError
-from functrans.tree_dataclass import check_fields, split_fields
+from functrans.tree.fields import check_fields, split_fields
 
 cdef enum:
     MAX_TYPES = 4096

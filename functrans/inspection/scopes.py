@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from . import errors
-from .trace.source import set_scope
+from .. import errors
+from ..trace.source import set_scope
 
 
 class name_scope(contextlib.ContextDecorator):
