@@ -213,7 +213,7 @@ class Graph(Building):
             at = tuple([ins.index(v) if v in ins else -1 for v in given])
             captured = tuple([c.value for c in consts])
             self._runner.remember(Plan(
-                structure, tuple(tree.leaves(fetches)), tuple(feeds), tuple([v.aval.strong for v in given]),
+                structure, tree.leaves(fetches), tuple(feeds), tuple([v.aval.strong for v in given]),
                 at, len(ins), captured, found.compiled(), length))
         return structure.unflatten(values)
 
