@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from . import extend as extend
     from . import graph as graph
     from . import lax as lax
+    from . import nn as nn
     from . import numpy as numpy
+    from . import optimizers as optimizers
     from . import random as random
     from . import scipy as scipy
     from . import sparse as sparse
+    from . import tensorboard as tensorboard
     from . import testing as testing
     from . import tree as tree
+    from . import viz as viz
     from .api.batching import vmap as vmap
     from .api.compilation import jit as jit
     from .api.derivatives import grad as grad
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
     from .lax.segments import segment_min as segment_min
     from .lax.segments import segment_prod as segment_prod
     from .lax.segments import segment_sum as segment_sum
+    from .monitoring import monitor as monitor
+    from .monitoring import tag as tag
     from .numpy.indexing import at as at
     from .parallel import get_num_threads as get_num_threads
     from .parallel import set_num_threads as set_num_threads
@@ -88,12 +94,13 @@ _HOME = {
     "api.products": ("hessian_diag", "hvp"),
     "api.recomputation": ("checkpoint", "checkpoint_name", "remat"),
     "calling.staging": ("cache_info", "clear_caches"),
-    "graph": ("Graph", "gradients"),
     "inspection.finite": ("debug_infs", "debug_nans"),
     "inspection.profiling": ("profile",),
     "inspection.programs": ("ShapeDtypeStruct", "eval_shape", "make_jaxpr"),
     "inspection.scopes": ("name_scope",),
+    "graph": ("Graph", "gradients"),
     "lax.segments": ("segment_max", "segment_min", "segment_prod", "segment_sum"),
+    "monitoring": ("monitor", "tag"),
     "numpy.indexing": ("at",),
     "parallel": ("get_num_threads", "set_num_threads", "threads"),
     "rules.callbacks": ("io_callback", "pure_callback"),
@@ -102,8 +109,8 @@ _HOME = {
     "rules.custom_maps": ("custom_transpose", "custom_vmap", "linear_call", "sequential_vmap"),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
-_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "graph", "lax", "numpy",
-            "random", "scipy", "sparse", "testing", "tree")
+_MODULES = ("checkpoint_policies", "debug", "errors", "experimental", "extend", "graph", "lax", "nn",
+            "numpy", "optimizers", "random", "scipy", "sparse", "tensorboard", "testing", "tree", "viz")
 __all__ = [*_NAMES, *_MODULES]
 
 

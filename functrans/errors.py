@@ -330,6 +330,14 @@ class RandomKeyError(FunctransError, TypeError):
     """
 
 
+class HyperparameterError(FunctransError, ValueError):
+    """A setting of an optimizer or a schedule out of its range: ``adam(-0.1)``, ``clip(0.0)``."""
+
+
+class MissingPackageError(FunctransError, ImportError):
+    """An optional package is needed and not installed; the text has the command that installs it."""
+
+
 class CarryTypeError(FunctransError, TypeError):
     """The carry of a loop changes its shape, dtype or structure from one turn to the next.
 
@@ -353,6 +361,14 @@ class SparsityError(FunctransError, ValueError):
     """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
 
 
+class BoundsError(FunctransError, ValueError):
+    """No value fits given bounds: a lower one exceeds its upper one, or x0 lies outside."""
+
+
+class ObjectiveError(FunctransError, ValueError):
+    """A function to optimize is nan or infinite where that cannot be: at the start, or at the end."""
+
+
 class CallbackResultError(FunctransError, ValueError, TypeError):
     """A function called from a program returned arrays of another shape or dtype than was announced.
 
@@ -360,8 +376,24 @@ class CallbackResultError(FunctransError, ValueError, TypeError):
     """
 
 
+class DrawingError(FunctransError, ValueError):
+    """A picture (``functrans.viz``) that is not drawn or saved: an unknown file type, a missing package."""
+
+
 class KernelError(FunctransError, RuntimeError):
     """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
+
+
+class LogdirError(FunctransError, OSError):
+    """A folder or file for logs cannot be made or written to."""
+
+
+class ClosedError(FunctransError, ValueError):
+    """Something is written after the writer was closed."""
+
+
+class TagError(FunctransError, ValueError):
+    """A tag's name stands for different values, or there is nothing under it."""
 
 
 class CheckError(FunctransError, AssertionError):

@@ -37,6 +37,9 @@ BUILTIN = {
     "CallbackResultError": ValueError,
     "MissingNameError": (NotImplementedError, AttributeError),
     "SparsityError": ValueError,
+    "DrawingError": ValueError,
+    "BoundsError": ValueError,
+    "ObjectiveError": ValueError,
     "GraphError": ValueError,
     "UnknownSymbolError": (ValueError, KeyError),
     "KernelError": RuntimeError,
@@ -44,6 +47,8 @@ BUILTIN = {
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
+    "HyperparameterError": ValueError,
+    "MissingPackageError": ImportError,
     "BuildError": ImportError,
 }
 HERE = Path(__file__).name

@@ -27,13 +27,20 @@ BELOW = {
     "api": {"ir", "trace", "ops", "transform", "plan", "numpy", "lax", "scipy", "calling", "inspection",
             "top"},
     "lax": {"ir", "trace", "ops", "transform", "numpy", "calling", "inspection", "api", "rules", "load"},
-    "scipy": {"ir", "trace", "ops", "transform", "numpy", "random", "lax", "calling", "api", "load"},
+    "scipy": {"ir", "trace", "ops", "transform", "numpy", "random", "lax", "calling", "api", "rules",
+              "inspection", "sparse", "load"},
     "random": {"ir", "trace", "ops", "numpy", "lax", "api", "load"},
     "sparse": {"ir", "trace", "transform", "calling", "api"},
+    "monitoring": {"ir", "trace", "ops", "calling", "api"},
+    "tensorboard": {"ir", "trace", "ops", "plan", "inspection"},
+    "optimizers": {"trace", "numpy", "lax", "calling", "api"},
+    "nn": {"ir", "trace", "ops", "numpy", "random", "lax", "scipy", "calling", "api", "rules", "load"},
     "graph": {"ir", "trace", "ops", "transform", "plan", "numpy", "calling", "api"},
     "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
+    "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "sparse",
-            "graph", "calling", "inspection", "rules", "api", "load"},
+            "api", "calling", "graph", "inspection", "monitoring", "nn", "optimizers", "rules", "tensorboard",
+            "viz", "load"},
 }
 # Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer; vmap where
 # NumPy loops in Python; jit for what is to be profiled.

@@ -33,15 +33,16 @@ def _like(vector, x):
     return treedef.unflatten(out)
 
 
-def solve_linear(g, y):
-    """x with g(x) = y for a linear function of pytrees: by its matrix if that is small, else by GMRES."""
+def solve_linear(g, y, dense=DENSE):
+    """x with g(x) = y for a linear function of pytrees: by its matrix up to ``dense`` unknowns, else
+    by GMRES."""
     flat = _flat(y)
     n = aval_of(flat).size
 
     def product(v):
         return _flat(g(_like(v, y)))
 
-    if n <= DENSE:
+    if n <= dense:
         from .batching import vmap
         matrix = vmap(product, out_axes=1)(np.eye(n, dtype=aval_of(flat).dtype))
         return _like(np.linalg.solve(matrix, flat[:, None])[:, 0], y)

@@ -9,7 +9,7 @@ from typing import Any
 from .. import errors, tree
 from ..calling.boundary import Transformed
 from ..calling.staging import api, check_callable, describe, in_trace, trace_call
-from ..ops.elementwise import OPS
+from ..ir.op import OPS
 from ..ops.remat import remat as remat_op
 from ..trace.core import current_builder
 from ..trace.tracer import Tracer

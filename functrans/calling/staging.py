@@ -9,7 +9,9 @@ are put back into pytrees.
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -96,6 +98,24 @@ class Traced(NamedTuple):
         return len(self.jaxpr.outs) - self.n_aux
 
 
+class _Rewriting(threading.local):
+    rule: Callable[[Jaxpr, str, list], Jaxpr] | None = None
+
+
+Rewriting = _Rewriting()
+
+
+@contextmanager
+def rewriting(rule: Callable[[Jaxpr, str, list], Jaxpr]):
+    """Functions that this thread traces meanwhile become what ``rule`` makes of their programs, of the name
+    of what traces them (``"grad"``, ``"jit"`` ...) and of the values of their inputs."""
+    before, Rewriting.rule = Rewriting.rule, rule
+    try:
+        yield
+    finally:
+        Rewriting.rule = before
+
+
 def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=False, staged=False,
                axes=None) -> Traced:
     """Traces ``call(list of traced leaves)``, which returns a pytree, or ``(pytree, aux)``."""
@@ -126,6 +146,8 @@ def trace_call(call: Callable, leaves, avals, name: str, *, known=True, has_aux=
 
     jaxpr, consts, (out_tree, aux, n_aux) = trace(flat, avals, leaves if known else None, name, staged,
                                                   axes)
+    if Rewriting.rule is not None:
+        jaxpr = Rewriting.rule(jaxpr, name, [*leaves, *consts])
     return Traced(jaxpr, consts, out_tree, aux, n_aux)
 
 
@@ -208,9 +230,15 @@ class Uncollected:
 
 
 class Watch:
-    """What runs the programs in place of their plans, to look at results: ``(Pass, values)``, or None."""
+    """What looks on.
+
+    Attributes:
+      run: runs the programs in place of their plans, to look at results: ``(Pass, values)``, or None.
+      marks: puts marks on the equations of what passes make of programs (``viz.origins``), or None.
+    """
 
     run: Any = None
+    marks: Any = None
 
 
 class Pass:
@@ -298,12 +326,16 @@ def find_pass(kind: str, jaxpr: Jaxpr, static: tuple, body: Callable, values) ->
     if jaxpr.retraced:
         with Uncollected():
             new, consts, aux = trace(body, [aval_of(v).strong for v in values], values, kind)
+        if Watch.marks is not None:
+            new = Watch.marks.derived(new, jaxpr)
         return Pass(new, aux), [*values, *consts]
     key = (kind, jaxpr, static)
     found = PROGRAMS.get(key)
     if found is None:
         with Uncollected():
             new, aux = closed(body, [aval_of(v).strong for v in values], kind)
+        if Watch.marks is not None:
+            new = Watch.marks.derived(new, jaxpr)
         found = PROGRAMS.put(key, Pass(new, aux, PROGRAMS.shared))
     return found, values
 
@@ -355,4 +387,4 @@ def cache_info() -> dict[str, CacheInfo]:
 
 __all__ = ["Cache", "Pass", "Traced", "api", "argument_names", "cache_info", "check_callable",
            "clear_caches", "current_builder", "find_pass", "in_trace", "leaf_avals",
-           "leaf_name", "name_of", "own_lines", "restore_aux", "trace_call"]
+           "leaf_name", "name_of", "own_lines", "restore_aux", "rewriting", "trace_call"]

@@ -76,7 +76,7 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), *,
     @api
     def show(*args, **kwargs):
         with own_lines():       # also of equations that transforms have made
-            traced = _abstract(fun, static, args, kwargs, "make_jaxpr")
+            traced = abstract(fun, static, args, kwargs, "make_jaxpr")
         jaxpr = traced.jaxpr
         if not return_shape:
             return jaxpr
@@ -95,11 +95,12 @@ def eval_shape(fun: Callable, *args, **kwargs):
     >>> eval_shape(np.matmul, ShapeDtypeStruct((3, 4), float), ShapeDtypeStruct((4, 2), float))
     ShapeDtypeStruct(shape=(3, 2), dtype=float64)
     """
-    traced = _abstract(fun, (), args, kwargs, "eval_shape")
+    traced = abstract(fun, (), args, kwargs, "eval_shape")
     return traced.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype) for a in traced.jaxpr.out_avals])
 
 
-def _abstract(fun, static, args, kwargs, what):
+def abstract(fun, static, args, kwargs, what):
+    """``fun`` traced on arguments of which only types are looked at; its inputs have their names."""
     nums = tuple([i for i in range(len(args)) if i not in {s % max(len(args), 1) for s in static}])
     chosen = Chosen(Selection(fun, nums, tuple(kwargs), what), args, kwargs)
     avals = chosen.avals()

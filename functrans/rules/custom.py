@@ -21,8 +21,8 @@ from ..calling.staging import (
     trace_call,
 )
 from ..ir.core import Lit, lit
+from ..ir.op import OPS
 from ..ops.custom import Rule, custom_jvp_call, custom_vjp_call, jvp_of_vjp
-from ..ops.elementwise import OPS
 from ..trace.core import Captured, aval_of
 from ..trace.source import scope_now, set_scope, source_of
 from ..trace.tracer import Tracer

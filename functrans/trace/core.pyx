@@ -38,6 +38,11 @@ cdef Builder top_builder():
     return <Builder>ft_top if ft_top != NULL else None
 
 
+def var_of(Tracer x):
+    """The variable that a tracer stands for (Python reads ``x.var`` as the method of arrays)."""
+    return x.var
+
+
 def current_builder():
     """The innermost open builder of this thread, or None."""
     return top_builder()

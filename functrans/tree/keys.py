@@ -68,6 +68,11 @@ def path_str(path):
     return "".join([str(key) for key in path])
 
 
+def path_words(path):
+    """The steps of a path as plain words: ``["hidden", "0", "w"]``."""
+    return [str(key._value) for key in path]
+
+
 def dict_keys(td):
     """The keys of a dict node; None for other nodes."""
     cls = td.node_type
