@@ -353,6 +353,15 @@ def test_graph_of_a_function():
     close(g.run(g.gradients(value, parts["h"]), {"params['w']": WEIGHTS, "x": X}), 2 * h)
 
 
+def test_graph_of_a_program_with_constant_results():
+    g = Graph.from_jaxpr(make_jaxpr(lambda x: (x, 2.0, X, grad(lambda y: 3.0 * y)(x)))(1.0))
+    captured = g.arguments[1]                   # as the program has it: an input behind the arguments
+    close(g.run(g.results, {"x": 5.0, captured: X}), [5.0, 2.0, X, 3.0])
+    assert not any(e.backward for e in g.eqns)
+    one = g.gradients(g.results[0], "x")        # a literal, too, but of a gradient
+    assert g.run(one, {}) == 1.0 and g.eqns[-1].backward
+
+
 def test_derivatives_run_in_part():
     """The program of a derivative is a graph as any: its intermediate values, and its own derivative."""
     f = lambda x: np.sum(np.sin(x) ** 2)
