@@ -35,7 +35,7 @@ BELOW = {
     "tensorboard": {"ir", "trace", "ops", "plan", "inspection"},
     "optimizers": {"trace", "numpy", "lax", "calling", "api"},
     "nn": {"ir", "trace", "ops", "numpy", "random", "lax", "scipy", "calling", "api", "rules", "load"},
-    "graph": {"ir", "trace", "ops", "transform", "plan", "numpy", "calling"},
+    "graph": {"ir", "trace", "ops", "transform", "plan", "numpy", "calling", "api"},
     "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
     "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "graph", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "sparse",
