@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from functrans import jit, nn, random, tree, value_and_grad
+from functrans import jit, nn, optimizers, random, value_and_grad
 
 try:
     import matplotlib
@@ -92,20 +92,14 @@ def loss(params, codes, following):
     return nn.cross_entropy(logits(params, codes), following)
 
 
-def adam(params, grads, state, rate):
-    """One step of Adam. ``state`` is (step number, first moments, second moments)."""
-    t, m, v = state
-    t = t + np.float32(1)
-    m = tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
-    v = tree.map(lambda v, g: 0.99 * v + 0.01 * g * g, v, grads)
-    scale = rate * np.sqrt(1 - 0.99 ** t) / (1 - 0.9 ** t)
-    return tree.map(lambda p, m, v: p - scale * m / (np.sqrt(v) + 1e-8), params, m, v), (t, m, v)
-
-
-@jit
-def step(params, state, codes, following, rate):
-    value, grads = value_and_grad(loss)(params, codes, following)
-    return value, *adam(params, grads, state, rate)
+def stepper(optimizer):
+    """A step of training, compiled: the loss, the new parameters and the optimizer's new state."""
+    @jit
+    def step(params, state, codes, following):
+        value, grads = value_and_grad(loss)(params, codes, following)
+        updates, state = optimizer.update(grads, state, params)
+        return value, optimizers.apply_updates(params, updates), state
+    return step
 
 
 # ----- training -------------------------------------------------------------------------------------
@@ -115,16 +109,16 @@ def train(codes, held_out, n_characters, steps, seed):
     """Returns the parameters and the learning curve, in bits a character."""
     rng = np.random.default_rng(seed)
     params = init(random.key(seed), n_characters)
-    zeros = tree.map(np.zeros_like, params)
-    state = (np.float32(0), zeros, zeros)
+    rate = optimizers.warmup_cosine_decay_schedule(0.0, 3e-3, max(steps // 12, 1), steps + 1)
+    optimizer = optimizers.adam(rate, b2=0.99)
+    state, step = optimizer.init(params), stepper(optimizer)
     measure = jit(loss)
     tests = [batch(np.random.default_rng(1), held_out) for _ in range(8)]
     curve = {"loss": [], "at": [], "test": []}
     every = max(steps // 20, 1)
     with tqdm(range(steps), unit="step", disable=not sys.stderr.isatty()) as bar:
         for i in bar:
-            rate = 3e-3 * min(1.0, (i + 1) / 50) * 0.5 * (1 + np.cos(np.pi * i / steps))
-            value, params, state = step(params, state, *batch(rng, codes), np.float32(rate))
+            value, params, state = step(params, state, *batch(rng, codes))
             curve["loss"].append(float(value) / np.log(2))
             if i % every == every - 1 or i == steps - 1:
                 curve["at"].append(i + 1)

@@ -2,7 +2,8 @@
 
 The data are those of Debian's package dataset-fashion-mnist (60,000 pictures to train on, 10,000 to test)
 when its files are there; if not, the 1,797 handwritten digits that come with scikit-learn, enlarged. The
-network is functions of functrans.nn; value_and_grad differentiates the loss, jit compiles the step.
+network is functions of functrans.nn; value_and_grad differentiates the loss, functrans.optimizers has Adam,
+jit compiles the whole step.
 
     python examples/lenet.py                     # trains, prints, writes examples/lenet.png
     python examples/lenet.py --epochs 8          # goes on for longer
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from functrans import jit, nn, random, tree, value_and_grad
+from functrans import jit, nn, optimizers, random, value_and_grad
 
 try:
     import matplotlib
@@ -97,20 +98,14 @@ def loss(params, x, labels):
     return nn.cross_entropy(logits(params, x), labels)
 
 
-def adam(params, grads, state, rate):
-    """One step of Adam. ``state`` is (step number, first moments, second moments)."""
-    t, m, v = state
-    t = t + np.float32(1)
-    m = tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
-    v = tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-    scale = rate * np.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
-    return tree.map(lambda p, m, v: p - scale * m / (np.sqrt(v) + 1e-7), params, m, v), (t, m, v)
-
-
-@jit
-def step(params, state, x, labels, rate):
-    value, grads = value_and_grad(loss)(params, x, labels)
-    return value, *adam(params, grads, state, rate)
+def stepper(optimizer):
+    """A step of training, compiled: the loss, the new parameters and the optimizer's new state."""
+    @jit
+    def step(params, state, x, labels):
+        value, grads = value_and_grad(loss)(params, x, labels)
+        updates, state = optimizer.update(grads, state, params)
+        return value, optimizers.apply_updates(params, updates), state
+    return step
 
 
 @jit
@@ -130,19 +125,17 @@ def train(data, epochs, seed):
     x, labels, x_test, labels_test, _ = data
     rng = np.random.default_rng(seed)
     params = init(random.key(seed))
-    zeros = tree.map(np.zeros_like, params)
-    state = (np.float32(0), zeros, zeros)
     per_epoch = len(x) // BATCH
     steps = epochs * per_epoch
+    optimizer = optimizers.adam(optimizers.cosine_decay_schedule(2e-3, steps))
+    state, step = optimizer.init(params), stepper(optimizer)
     curve = {"loss": [], "at": [], "accuracy": []}
     with tqdm(total=steps, unit="step", disable=not sys.stderr.isatty()) as bar:
         for epoch in range(epochs):
             order = rng.permutation(len(x))
             for i in range(per_epoch):
                 at = order[i * BATCH:(i + 1) * BATCH]
-                done = epoch * per_epoch + i
-                rate = np.float32(2e-3 * 0.5 * (1 + np.cos(np.pi * done / steps)))  # falls to 0
-                value, params, state = step(params, state, x[at], labels[at], rate)
+                value, params, state = step(params, state, x[at], labels[at])
                 curve["loss"].append(float(value))
                 bar.update()
             accuracy = float(np.mean(guesses(params, x_test) == labels_test))
