@@ -28,7 +28,7 @@ ULPS = {
     5.0: "logaddexp",
 }
 BOUND = {name: bound for bound, names in ULPS.items() for name in names.split()}
-ELSEWHERE = set("neg abs sign floor ceil trunc rint copysign nextafter heaviside zmul floordiv mod "
+ELSEWHERE = set("neg abs sign floor ceil trunc rint copysign nextafter heaviside share zmul floordiv mod "
                 "fmod max min fmax fmin select stop_gradient erf_inv gamma_slope".split())   # see test_random
 POWER = 5                              # of integer_pow
 DIGITS = {"f32": 24, "f64": 53}

@@ -19,7 +19,7 @@ BY_NAME = {op.name: op for op in codegen.records()}
 ULPS = 4          # NumPy's own f32 functions are up to 4 ulps off
 ROUNDED_ONCE = set("""
     neg add sub mul zmul div floordiv mod fmod abs sign floor ceil trunc rint copysign nextafter
-    heaviside sqrt max min fmax fmin select stop_gradient""".split())
+    heaviside share sqrt max min fmax fmin select stop_gradient""".split())
 
 
 def rng_of(text):

@@ -6,7 +6,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from functrans.ir import core
 from functrans.ir.op import OPS, Op
-from functrans.ops import contract, control, elementwise, reduce, scan, shape, while_loop  # noqa: F401
+from functrans.ops import (  # noqa: F401
+    contract,
+    control,
+    dynamic,
+    elementwise,
+    index,
+    reduce,
+    scan,
+    shape,
+    while_loop,
+)
 
 Jaxpr, Lit, aval, lit, signature = core.Jaxpr, core.Lit, core.aval, core.lit, core.signature
 F = np.float64

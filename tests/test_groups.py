@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from functrans.plan.lower import lower
 from numpy.testing import assert_array_equal
-from programs_by_hand import aval, jaxpr, lit
+from programs_by_hand import aval, interpret, jaxpr, lit
 from test_fuse import same_bits, values_of
 
 from functrans.kernels import pairs
@@ -31,7 +31,8 @@ def test_pairs_have_the_bits_of_both_ops(name, dtype):
             a, b, c = (wide[n] for n in names)
             v = op(inner, a) if arity[inner] == 1 else op(inner, a, b)
             rest = [c] if arity[outer] == 2 else []
-            outs.append(op(outer, *([*rest, v] if name[-1] == "'" else [v, *rest])))
+            params = {"dtype": x.aval.dtype} if outer == "convert" else {}
+            outs.append(op(outer, *([*rest, v] if name[-1] == "'" else [v, *rest]), **params))
         return outs
 
     jx = jaxpr([aval(shape, dtype), aval(shape[:1], dtype), aval(shape[1:], dtype)], f)
@@ -138,12 +139,12 @@ def test_cheap_values_are_computed_again_instead_of_stored():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", ["exp", "log"])
+@pytest.mark.parametrize("name", ["exp", "log", "log1p"])
 def test_extreme_arguments_change_no_bits_of_others(name, dtype):
     """Loops take pieces without any by a shorter way."""
     x = np.random.default_rng(0).uniform(0.01, 60, 5000).astype(dtype)
     extreme = x.copy()
-    extreme[300::900] = np.array([np.inf, -np.inf, np.nan, 0.0, -1e4, np.finfo(dtype).tiny / 4], dtype)
+    extreme[300::900] = np.array([np.inf, -np.inf, np.nan, -0.0, -1e4, np.finfo(dtype).tiny / 4], dtype)
     jx = jaxpr([aval(x.shape, dtype)], lambda op, x: [op(name, x)])
     plain, mixed = (lower(jx).run([v])[0] for v in (x, extreme))
     kept = np.ones(5000, bool)
@@ -151,3 +152,72 @@ def test_extreme_arguments_change_no_bits_of_others(name, dtype):
     assert_array_equal(plain[kept], mixed[kept])
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(mixed, getattr(np, name)(extreme), rtol=4 * np.finfo(dtype).eps)
+
+
+# ----- updates within rows ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["add", "set", "mul", "max", "min"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("mode", ["drop", "clip", "wrap"])
+def test_updates_within_rows_are_part_of_a_group(kind, dtype, mode):
+    """Several positions a row, some of them equal, negative or outside; what they meet is made there."""
+    rows, cols, each = 60, 70, 5
+    code = np.dtype("int16")
+
+    def f(op, x, u, at):
+        y = op("add", x, x)
+        z = op(f"scatter_{kind}", y, u, at, mode=mode, batch=1, signed=True)
+        return [op("mul", z, x), op("reduce_sum", z, axes=(1,)), y]
+
+    jx = jaxpr([aval((rows, cols), dtype), aval((rows, each), dtype), aval((rows, each), code)], f)
+    rng = np.random.default_rng(0)
+    x, u = (rng.integers(-9, 9, s).astype(dtype) for s in ((rows, cols), (rows, each)))
+    at = rng.integers(-cols - 9, cols + 9, (rows, each)).astype(code)
+    at[:, 1] = at[:, 0]
+    assert lower(jx).names == ("group",)
+    got = same_bits(jx, x, u, at)
+    for a, b in zip(got, interpret(jx, [x, u, at]), strict=True):
+        assert_array_equal(a, b)
+
+
+def test_updates_within_rows_of_several_axes():
+    """Blocks of [3, 2] at positions of two axes, in a batch of two; large results go past the caches."""
+    shape, count = (8, 5, 30, 20, 2), 4
+
+    def f(op, u, i, j):
+        z = op("scatter_add", lit(0.0, aval(shape, "float64")), u, i, j, mode="drop", batch=2)
+        return [op("exp", z), z]
+
+    jx = jaxpr([aval((8, 5, count, 2), "float64"), *[aval((8, 5, count), np.dtype("int64"))] * 2], f)
+    rng = np.random.default_rng(1)
+    u = rng.normal(size=(8, 5, count, 2))
+    i, j = (rng.integers(0, n, (8, 5, count)) for n in (30, 20))
+    assert lower(jx).names == ("group",)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group, "LAST_CACHE", 1000)
+        streamed = lower(jx).run([u, i, j])
+    for got in (same_bits(jx, u, i, j), streamed):
+        want = np.zeros(shape)
+        np.add.at(want, (np.arange(8)[:, None, None], np.arange(5)[:, None], i, j), u)
+        np.testing.assert_allclose(got[1], want, rtol=1e-15, atol=1e-15)
+        np.testing.assert_allclose(got[0], np.exp(want), rtol=1e-14)
+
+
+def test_updates_that_the_group_makes():
+    """An update a row that depends on the row; and one on each element, which has to be in memory."""
+    def f(op, x, at):
+        top = op("reduce_max", x, axes=(1,))
+        one = op("scatter_add", op("neg", x), top, at, mode="drop", batch=1)
+        all_ = op("scatter_set", x, op("exp", one), op("broadcast_in_dim", at, shape=x.aval.shape, dims=(0,)),
+                  mode="drop", batch=1)
+        return [op("add", one, all_)]
+
+    jx = jaxpr([aval((40, 90), "float64"), aval((40,), np.dtype("int64"))], f)
+    rng = np.random.default_rng(2)
+    x, at = rng.normal(size=(40, 90)), rng.integers(0, 90, 40)
+    one = -x
+    one[np.arange(40), at] += x.max(axis=1)
+    want = x.copy()
+    want[np.arange(40), at] = np.exp(one[:, -1])
+    np.testing.assert_allclose(same_bits(jx, x, at)[0], one + want, rtol=1e-14)

@@ -11,6 +11,7 @@ import functrans.scipy.special as sp
 from functrans import grad, jacfwd, jacrev, jit, lax, vmap
 
 INF = np.inf
+LOG2 = np.log(2.0)
 EYE = np.eye(2)
 
 ROWS = {
@@ -119,3 +120,17 @@ def test_kink(f, x, want):
     assert np.isfinite(second[0]).all()
     np.testing.assert_allclose(second[1], second[0], rtol=1e-12)
     np.testing.assert_allclose(second[2], second[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("f", [np.logaddexp, lambda a, b: np.logaddexp(b, a),
+                               lambda a, b: np.logaddexp2(a, b / LOG2) * LOG2,
+                               lambda a, b: np.logaddexp.reduce(np.stack([a, b])),
+                               lambda a, b: np.logaddexp.accumulate(np.stack([a, b]))[1]],
+                         ids=["first", "second", "logaddexp2", "reduce", "accumulate"])
+def test_logaddexp_is_smooth_at_ties(f):
+    """Of log(1 + exp(x)) at 0: 1/2, 1/4, 0, -1/8."""
+    g, got = (lambda x: f(0.0 * x, x)), []
+    for _ in range(4):
+        g = grad(g)
+        got.append(g(0.0))
+    np.testing.assert_allclose(got, [1 / 2, 1 / 4, 0, -1 / 8], atol=1e-15)

@@ -100,6 +100,35 @@ def test_a_carry_that_can_is_updated_in_place():
     assert program.shared == (0,) and not any("copy" in k for k in program.kernels)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_a_turn_writes_lies_over_what_it_has_read(reverse):
+    """If nobody reads it later, and the turn has read it before it writes."""
+    length, width = 50, 300
+    nbytes = 8 * length * width
+    late = jaxpr([(width,), (width,)], lambda op, c, x: [
+        d := op("tanh", op("add", c, op("rev", x, axes=(0,)))), op("mul", op("exp", d), c)])
+    early = jaxpr([(width,), (width,)], lambda op, c, x: [
+        op("add", op("rev", op("cos", c), axes=(0,)), x), op("cos", c)])
+
+    def program(body, kept):
+        def f(op, c, xs):
+            us = op("sin", xs)
+            c, ys = scan(op, body, c, us, n_consts=0, n_carry=1, length=length, reverse=reverse)
+            return [c, op("reduce_sum", op("mul", ys, ys), axes=(0,)), *([us] if kept else [])]
+        return jaxpr([(width,), (length, width)], f)
+
+    rng = np.random.default_rng(3)
+    start, xs = rng.normal(size=width), rng.normal(size=(length, width))
+    for body, kept, most in ((late, False, 1.5), (late, True, 1.5), (early, False, 2.5)):
+        jx = program(body, kept)
+        assert lower(jx).arena_bytes < most * nbytes
+        c, ys, us = start, np.zeros((length, width)), np.sin(xs)
+        for t in reversed(range(length)) if reverse else range(length):
+            c, ys[t] = interpret(body, [c, us[t]])
+        for a, b in zip(check_run(jx, start, xs), [c, (ys * ys).sum(axis=0), us], strict=False):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 def test_nested_scans():
     inner = jaxpr([(), ()], lambda op, c, x: [op("add", c, x), op("mul", c, x)])
     outer = jaxpr([(), (4,)], lambda op, c, row: scan(op, inner, c, row, n_consts=0, n_carry=1,

@@ -39,18 +39,18 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "lanes.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
-           "fft_body.h", "special.h")
+           "fft_body.h", "special.h", "statistics.h", "statistics_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
                   "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "select.c", "lapack.c",
-                  "random.c")
+                  "random.c", "statistics.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
-         "random", "fourier", "special")
+         "random", "fourier", "statistics", "special")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
              "ft_erf_inv(x)": "erf_inv"}
 # Functions that take fewer operations where no argument is extreme: their loop looks for that too.
-NEAR_CALLS = {"ft_exp(x)": "exp", "ft_log(x)": "log"}
+NEAR_CALLS = {"ft_exp(x)": "exp", "ft_log(x)": "log", "ft_log1p(x)": "log1p"}
 # Nanoseconds an element of 8 bytes, one thread, in cache, measured at v4: plans estimate with them.
 NS_PLAIN, NS_DIVISION, NS_ROOT, NS_FUNCTION = 0.11, 1.8, 0.4, 1.5
 NS_SCALAR = {"pow": 4.0, "hypot": 6.0, "fmod": 4.5, "mod": 5.0, "floordiv": 5.5, "nextafter": 3.4,
@@ -119,7 +119,8 @@ def pair_table() -> list[tuple[str, str, str]]:
     for name in dict.fromkeys(pairs.NAMES.values()):
         inner, outer = (by_name[n] for n in name.rstrip("'").split("."))
         for code in pairs.DTYPES:
-            first, text = expression(inner, code), expression(outer, code)
+            first = expression(inner, code)
+            text = "(T)x" if outer.name == "convert" else expression(outer, code)
             rest = OPERANDS[inner.arity]
             place = {"y": f"({first})", "x": rest} if name[-1] == "'" else {"x": f"({first})", "y": rest}
             rows.append((name, code, "".join([place.get(t, t) for t in re.split(r"\b([xy])\b", text)])))
@@ -291,8 +292,8 @@ def elementwise_parts() -> Iterator[Part]:
         t, loop = C_TYPE[code], f"ew_{name.replace('.', '_').replace(chr(39), '_second')}_{code}"
         n = pairs.arity(name)
         floats.add(loop_function(loop, text, t, [t] * n, t, _unsigned(code), False, pairs.still(name)))
-        inner, outer = name.rstrip("'").split(".")
-        ns = sum(cost(by_name[op], code, expression(by_name[op], code)) for op in (inner, outer))
+        ns = sum(cost(by_name[op], code, "x" if op == "convert" else expression(by_name[op], code))
+                 for op in name.rstrip("'").split("."))
         floats.entry(f"ew:{name}:{code}", f"ft_run_ew{n + 1}", loop, round(0.7 * ns, 4))
     yield floats
     yield ints
@@ -361,7 +362,8 @@ def include(body: str, **defines: str) -> str:
         args = {"FT_COMB": "(a, b)", "FT_VCOMB": "(a, b)", "FT_BEATS": "(a, b)",
                 "FT_ADD": "(a, b)", "FT_VADD": "(a, b)", "FT_MAD": "(a, b, c)",
                 "FT_VMAD": "(a, b, c)", "FT_NAME": "(part)",
-                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)", "FT_POSITION": "(v)"}.get(name, "")
+                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)", "FT_POSITION": "(v)",
+                "FT_SQUARE": "(a, c)"}.get(name, "")
         lines.append(f"#define {name}{args} {text}\n")
     return "".join(lines) + f'#include "{body}"\n' + "".join(f"#undef {n}\n" for n in defines)
 
@@ -553,6 +555,16 @@ def fourier_part() -> Part:
     return part
 
 
+def statistics_part() -> Part:
+    part = Part("statistics")
+    part.add('#include "statistics.h"\n')
+    for code, square in (("f32", "FT_VMAD_f64(a, a, c)"), ("f64", "((a) * (a) + (c))")):
+        part.add(include("statistics_body.h", T=C_TYPE[code], FT_INT=C_TYPE[code.replace("f", "i")],
+                         FT_SQUARE=square, FT_NAME=f"statistics_{code}_##part"))
+        part.entry(f"statistics:{code}", "ft_run_statistics", f"&statistics_{code}_kernel", 2 * NS_PLAIN)
+    return part
+
+
 # ----- files --------------------------------------------------------------------------------------
 
 
@@ -579,7 +591,7 @@ def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
     parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), index_part(), scalar_part(),
-             product_part(), sort_part(), random_part(), fourier_part()]
+             product_part(), sort_part(), random_part(), fourier_part(), statistics_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)
     for name, text in files.items():

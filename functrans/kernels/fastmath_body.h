@@ -228,6 +228,26 @@ FT_INLINE FT_REAL FT_N(fast_log1p)(FT_REAL x)
     return FT_N(magnitude)(x) < FT_EPS / 4 ? x : FT_N(log_edges)(u, y);
 }
 
+/* The same for -1/2 < x < 2**(FT_BIAS/2), and which arguments are others. */
+FT_INLINE FT_UINT FT_N(far_log1p)(FT_REAL x)
+{
+    FT_UINT u = FT_N(bits)(x + (FT_REAL)0.5);
+    return u | (u - FT_N(bits)(FT_MIN_NORMAL)) | (((FT_UINT)(FT_BIAS + FT_BIAS / 2 - 1) << FT_SHIFT) - u);
+}
+
+FT_INLINE FT_REAL FT_N(near_log1p)(FT_REAL x)
+{
+    FT_REAL one_x = 1 + x;
+    FT_REAL lost = x > 1 ? 1 - (one_x - x) : x - (one_x - 1);
+    FT_UINT u = FT_N(bits)(one_x) + (FT_ONE - FT_SQRT_HALF);
+    FT_REAL m = FT_N(from)((u & FT_MANTISSA) + FT_SQRT_HALF);
+    FT_REAL base = FT_N(from)((FT_UINT)(FT_BIAS + FT_SHIFT) << FT_SHIFT);
+    FT_REAL k = FT_N(from)((u >> FT_SHIFT) | FT_N(bits)(base)) - (base + FT_BIAS);
+    FT_REAL f = FT_MA(lost, FT_N(two_to)(-k), m - 1), h, t = FT_N(log_parts)(f, &h);
+    FT_REAL y = k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
+    return FT_N(magnitude)(x) < FT_EPS / 4 ? x : y;
+}
+
 /* hi + lo = log(1 + f) / log(base), the reciprocal of log(base) given as a short and a long part:
  * the leading part of the logarithm is cut short too, so that the leading product is exact. */
 FT_INLINE FT_REAL FT_N(log_based)(FT_REAL f, FT_REAL c_hi, FT_REAL c_lo, FT_REAL *lo)

@@ -10,7 +10,7 @@
  * instructions of a block, epilogues, joins, first of the operands to read ahead; then all of these.
  *   instruction: op, operands, words, kernel, parameter, then four words an operand:
  *                base (0: registers, m: step operand m-1, beyond these: results of joins), byte
- *                offset, row stride, column stride; of a join more follow (see there)
+ *                offset, row stride, column stride; of joins and puts more follow (see there)
  *   epilogue:    ft_reduce, step operand, partials' offset, outputs, partials of each, width, and for a
  *                sum over everything where in the registers the items of a chunk put theirs (else -1) */
 #include <pthread.h>
@@ -18,11 +18,12 @@
 #include <stdlib.h>
 
 #include "driver.h"
+#include "index.h"
 #include "move.h"
 #include "reduce.h"
 
 enum { HEAD = 9, INSTR = 5, EPILOGUE = 7, AHEAD = 1 << 19 };
-enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK, OP_STREAM, OP_JOIN };
+enum { OP_FLAT, OP_ROWS, OP_ROW, OP_LOAD, OP_RED_ROW, OP_RED_ITEM, OP_RED_CHUNK, OP_STREAM, OP_JOIN, OP_PUT };
 
 typedef struct {
     const ft_step *s;
@@ -32,10 +33,14 @@ typedef struct {
     atomic_int failed;             /* a thread found no memory for its registers */
     const struct ahead *ahead;     /* operands to fetch before their block is due */
     int nahead;
+    int64_t lines;                 /* of theirs, behind each instruction */
 } group;
 
 /* An operand that is walked densely: block by block, so the next one is where this one ends. */
 struct ahead { int operand; int64_t nbytes; };
+
+/* Up to where the operands of the next block have been asked for. */
+struct fetched { int which; int64_t nbytes; };
 
 /* Registers of this thread, kept for the next group; freed when the thread ends. */
 static pthread_key_t registers_key;
@@ -135,6 +140,20 @@ static void join(const int64_t *c, char **base, int64_t flat, int64_t n)
     }
 }
 
+/* Updates at positions within each row, which lies dense. Operands: what is updated, updates, positions;
+ * behind them what ft_put_row wants. */
+static void put(const int64_t *c, char **base, int64_t rows)
+{
+    const int64_t *o = c + INSTR, *ints = o + 4 * c[1], *x = o + 8;
+    const char *where[ints[0]];
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t d = 0; d < ints[0]; d++)
+            where[d] = at(base, x + 4 * d) + r * x[4 * d + 2];
+        ft_put_row((const ft_scatter *)(intptr_t)c[3], at(base, o) + r * o[2], at(base, o + 4) + r * o[6], where,
+                   ints);
+    }
+}
+
 /* Adds rows of a block to the chunk's row of columns; the first block starts it. */
 static void reduce_columns(const ft_reduce *k, char *acc, const char *x, int64_t stride, int64_t rows,
                            int64_t w, int first)
@@ -157,19 +176,27 @@ static void reduce_columns(const ft_reduce *k, char *acc, const char *x, int64_t
     }
 }
 
-/* What the next block reads comes into the cache while this one is computed: of itself the processor
- * stops at the end of a page, and begins anew behind each pause. */
-static void fetch_ahead(const group *g, char **base)
+/* What the next block reads comes into the second cache while this one is computed: of itself the
+ * processor stops at the end of a page, and begins anew behind each pause. A few lines behind each
+ * instruction: it cannot wait for many at a time. */
+FT_INLINE void fetch_some(const group *g, char **base, struct fetched *at)
 {
-    for (int i = 0; i < g->nahead; i++) {
-        const char *p = base[g->ahead[i].operand + 1] + g->ahead[i].nbytes;
-        for (int64_t j = 0; j < g->ahead[i].nbytes; j += 64)
-            __builtin_prefetch(p + j);
+    int64_t left = g->lines;
+    while (left > 0 && at->which < g->nahead) {
+        const struct ahead *a = &g->ahead[at->which];
+        const char *p = base[a->operand + 1] + a->nbytes;
+        int64_t end = ft_lesser(a->nbytes, at->nbytes + 64 * left);
+        for (; at->nbytes < end; at->nbytes += 64, left--)
+            __builtin_prefetch(p + at->nbytes, 0, 2);
+        if (at->nbytes >= a->nbytes) {
+            at->which++;
+            at->nbytes = 0;
+        }
     }
 }
 
 static void run_code(const group *g, const int64_t *c, int64_t count, char **base, int64_t u, int64_t lo,
-                     int64_t rows, int64_t cols, int64_t flat)
+                     int64_t rows, int64_t cols, int64_t flat, struct fetched *fetched)
 {
     char *partial = base[g->s->nopnd];
     for (; count > 0; count--, c += c[2]) {
@@ -204,10 +231,14 @@ static void run_code(const group *g, const int64_t *c, int64_t count, char **bas
         case OP_JOIN:
             join(c, base, flat, rows * cols);
             break;
+        case OP_PUT:
+            put(c, base, rows);
+            break;
         case OP_STREAM:
             ((ft_copy_fn)(intptr_t)c[3])(at(base, o), at(base, o + 4), 1, rows * cols, 0, o[3], 0, o[7]);
             break;
         }
+        fetch_some(g, base, fetched);
     }
 }
 
@@ -232,6 +263,7 @@ static void run_items(void *ctx, int64_t lo, int64_t hi)
     const ft_step *s = g->s;
     int last = s->ndim - 1, nop = s->nopnd;
     char *base[nop + 1 + g->code[7]];
+    struct fetched fetched = {g->nahead, 0};
     base[0] = get_registers(g->code[3]);
     if (!base[0]) {
         atomic_store(&g->failed, 1);
@@ -252,10 +284,10 @@ static void run_items(void *ctx, int64_t lo, int64_t hi)
                 base[m + 1] += i * s->opnd[m].strides[d];
         }
         if (u == lo)
-            run_code(g, g->code + HEAD, g->code[4], base, u, lo, g->k, g->w, 0);
-        fetch_ahead(g, base);
+            run_code(g, g->code + HEAD, g->code[4], base, u, lo, g->k, g->w, 0, &fetched);
+        fetched = (struct fetched){0, 0};
         run_code(g, g->body, g->code[5], base, u, lo, ft_lesser(g->k, g->R - rb * g->k),
-                 ft_lesser(g->w, g->C - cb * g->w), flat);
+                 ft_lesser(g->w, g->C - cb * g->w), flat, &fetched);
     }
     const int64_t *e = g->epilogues;
     for (int64_t i = 0; i < g->code[6]; i++, e += EPILOGUE)
@@ -271,7 +303,7 @@ int ft_run_group(const ft_step *s, ft_frame *f)
     const int64_t *n = s->ints;
     struct ahead ahead[s->nopnd];
     group g = {s, f, n, n + HEAD, NULL, s->shape[s->ndim - 2], s->shape[s->ndim - 1], n[0], n[1], 0, 0,
-               n[2], 0, ahead, 0};
+               n[2], 0, ahead, 0, 0};
     int64_t items;
     g.nrb = (g.R + g.k - 1) / g.k;
     g.ncb = (g.C + g.w - 1) / g.w;
@@ -288,8 +320,9 @@ int ft_run_group(const ft_step *s, ft_frame *f)
         const int64_t *st = s->opnd[m].strides + s->ndim - 2;
         int64_t nbytes = g.k * g.w * st[1];
         if (st[1] > 0 && st[1] <= 16 && (g.R == 1 || st[0] == g.C * st[1]) && items * nbytes >= AHEAD)
-            ahead[g.nahead++] = (struct ahead){m, nbytes};
+            ahead[g.nahead++] = (struct ahead){m, nbytes}, g.lines += (nbytes + 63) / 64;
     }
+    g.lines = g.lines / n[5] + 1;
     ft_parallel(run_items, &g, items, g.chunk, s->cost);
     if (atomic_load(&g.failed))
         return FT_EMEM;

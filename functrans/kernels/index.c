@@ -9,6 +9,8 @@
 
 #define BLOCK 512              /* index tuples whose rows are found together */
 
+static const int64_t index_size[FT_INDEX_TYPES] = {1, 2, 4, 8, 1, 2, 4, 8};
+
 typedef struct {
     const ft_step *s;
     ft_frame *f;
@@ -86,7 +88,6 @@ static void members(int64_t *rows, int64_t lo, int64_t n, int64_t each)
  * outside and such are left out. Returns how many of the n tuples these are. */
 static int64_t find_rows(const step_ctx *c, int64_t lo, int64_t n, int64_t *rows, int64_t *base)
 {
-    static const int64_t size[FT_INDEX_TYPES] = {1, 2, 4, 8, 1, 2, 4, 8};
     int64_t run, step, wide[BLOCK];
     int first = c->each >= c->count;
     *base = 0;
@@ -109,7 +110,7 @@ static int64_t find_rows(const step_ctx *c, int64_t lo, int64_t n, int64_t *rows
         for (int64_t i = 0; i < n; i += run) {
             const char *p = locate(c, 2 + (int)d, lo + i, &run, &step);
             run = ft_lesser(run, n - i);
-            if (step == size[c->types[d]]) {
+            if (step == index_size[c->types[d]]) {
                 kind->rows(rows + i, p, run, m, back, (int)c->mode, first);
             } else {
                 kind->read(wide, p, step, run);
@@ -173,31 +174,52 @@ int ft_run_gather(const ft_step *s, ft_frame *f)
 
 /* ----- scatter -------------------------------------------------------------------------------- */
 
+/* n updates at `rows`, but for those that are left out (rows of -1). */
+static void put_found(const ft_scatter *kernel, int64_t mode, char *out, const char *update, int64_t *rows,
+                      int64_t n, int64_t width, int64_t count, int far)
+{
+    int64_t which[BLOCK], least = 0, kept = 0;
+    if (mode == FT_LEAVE)
+        for (int64_t i = 0; i < n; i++)
+            least |= rows[i];
+    if (least >= 0) {
+        kernel->put(out, update, rows, NULL, n, width, count, far);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        rows[kept] = rows[i];
+        which[kept] = i;
+        kept += rows[i] >= 0;
+    }
+    kernel->put(out, update, rows, which, kept, width, count, far);
+}
+
 /* Updates lo .. hi, in order: the elements from .. from + count of their rows. */
 static void put_some(const step_ctx *c, char *out, int64_t lo, int64_t hi, int64_t from, int64_t count)
 {
     const ft_scatter *kernel = c->s->kernel;
-    int64_t rows[BLOCK], which[BLOCK];
+    int64_t rows[BLOCK];
     const char *update = FT_PTR(c->s, c->f, 1) + (lo * c->width + from) * c->size;
     int far = c->rows * c->width * c->size > (8 << 20);
     out += from * c->size;
     for (int64_t m, base; lo < hi; lo += m, update += m * c->width * c->size) {
-        int64_t least = 0, kept = 0;
         m = find_rows(c, lo, hi - lo, rows, &base);
-        char *o = out + base * c->width * c->size;
-        if (c->mode == FT_LEAVE)
-            for (int64_t i = 0; i < m; i++)
-                least |= rows[i];
-        if (least >= 0) {
-            kernel->put(o, update, rows, NULL, m, c->width, count, far);
-            continue;
+        put_found(kernel, c->mode, out + base * c->width * c->size, update, rows, m, c->width, count, far);
+    }
+}
+
+void ft_put_row(const ft_scatter *kernel, char *out, const char *updates, const char *const *at,
+                const int64_t *ints)
+{
+    int64_t k = ints[0], mode = ints[1], count = ints[3], width = ints[4 + 2 * k], rows[BLOCK];
+    for (int64_t lo = 0, n; lo < count; lo += n) {
+        n = ft_lesser(BLOCK, count - lo);
+        for (int64_t d = 0; d < k; d++) {
+            int64_t type = ints[4 + d], m = ints[4 + k + d];
+            kernel->index[type].rows(rows, at[d] + lo * index_size[type], n, m, ints[2] ? m : 0, (int)mode,
+                                     d == 0);
         }
-        for (int64_t i = 0; i < m; i++) {       /* without those that are left out */
-            rows[kept] = rows[i];
-            which[kept] = i;
-            kept += rows[i] >= 0;
-        }
-        kernel->put(o, update, rows, which, kept, c->width, count, far);
+        put_found(kernel, mode, out, updates + lo * width * kernel->size, rows, n, width, width, 0);
     }
 }
 

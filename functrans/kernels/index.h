@@ -38,4 +38,10 @@ typedef struct {
     int again;                 /* or from copies of the destination, as combining twice changes nothing */
 } ft_scatter;
 
+/* Updates of one row of an array, in order, at positions within it: at[d] are those of axis d, side by side.
+ * ints: k, what becomes of those outside, whether negative ones count from the end, how many updates, the
+ * k index types, the k extents, elements of an update. */
+void ft_put_row(const ft_scatter *kernel, char *out, const char *updates, const char *const *at,
+                const int64_t *ints);
+
 #endif

@@ -2,7 +2,7 @@
 
 In a group a cheap op costs what its loads and its store cost. Where a value has one reader only, both
 ops run as one: the C expressions of the two records are put into each other, each rounding as
-before, so the bits are those of the two loops.
+before, so the bits are those of the two loops. A comparison that becomes a number leaves no bytes behind.
 
 Pure Python: the generator of the kernels reads this as well as the planner.
 """
@@ -17,9 +17,9 @@ PAIRS = [("mul", "add"), ("mul", "sub"), ("mul", "mul"), ("mul", "zmul"), ("mul"
          ("sub", "add"), ("sub", "sub"), ("sub", "mul"), ("sub", "zmul"), ("sub", "div"),
          ("div", "add"), ("div", "mul"), ("div", "zmul"), ("div", "neg"),
          ("neg", "add"), ("neg", "mul"), ("neg", "zmul"),
-         ("max", "min"), ("min", "max")]
+         ("max", "min"), ("min", "max"), *[(op, "convert") for op in ("eq", "ne", "lt", "le", "gt", "ge")]]
 COMMUTE = frozenset(["add", "mul", "zmul"])          # the order of their operands makes no difference
-UNARY = frozenset(["neg", "sqrt"])
+UNARY = frozenset(["neg", "sqrt", "convert"])         # convert: a bool, to the dtype that was compared
 DTYPES = ("f32", "f64")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.op import CODE, FLOAT, ErrorSample, Sample, linear
+from ..ir.op import CODE, FLOAT, OPS, ErrorSample, Sample, linear
 from .call import Passes
-from .elementwise import OPS, and_, or_, select
+from .elementwise import and_, or_, select
 
 # per dtype: unsigned integers of its size, bits of the exponent and of the mantissa
 _LAYOUT = {"f32": (np.dtype("uint32"), 8, 23), "f64": (np.dtype("uint64"), 11, 52)}

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 
-from ..ir.op import Hooks, Op, aval_of, batch_first, flat, linear, move_axis, spread
-from .elementwise import OPS, convert, div, eq, mul, zmul
+from ..ir.op import OPS, Hooks, Op, aval_of, batch_first, flat, linear, move_axis, spread
+from .elementwise import convert, div, eq, mul, zmul
 from .shape import iota
 
 

@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..ir.op import CODE, ErrorSample, Sample, aval_of, bilinear, move_axis
-from .elementwise import OPS
+from ..ir.op import CODE, OPS, ErrorSample, Sample, aval_of, bilinear, move_axis
 from .reach import products
 
 # ``contract`` and ``batch`` are pairs: (axes of a, axes of b), matched in order.

@@ -6,9 +6,9 @@ import numpy as np
 
 from ..errors import CarryTypeError
 from ..ir.core import Jaxpr, Var
-from ..ir.op import Linear, Op, aval_of, move_axis, program_work
+from ..ir.op import OPS, Linear, Op, aval_of, move_axis, program_work
 from .call import Passes, fill, is_zero, nonzero, split
-from .elementwise import OPS, select
+from .elementwise import select
 from .reach import branches
 from .shape import broadcast_in_dim
 

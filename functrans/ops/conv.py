@@ -13,8 +13,7 @@ import math
 import numpy as np
 
 from ..errors import NotSupportedError
-from ..ir.op import CODE, REAL, ErrorSample, Hooks, Sample, aval_of, bilinear, move_axis
-from .elementwise import OPS
+from ..ir.op import CODE, OPS, REAL, ErrorSample, Hooks, Sample, aval_of, bilinear, move_axis
 from .reach import convolution
 
 

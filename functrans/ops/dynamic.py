@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.op import ErrorSample, Hooks, Linear, Sample, aval_of, batch_first, move_axis, structural
-from .elementwise import OPS, add
+from ..ir.op import OPS, ErrorSample, Hooks, Linear, Sample, aval_of, batch_first, move_axis, structural
+from .elementwise import add
 from .reach import cutting, pasting
 from .shape import broadcast_in_dim, insert, iota
 

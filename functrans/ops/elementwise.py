@@ -331,8 +331,8 @@ logistic = elementwise("logistic", c="ft_logistic(x)",
                        reference=lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
                        partials=[lambda out, x: mul(out, logistic(neg(x)))])
 logaddexp = elementwise("logaddexp", c="ft_logaddexp(x, y)", arity=2, reference=np.logaddexp,
-                        partials=[lambda out, x, y: _softmax2(x, y),
-                                  lambda out, x, y: _softmax2(y, x)])
+                        partials=[lambda out, x, y: softmax_of_two(x, y),
+                                  lambda out, x, y: softmax_of_two(y, x)])
 pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)",
                             "complex": "ft_cpow(x, y)"},
                   arity=2, dtypes=NUMBER, reference=np.power, domain=((0.2, 3.0), (0.0, 3.0)),
@@ -341,9 +341,10 @@ pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)",
                             lambda out, x, y: zmul(out, log(select(eq(x, 0.0), 1.0, x)))])
 
 
-def _softmax2(x, y):
+def softmax_of_two(x, y):
     """exp(x) / (exp(x) + exp(y)): 1/2 where both are -inf or inf, as at any tie."""
-    return logistic(select(eq(x, y), 0.0, sub(x, y)))
+    difference = sub(x, y)      # also at finite ties, where its derivatives count
+    return logistic(select(OPS["isfinite"](x), difference, select(eq(x, y), 0.0, difference)))
 
 
 def _integer_pow_infer(x, *, y):
@@ -456,33 +457,21 @@ def _by_math(f, x):
 # ----- maxima, comparisons, bits, selection ---------------------------------------------------------------
 
 
-def _share(op_name):
-    """Local derivative of a maximum or minimum: 1 where taken, 1/2 at a tie."""
-    def partial(out, x, y):
-        number = aval_of(x).dtype
-        taken = OPS[op_name](x, y)
-        return mul(add(convert(taken, dtype=number), convert(or_(taken, eq(x, y)), dtype=number)),
-                   0.5)
-    return partial
-
-
+# The local derivative of a maximum: 1 where x is taken, 1/2 at a tie.
+share = elementwise("share", c="x > y ? (T)1 : x == y ? (T)0.5 : (T)0", arity=2,
+                    reference=lambda x, y: ((x > y) + 0.5 * (x == y)).astype(x.dtype))
 max = elementwise("max", c={"float": "ft_max(x, y)", "int": "x > y ? x : y", "bool": "x | y"},
                   arity=2, dtypes=ORDERED, reference=np.maximum, simplify=_same,
-                  partials=[_share("gt"), lambda out, x, y: _share("gt")(out, y, x)])
+                  partials=[lambda out, x, y: share(x, y), lambda out, x, y: share(y, x)])
 min = elementwise("min", c={"float": "ft_min(x, y)", "int": "x < y ? x : y", "bool": "x & y"},
                   arity=2, dtypes=ORDERED, reference=np.minimum, simplify=_same,
-                  partials=[_share("lt"), lambda out, x, y: _share("lt")(out, y, x)])
+                  partials=[lambda out, x, y: share(y, x), lambda out, x, y: share(x, y)])
 fmax = elementwise("fmax", c="ft_fmax(x, y)", arity=2, reference=np.fmax,
-                   partials=[lambda out, x, y: _nan_share("gt", x, y),
-                             lambda out, x, y: _nan_share("gt", y, x)])
+                   partials=[lambda out, x, y: select(isnan(y), 1.0, share(x, y)),
+                             lambda out, x, y: select(isnan(x), 1.0, share(y, x))])
 fmin = elementwise("fmin", c="ft_fmin(x, y)", arity=2, reference=np.fmin,
-                   partials=[lambda out, x, y: _nan_share("lt", x, y),
-                             lambda out, x, y: _nan_share("lt", y, x)])
-
-
-def _nan_share(op_name, x, y):
-    return select(isnan(y), 1.0, _share(op_name)(None, x, y))
-
+                   partials=[lambda out, x, y: select(isnan(y), 1.0, share(y, x)),
+                             lambda out, x, y: select(isnan(x), 1.0, share(x, y))])
 
 eq = elementwise("eq", c="x == y", arity=2, dtypes=ANY, out="b1", reference=np.equal, commutes=True)
 ne = elementwise("ne", c="x != y", arity=2, dtypes=ANY, out="b1", reference=np.not_equal, commutes=True)

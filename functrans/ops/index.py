@@ -16,6 +16,7 @@ from ..ir.op import (
     ANY,
     CODE,
     INT,
+    OPS,
     ORDERED,
     ErrorSample,
     Hooks,
@@ -29,7 +30,7 @@ from ..ir.op import (
     move_axis,
     spread,
 )
-from .elementwise import OPS, convert, div, eq, mul, select, zmul
+from .elementwise import convert, div, eq, mul, select, zmul
 from .reach import reading, writing
 from .shape import broadcast_in_dim, iota, reshape
 
@@ -107,17 +108,31 @@ def _walk(indices):
                                   for w, v in zip(walks, indices, strict=True)]
 
 
+def _by_member(views, batch, each):
+    """The views with one axis of adjacent elements behind the batch; None where that needs a copy."""
+    found = [v.reshape((*v.shape[:batch], n)) for v, n in zip(views, each, strict=True)]
+    if any(v is None or (v.shape[-1] > 1 and v.strides[-1] != v.dtype.itemsize) for v in found):
+        return None
+    return tuple(found)
+
+
 def _step(ctx, kernel, operands, indices, x, mode, batch, signed, rest, cost, partly):
-    """A step that goes through the index arrays; in place unless their lines are very short."""
+    """A step that goes through the index arrays; in place unless their lines are very short. What
+    scatters may also be done member by member, in a block group."""
     shape, walks = _walk(indices)
     if len(shape) > 1 and shape[-1] < 4:
         indices = [ctx.contiguous(v) for v in indices]
         shape, walks = _walk(indices)
     k, count = len(indices), indices[0].shape
     types = [INT.index(CODE[v.dtype]) for v in indices]
-    ctx.step(kernel, [*operands, *indices], shape, strides=[(), (), *walks],
-             ints=(k, mode, int(signed), math.prod(count[batch:]), *types, *x.shape[batch:batch + k], *rest),
-             cost=math.prod(count) * cost, partly=partly)
+    each = math.prod(count[batch:])
+    ints = (k, mode, int(signed), each, *types, *x.shape[batch:batch + k], *rest)
+    member = None
+    if partly == 0 and batch and ctx.fused and each:
+        member = _by_member([operands[1], *indices], batch, [each * rest[0], *[each] * k])
+    ctx.step(kernel, [*operands, *indices], shape, strides=[(), (), *walks], ints=ints,
+             cost=math.prod(count) * cost, partly=partly,
+             fusable=member and (kernel, each * cost, ints, operands[0], member, None))
 
 
 def _gather_lower(ctx, eqn, views):

@@ -9,6 +9,7 @@ from ..ir.op import (
     CODE,
     FLOAT,
     NUMBER,
+    OPS,
     ORDERED,
     REAL,
     ErrorSample,
@@ -19,7 +20,7 @@ from ..ir.op import (
     flat,
     linear,
 )
-from .elementwise import OPS, add, convert, div, eq, mul, sub, zmul
+from .elementwise import add, convert, div, eq, mul, softmax_of_two, sub, zmul
 from .reach import running_sums, sums
 from .shape import broadcast_in_dim, rev
 
@@ -138,7 +139,7 @@ def _extremum_jvp(name):
         shape, dtype = aval_of(x).shape, aval_of(x).dtype
         hit = convert(eq(x, _spread_back(out, shape, axes)), dtype=dtype)
         count = reduce_sum(hit, axes=axes)          # ties share equally
-        return [out], [_weighted(t, div(hit, _spread_back(count, shape, axes)), axes)]
+        return [out], [_weighted(t, mul(hit, _spread_back(div(1.0, count), shape, axes)), axes)]
     return jvp
 
 
@@ -316,25 +317,23 @@ def _prod_pair(a, ta, b, tb):
     return mul(a, b), add(zmul(ta, b), zmul(tb, a))
 
 
-def _extremum_pair(op_name, compare):
+def _extremum_pair(op_name):
     def combine(a, ta, b, tb):
-        dtype = aval_of(a).dtype
-        tie = convert(eq(a, b), dtype=dtype)
-        first = add(convert(OPS[compare](a, b), dtype=dtype), mul(tie, 0.5))
+        first = OPS["share"](*((a, b) if op_name == "max" else (b, a)))
         return OPS[op_name](a, b), add(zmul(ta, first), zmul(tb, sub(1.0, first)))
     return combine
 
 
 def _logaddexp_pair(a, ta, b, tb):
-    share = OPS["logistic"](OPS["select"](eq(a, b), 0.0, sub(a, b)))
+    share = softmax_of_two(a, b)
     return OPS["logaddexp"](a, b), add(zmul(ta, share), zmul(tb, sub(1.0, share)))
 
 
 cumprod = _cumulative("prod", NUMBER, reference=lambda x, axis: np.cumprod(x, axis).astype(x.dtype),
                       jvp=_cumulative_jvp("cumprod", _prod_pair))
 cummax = _cumulative("max", REAL, reference=lambda x, axis: np.maximum.accumulate(x, axis),
-                     jvp=_cumulative_jvp("cummax", _extremum_pair("max", "gt")))
+                     jvp=_cumulative_jvp("cummax", _extremum_pair("max")))
 cummin = _cumulative("min", REAL, reference=lambda x, axis: np.minimum.accumulate(x, axis),
-                     jvp=_cumulative_jvp("cummin", _extremum_pair("min", "lt")))
+                     jvp=_cumulative_jvp("cummin", _extremum_pair("min")))
 cumlogsumexp = _cumulative("logsumexp", FLOAT, jvp=_cumulative_jvp("cumlogsumexp", _logaddexp_pair),
                            reference=lambda x, axis: np.logaddexp.accumulate(x, axis))

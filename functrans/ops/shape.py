@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ir.op import (
     CODE,
+    OPS,
     ErrorSample,
     Hooks,
     Linear,
@@ -18,7 +19,6 @@ from ..ir.op import (
     move_axis,
     structural,
 )
-from .elementwise import OPS
 
 # ----- reshape, transpose, broadcast, reverse ------------------------------------------------------
 

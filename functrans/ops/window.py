@@ -11,9 +11,21 @@ import math
 
 import numpy as np
 
-from ..ir.op import CODE, FLOAT, REAL, ErrorSample, Hooks, Linear, Op, Sample, aval_of, batch_first, linear
+from ..ir.op import (
+    CODE,
+    FLOAT,
+    OPS,
+    REAL,
+    ErrorSample,
+    Hooks,
+    Linear,
+    Op,
+    Sample,
+    aval_of,
+    batch_first,
+    linear,
+)
 from .conv import count, dilated, phases, positions
-from .elementwise import OPS
 from .shape import insert
 
 _PER_AXIS = ("window", "strides", "padding", "base_dilation", "window_dilation")

@@ -17,6 +17,8 @@ cdef enum:
     STAGGER = 256
     ARENA = 0
 
+MOST_SLICES = 64          # pairs of xs and ys of a loop that might share memory
+
 
 cpdef int64_t round_up(int64_t n):
     return (n + ALIGN - 1) & -ALIGN
@@ -35,16 +37,36 @@ def spares(body, first, carry, end):
     return spare, end
 
 
-def place(list steps, int first_output, carries):
-    """Gives every arena buffer its offset; returns the arena's size and which carries share memory.
+def slices_of(jaxpr, n_consts, n_carry):
+    """Pairs of xs and ys of a scan whose slices are of one size: what a turn writes might lie where what it
+    has read was."""
+    first = n_consts + n_carry
+    pairs = [(x, y) for y, b in enumerate(jaxpr.out_avals) if y >= n_carry and b.nbytes
+             for x, a in enumerate(jaxpr.in_avals) if x >= first and a.nbytes == b.nbytes]
+    return pairs[:MOST_SLICES]
+
+
+def over_xs(body, ins, n_outs):
+    """Per output of a scan the operands that it may overwrite; None if there are no such."""
+    reuse = [[] for _ in range(n_outs)]
+    for x, y in body.over:
+        if ins[x].whole:
+            reuse[y].append(n_outs + x)
+    return reuse if body.over else None
+
+
+def place(list steps, int first_output, inputs, outputs, carries, slices):
+    """Gives every arena buffer its offset; returns the arena's size, which inputs of ``carries`` lie in the
+    memory of their outputs, and which of ``slices`` may, if the caller puts them there.
 
     Copies whose two sides end in the same place become empty steps (``kernel`` None).
     """
     cdef Step step
     cdef Buffer dst, src
-    shared = [_share(steps, old, new) for old, new in carries]
-    together = {new: old for (old, new), yes in zip(carries, shared, strict=True) if yes}
-    _reuse_outputs(steps, first_output, together)
+    shared, over = [tuple([(i, o) for i, o in pairs if _share(steps, inputs[i], outputs[o])])
+                    for pairs in (carries, slices)]
+    together = {outputs[o]: inputs[i] for i, o in shared}
+    _reuse_outputs(steps, first_output, {*together, *[outputs[o] for _, o in over]})
     arena = _allocate(steps)
     for step in steps:
         if step.inplace and len(step.buffers) == 2 and step.kernel.startswith("copy:"):
@@ -53,7 +75,7 @@ def place(list steps, int first_output, carries):
                     and (together.get(dst) is src
                          or (dst.slot == src.slot and dst.offset == src.offset))):
                 step.kernel = None
-    return arena, shared
+    return arena, tuple([i for i, _ in shared]), over
 
 
 cdef bint _share(list steps, Buffer old, Buffer new) except -1:
@@ -98,8 +120,9 @@ cdef list _over(Step step, Py_ssize_t k):
     return [step.buffers[i] for i in step.reuse[k]] if k < len(step.reuse) else None
 
 
-cdef _reuse_outputs(list steps, int first_output, dict together):
-    """Computes chains of temporaries that end in an output in the output's own memory."""
+cdef _reuse_outputs(list steps, int first_output, set apart):
+    """Computes chains of temporaries that end in an output in the output's own memory, but for outputs
+    that may lie over inputs."""
     cdef Step step
     cdef Buffer out, b
     cdef list over
@@ -110,7 +133,7 @@ cdef _reuse_outputs(list steps, int first_output, dict together):
             continue
         for k in range(step.nouts):
             out = step.buffers[k]
-            if out.slot >= first_output and out.first == number and out not in together:
+            if out.slot >= first_output and out.first == number and out not in apart:
                 over = _over(step, k)
                 if over is None:
                     continue

@@ -327,7 +327,7 @@ def _group_code(step: Step, names: list[str]) -> Iterator[str]:
     k, w, chunk, nbytes, before = ints[:5]
     yield f"blocks of [{k},{w}], {chunk} a chunk, {nbytes} bytes of registers a thread"
     at = 9
-    kinds = ("", "by row ", "of rows ", "", "", "", "", "", "")
+    kinds = ("", "by row ", "of rows ", "", "", "", "", "", "", "put into rows ")
     for i, (kernel, eqns) in enumerate(zip(step.data, step.members, strict=True)):
         op, n, words = ints[at:at + 3]
         values = [_value(ints[j], ints[j + 1], names) for j in range(at + 5, at + 5 + 4 * n, 4)]

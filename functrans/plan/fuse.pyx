@@ -24,6 +24,7 @@ OPEN = 8                  # groups open at a time
 LONG = 131072             # bytes: longer rows are not kept in registers whole
 LONG_ELEMENTS = 32768
 MEMBERS = 20_000
+PUT_ROWS = 16             # fewer members of a batch have their updates put in another order (index.c)
 
 
 cdef bint acts(Step step):
@@ -59,6 +60,16 @@ cdef class Group:
             return view.offset == 0 and strides[:self.split] == dense(
                 self.row_shape, view.dtype.itemsize) and not any(strides[self.split:])
         return False
+
+    cdef bint puts(self, copied, tuple ins, Py_ssize_t split) except -1:
+        """Whether something can be put into rows of a copy here; ``ins`` have an axis behind the rows."""
+        if not self.reads(copied, FULL) or not joined(self.shape, _squeezed(copied), split):
+            return False
+        for v in ins:
+            have = self.values.get(v.buffer)
+            if have is not None and not (have == ROW and v.whole and v.shape[len(v.shape) - 1] == 1):
+                return False
+        return self.set_split(split)
 
     cdef bint set_split(self, Py_ssize_t split) except -1:
         """Makes rows of the axes before ``split``, if the members so far allow it."""
@@ -120,9 +131,21 @@ def fuse(list steps):
     cdef Step step
     cdef Py_ssize_t number
     cdef _Fuser fuser = _Fuser(steps)
+    before = None                          # a copy into which the next step may put something
     for step in steps:
+        if before is not None:
+            if step.fusable is not None and fuser.join_put(before, step):
+                before = None
+                continue
+            fuser.alone(<Step>before)
+            before = None
         if step.fusable is None or not fuser.join(step, <tuple>step.fusable):
-            fuser.alone(step)
+            if fuser.begins_put(step):
+                before = step
+            else:
+                fuser.alone(step)
+    if before is not None:
+        fuser.alone(<Step>before)
     fuser.close_all()
     result = built(fuser.result)
     for step in result:
@@ -190,6 +213,42 @@ cdef class _Fuser:
                 self.written[b] = self.written.get(b, 0) + 1
 
     # ----- steps -----------------------------------------------------------------------------
+
+    cdef bint begins_put(self, Step step) except -1:
+        """Whether it copies into what one more step writes."""
+        return step.fusable is not None and step.kernel.startswith("copy:") and (
+            self.written[step.buffers[0]] == 2)
+
+    cdef bint join_put(self, Step copy, Step step) except -1:
+        """Makes a copy and what is put into its rows (a scatter with a batch) part of a group."""
+        cdef Group group
+        cdef int attempt
+        cdef bint known
+        kernel, ns, ints, out, ins, _ = step.fusable
+        if not kernel.startswith("scatter:") or out.buffer is not copy.buffers[0]:
+            return False
+        shape = tuple([n for n in out.shape if n != 1])
+        split = len([n for n in ins[0].shape[:len(ins[0].shape) - 1] if n != 1])
+        cols = size_of(shape[split:])
+        if size_of(shape) < FUSE_FROM or size_of(shape[:split]) < PUT_ROWS or split == len(shape) or (
+                cols > LONG_ELEMENTS or cols * out.dtype.itemsize > LONG):
+            return False
+        copy_kernel, copy_ns, copy_ints, _, copied, _ = copy.fusable
+        for attempt in range(2):
+            group = self.open.get(shape)
+            known = group is not None
+            if not known:
+                group = Group(shape)
+            if group.puts(copied[0], ins, split):
+                group.whole_rows = True
+                self._add(group, copy, Instr("full", FULL, copy_kernel, copy_ns, copy_ints, out, copied, False,
+                                             copy))
+                return self._add(group, step, Instr("put", FULL, kernel, ns, ints, out, (out, *ins), False,
+                                                    step))
+            if not known:
+                return False
+            self.close(group)
+        return False
 
     cdef bint join(self, Step step, tuple what) except -1:
         """Makes the step part of a group, if it can be."""

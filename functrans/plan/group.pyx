@@ -26,11 +26,11 @@ LONG_CHUNK_NS = 20e6      # this: an interrupt waits for the end of a chunk
 PARTIALS = 64 << 20       # bytes: more are not made for that
 SUM_BLOCK = 1024          # elements of a block of a sum (FT_RED_BLOCK)
 MOST_ITEMS_LOG2 = 12      # of a chunk, where each leaves a partial result
-AHEAD_NS = 0.05           # of work for a byte: from there on operands are read ahead
+AHEAD_NS = 0.015          # of work for a byte: from there on operands are read ahead
 ALIGN, STAGGER = 64, 256  # of registers; a stagger avoids that all lie in the same cache sets
 
 OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6, "stream": 7,
-       "join": 8}
+       "join": 8, "put": 9}
 
 
 def _last_cache():
@@ -61,6 +61,8 @@ def pair_of(str inner, str outer, Py_ssize_t position):
     """The kernel that computes both, or None."""
     _, first, code = inner.split(":", 2)
     _, second, code2 = outer.split(":", 2)
+    if second == "convert":
+        code2 = code2[3:] if code2.startswith("b1:") else ""
     name = NAMES.get((first, second, position)) if code == code2 else None
     if name is None or kernel_cost(f"ew:{name}:{code}") < 0:
         return None
@@ -106,8 +108,9 @@ cdef inline int64_t up(int64_t n, int64_t by):
 
 
 cdef class Instr:
-    """A member of a group. ``op``: full, join (of pieces of memory, ``ints`` see ``Context.join``), row
-    (elementwise over rows); reductions: row (of each row), item (over all), line (of rows that are
+    """A member of a group. ``op``: full, join (of pieces of memory, ``ints`` see ``Context.join``), put (of
+    updates at positions within the rows of what the member before has copied), row (elementwise over rows);
+    reductions: row (of each row), item (over all), line (of rows that are
     too long for one block), chunk (over the rows)."""
 
     def __init__(self, str op, int result, str kernel, double ns, tuple ints, out, ins,
@@ -146,7 +149,7 @@ cdef class Code:
         self.op, self.kernel, self.param, self.values, self.more = op, kernel, param, values, ()
 
     cdef int outs(self):
-        return 0 if self.op == "red_item" or self.op == "red_chunk" else 1
+        return 0 if self.op == "red_item" or self.op == "red_chunk" or self.op == "put" else 1
 
 
 cdef Step build(tuple shape, object split, bint whole_rows, list instrs, dict kinds, set internal):
@@ -163,7 +166,7 @@ cdef class _Builder:
     cdef bint whole_rows, streams
     cdef list instrs
     cdef dict kinds
-    cdef set internal
+    cdef set internal, put         # put: what something is put into
     cdef list operands             # memory: outputs, then inputs
     cdef list walks                # their strides over the shape; of values a row: 0 behind the rows
     cdef list strides              # the same over dims
@@ -185,6 +188,7 @@ cdef class _Builder:
         self.before, self.code, self.after, self.epilogues = [], [], [], []
         self.origins, self.members = [], []
         self.partial = self.joins = 0
+        self.put = {(<Instr>i).buffer for i in self.instrs if (<Instr>i).op == "put"}
         self.geometry()
 
     # ----- iteration space --------------------------------------------------------------------
@@ -204,7 +208,8 @@ cdef class _Builder:
         self.n_out = len(self.operands)
         self.item = 8
         for i in self.instrs:
-            kind = ROW if i.op == "row" and not i.reduces else LATER if i.op == "join" else FULL
+            kind = ROW if i.op == "put" or (i.op == "row" and not i.reduces) else (
+                LATER if i.op == "join" else FULL)
             self.item = max(self.item, <int>i.out.dtype.itemsize)
             for v in i.ins:
                 self.item = max(self.item, <int>v.dtype.itemsize)
@@ -276,7 +281,7 @@ cdef class _Builder:
             for v in i.ins:
                 last[v.buffer] = at
         for at, i in enumerate(self.instrs):
-            if i.result == FULL and i.buffer in self.internal:
+            if i.result == FULL and i.buffer in self.internal and i.op != "put":
                 live += 1
                 most = max(most, live)
             for v in i.ins:
@@ -361,6 +366,11 @@ cdef class _Builder:
             elif i.op == "row":
                 values = [self.value(v_, ROW) for v_ in i.ins]
                 self.code.append(Code("row", i.kernel, param, (self.result(i), *values)))
+            elif i.op == "put":
+                values = [self.value(v_, ROW) for v_ in i.ins]
+                self.code.append(Code("put", i.kernel, 0, tuple(values)))
+                (<Code>self.code[len(self.code) - 1]).more = i.ints
+                self.flush()
             else:
                 values = [self.value(v_, FULL) for v_ in i.ins]
                 self.spread(values, i.kernel)
@@ -369,12 +379,17 @@ cdef class _Builder:
                 for v in values:
                     flat = flat and self.flat(v)
                 self.code.append(Code("flat" if flat else "rows", i.kernel, param, tuple(values)))
-                self.code += self.after
-                self.after = []
+                if i.buffer not in self.put:
+                    self.flush()
             while len(self.members) < len(self.code):
                 self.members.append(i.step.origin)
             while len(self.origins) < len(self.before):
                 self.origins.append(i.step.origin)
+
+    cdef flush(self):
+        """What follows the instruction."""
+        self.code += self.after
+        self.after = []
 
     cdef spread(self, list ins, str kernel):
         """Strided, repeated and short operands get registers, where loops would not be vector code."""
@@ -415,8 +430,7 @@ cdef class _Builder:
         cdef Code code = Code("join", f"copy:{v.size}", 0, tuple(values))
         code.more = (ints[len(ints) - 1], *ints[2 * n:])
         self.code.append(code)
-        self.code += self.after
-        self.after = []
+        self.flush()
 
     cdef emit_reduction(self, Instr i):
         cdef Value x = self.value(i.ins[0], FULL)
@@ -540,8 +554,12 @@ cdef class _Builder:
     cdef Py_ssize_t ahead(self) except -1:
         """The first of the operands that are worth reading ahead; where little is computed, memory is
         busy as it is."""
-        cdef Py_ssize_t nbytes = sum([v.nbytes for v in self.operands])
-        return len(self.operands) if self.cost < AHEAD_NS * nbytes else self.n_out if self.streams else 0
+        cdef dict nbytes = {}                       # of each buffer about what is touched
+        for v in self.operands:
+            nbytes[v.buffer] = max(nbytes.get(v.buffer, 0), min(v.nbytes, v.buffer.nbytes))
+        if self.cost < AHEAD_NS * sum(nbytes.values()):
+            return len(self.operands)
+        return self.n_out if self.streams else 0
 
     cdef list reuse(self):
         """Per output the inputs that it may overwrite: read before, at the same places."""

@@ -22,7 +22,7 @@ from ..kernels.lib import load_lapack, load_special
 
 from . import clusters
 from .apart import apart
-from .buffers import place, round_up, spares
+from .buffers import over_xs, place, round_up, slices_of, spares
 from .cache import ProgramCache
 from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM as _FUSE_FROM
@@ -54,14 +54,14 @@ FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 bodies = ProgramCache(1024, 64 << 20)
 
 
-def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
+def lower(Jaxpr jaxpr, carries=(), slices=(), *, fused=None, watch=None):
     """The program of ``jaxpr``.
 
-    ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such
-    an input for the last time before it writes the output, both may lie in the same memory: then
-    the input is listed in ``Program.shared``, and a large carry is updated in place. ``fused``
-    (unless FUNCTRANS_FUSE=0) makes block groups; without, each equation is a step of its own.
-    ``watch`` is told of this program and of all inside (see ``describe.Watch``).
+    ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such an input for
+    the last time before it writes the output, both lie in the same memory: then the input is listed in
+    ``Program.shared``, and a large carry is updated in place. ``slices`` are pairs of which the loop decides:
+    those that may lie so are in ``Program.over``. ``fused`` (unless FUNCTRANS_FUSE=0) makes block groups;
+    without, each equation is a step of its own. ``watch`` is told of all programs (see ``describe.Watch``).
     """
     cdef Context ctx
     fused = FUSE if fused is None else fused
@@ -73,11 +73,9 @@ def lower(Jaxpr jaxpr, carries=(), *, fused=None, watch=None):
             again = _emitted(other, fused, watch)
             if cheaper(again[0].steps, ctx.steps):
                 jaxpr, (ctx, inputs, outputs) = other, again
-    arena, shared = place(ctx.steps, FIRST_INPUT + len(inputs), [(inputs[i], outputs[o]) for i, o in carries])
+    arena, shared, over = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices)
     program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
-                      jaxpr.out_avals, bytes(ctx.blob), arena,
-                      tuple([i for (i, _), yes in zip(carries, shared, strict=True) if yes]),
-                      tuple(ctx.references))
+                      jaxpr.out_avals, bytes(ctx.blob), arena, shared, over, tuple(ctx.references))
     if watch is not None:
         watch.made(program, jaxpr, ctx.steps, outputs)
     return program
@@ -392,7 +390,7 @@ cdef class Context:
         self._control(kernel, outs, [self.contiguous(v) for v in views], ints, cost, data)
         return outs
 
-    def _control(self, str kernel, list outs, list ins, ints, double cost, data, int64_t scratch=0):
+    def _control(self, str kernel, list outs, list ins, ints, double cost, data, int64_t scratch=0, reuse=None):
         cdef View v
         operands = [*outs, *ins]
         buffers = [v.buffer for v in operands]
@@ -401,7 +399,7 @@ cdef class Context:
             buffers.append(make_buffer(scratch))
             offsets.append(0)
         self._emit(Step(kernel, buffers, offsets, (), ((),) * len(buffers), tuple(ints),
-                        cost + STEP_NS, data, False, None, len(outs)), operands)
+                        cost + STEP_NS, data, False, None, len(outs), reuse), operands)
 
     # ----- kernels -------------------------------------------------------------------------
 
@@ -522,11 +520,11 @@ cdef class Context:
             env[v] = self.converted(env[computed], v.aval.dtype)
         return 0
 
-    def _inner(self, jaxpr, carries=()):
+    def _inner(self, jaxpr, carries=(), slices=()):
         if self.watch is not None:
-            return lower(jaxpr, carries, fused=self.fused, watch=self.watch)
-        return bodies.get((jaxpr, self.fused, clusters.enabled, *carries),
-                          lambda: lower(jaxpr, carries, fused=self.fused))
+            return lower(jaxpr, carries, slices, fused=self.fused, watch=self.watch)
+        return bodies.get((jaxpr, self.fused, clusters.enabled, *carries, *slices),
+                          lambda: lower(jaxpr, carries, slices, fused=self.fused))
 
     def scan(self, Eqn eqn, views):
         p = eqn.params
@@ -535,7 +533,8 @@ cdef class Context:
             scalar = clusters.scan(self, eqn, views)
             if scalar is not None:
                 return scalar
-        body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)])
+        body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)],
+                           () if length is None else slices_of(p["jaxpr"], n_consts, n_carry))
         outs = [self.new(a) for a in eqn.sig.outs]
         if not outs and not eqn.sig.effect:
             return outs
@@ -548,7 +547,7 @@ cdef class Context:
                 *[a.nbytes for a in body.in_avals[n_consts + n_carry:]],
                 *[a.nbytes for a in body.out_avals[n_carry:]]]
         cost = UNKNOWN_NS if length is None else length * body.cost
-        self._control("scan", outs, ins, ints, cost, [body], scratch)
+        self._control("scan", outs, ins, ints, cost, [body], scratch, over_xs(body, ins, len(outs)))
         return outs
 
     def per_entry(self, Sig sig, list operands):

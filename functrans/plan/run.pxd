@@ -41,6 +41,7 @@ cdef class Program:
     cdef readonly tuple in_avals
     cdef readonly tuple out_avals
     cdef readonly tuple shared      # inputs that lie in the memory of their carry output
+    cdef readonly tuple over        # pairs of an input and an output that may lie over it
     cdef readonly Py_ssize_t nbytes
     cdef tuple dtypes               # of inputs and outputs
     cdef tuple types                # scalar types of inputs and outputs

@@ -121,13 +121,13 @@ cdef class Program:
     """
 
     def __init__(self, list steps, tuple in_avals, tuple out_avals, bytes consts,
-                 int64_t arena_bytes, tuple shared=(), tuple references=()):
+                 int64_t arena_bytes, tuple shared=(), tuple over=(), tuple references=()):
         cdef int64_t at
         cdef double cost = 0
         steps = [s for s in steps if (<Step>s).kernel is not None]
         for s in steps:
             cost += (<Step>s).cost
-        self.in_avals, self.out_avals, self.shared = in_avals, out_avals, shared
+        self.in_avals, self.out_avals, self.shared, self.over = in_avals, out_avals, shared, over
         self.references = references
         self.dtypes = tuple([a.dtype for a in in_avals + out_avals])
         self.types = tuple([d.type for d in self.dtypes])
