@@ -45,17 +45,25 @@ class Backend:
         log_p = z - np.log(np.sum(np.exp(z), axis=1, keepdims=True))
         return -np.mean(log_p[self.index(numpy.arange(z.shape[0])), labels])
 
+    def own_cross_entropy(self, z, labels):
+        """The same by the library's own function."""
+        return self.nn.cross_entropy(z, labels)
+
+    def attention(self, q, k, v, causal):
+        """Of ``[batch, heads, length, width]``, by the library's own function."""
+        return self.nn.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
     def hvp(self, f):
         """``(x, v) -> Hessian of f at x, times v``, forward over reverse."""
         return lambda x, v: self.jvp(self.grad(f), (x,), (v,))[1]
 
-    def conv(self, x, w):
+    def conv(self, x, w, stride=1, padding=0):
         """Images ``[n, channels, height, width]`` with filters ``[out, channels, height, width]``."""
-        return self.lax.conv_general_dilated(x, w, (1, 1), "VALID")
+        return self.nn.conv2d(x, w, None, stride, padding)
 
     def max_pool(self, x):
         """The maximum of each 2 x 2 square."""
-        return self.lax.reduce_window(x, -numpy.inf, self.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+        return self.nn.max_pool2d(x, 2)
 
     # how often gradients are nested does not matter to most libraries
     def nested_grad(self, f):
@@ -73,7 +81,7 @@ class Functrans(Backend):
         self.np, self.erf, self.version = np, erf, functrans.__version__
         self.grad, self.jvp, self.vmap = functrans.grad, functrans.jvp, functrans.vmap
         self.jit, self.hessian, self.jacfwd = functrans.jit, functrans.hessian, functrans.jacfwd
-        self.lax, self.scan = functrans.lax, functrans.lax.scan
+        self.nn, self.scan = functrans.nn, functrans.lax.scan
 
 
 class Jax(Backend):
@@ -88,10 +96,24 @@ class Jax(Backend):
         self.np, self.erf, self.version = np, erf, jax.__version__
         self.grad, self.jvp, self.vmap = jax.grad, jax.jvp, jax.vmap
         self.jit, self.hessian, self.jacfwd = jax.jit, jax.hessian, jax.jacfwd
-        self.lax, self.scan, self.wait = jax.lax, jax.lax.scan, jax.block_until_ready
+        self.lax, self.nn = jax.lax, jax.nn
+        self.scan, self.wait = jax.lax.scan, jax.block_until_ready
 
     def array(self, x):
         return self.np.asarray(x)
+
+    def own_cross_entropy(self, z, labels):
+        return -self.np.mean(self.np.take_along_axis(self.nn.log_softmax(z), labels[:, None], 1))
+
+    def attention(self, q, k, v, causal):
+        q, k, v = (self.np.swapaxes(x, 1, 2) for x in (q, k, v))
+        return self.np.swapaxes(self.nn.dot_product_attention(q, k, v, is_causal=causal), 1, 2)
+
+    def conv(self, x, w, stride=1, padding=0):
+        return self.lax.conv_general_dilated(x, w, (stride, stride), [(padding, padding)] * 2)
+
+    def max_pool(self, x):
+        return self.lax.reduce_window(x, -numpy.inf, self.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
 
 
 def loop(f, carry, xs, length, stack):
@@ -133,6 +155,7 @@ class Torch(Backend):
     def __init__(self):
         import torch
         self.torch, self.np, self.version = torch, TorchNumpy(torch), torch.__version__
+        self.nn = torch.nn.functional
         self.erf = torch.erf
         self.jvp, self.vmap = torch.func.jvp, torch.func.vmap
         self.nested_grad, self.hessian = torch.func.grad, torch.func.hessian
@@ -162,14 +185,8 @@ class Torch(Backend):
     def hvp(self, f):
         return lambda x, v: self.jvp(self.nested_grad(f), (x,), (v,))[1]
 
-    def conv(self, x, w):
-        return self.torch.nn.functional.conv2d(x, w)
-
-    def max_pool(self, x):
-        return self.torch.nn.functional.max_pool2d(x, 2)
-
     def cross_entropy(self, z, labels):
-        return self.torch.nn.functional.cross_entropy(z, labels)
+        return self.nn.cross_entropy(z, labels)
 
     def scan(self, f, init, xs, length=None):
         return loop(f, init, xs, length or len(xs), self.torch.stack)

@@ -30,8 +30,9 @@ HERE = Path(__file__).resolve().parent
 LIBRARIES = ("functrans", "jax", "torch", "torch_compile", "autograd")
 MODULES = {"torch_compile": "torch"}
 TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
-FLOAT32 = {"mlp_large", "black_scholes_f32", "softmax_xent", "attention_block", "stencil_2d_f32",
-           "mixed_dtypes", "n_body_f32", "embedding", "lenet"}
+FLOAT32 = {"mlp_large", "black_scholes_f32", "softmax_xent", "softmax_xent_nn", "attention_block",
+           "attention_short", "attention_long", "attention_long_causal", "conv_3x3", "conv_3x3_strided",
+           "stencil_2d_f32", "mixed_dtypes", "n_body_f32", "embedding", "lenet"}
 # Settings that would make one library's BLAS differ from another's.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 PAUSE = 0.02            # lets the threads of the library before fall asleep

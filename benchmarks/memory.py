@@ -28,270 +28,16 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
+from by_hand import BY_HAND
 from machine import describe, load
-from scipy import special
 
 HERE = Path(__file__).resolve().parent
-BY_HAND = {}
 CALLS = 3
-
-
-def by_hand(function):
-    """``f(*inputs of the workload) -> its result``, in NumPy and frugal."""
-    BY_HAND[function.__name__] = function
-    return function
-
-
-@by_hand
-def axpy_chain(x, y):
-    g = np.multiply(x, 1.7)
-    g += y
-    g *= 2 * 1.7
-    return g
-
-
-def black_scholes(inputs, strike):
-    """Gradient of the summed price: the textbook's Greeks."""
-    spot, years, volatility = inputs
-    dtype = spot.dtype.type
-    root = np.sqrt(years)
-    d1 = np.divide(spot, strike)
-    np.log(d1, out=d1)
-    t = np.multiply(volatility, volatility)
-    t *= dtype(0.5)
-    t += dtype(0.02)
-    t *= years
-    d1 += t
-    np.multiply(volatility, root, out=t)
-    d1 /= t
-    d2 = np.subtract(d1, t, out=t)
-    delta = np.multiply(d1, dtype(np.sqrt(0.5)))
-    special.erf(delta, out=delta)
-    delta += 1
-    delta *= dtype(0.5)
-    # density of d1 times spot: vega is that times root, theta that times volatility / (2 root) + ...
-    np.multiply(d1, d1, out=d1)
-    d1 *= dtype(-0.5)
-    np.exp(d1, out=d1)
-    d1 *= dtype(1 / np.sqrt(2 * np.pi))
-    d1 *= spot
-    d2 *= dtype(np.sqrt(0.5))
-    special.erf(d2, out=d2)
-    d2 += 1
-    d2 *= dtype(0.5 * 0.02)
-    theta = np.multiply(years, dtype(-0.02))
-    np.exp(theta, out=theta)
-    theta *= strike
-    theta *= d2
-    np.multiply(d1, volatility, out=d2)
-    d2 /= root
-    d2 *= dtype(0.5)
-    theta += d2
-    d1 *= root
-    return delta, theta, d1
-
-
-BY_HAND["black_scholes_f64"] = BY_HAND["black_scholes_f32"] = black_scholes
-
-
-@by_hand
-def softmax_xent(z, labels):
-    p = z - np.max(z, axis=1, keepdims=True)
-    np.exp(p, out=p)
-    p /= np.sum(p, axis=1, keepdims=True)
-    p[np.arange(len(labels)), labels] -= 1
-    p /= z.shape[0]
-    return p
-
-
-@by_hand
-def logreg_hvp(w, v, x, y):
-    s = x @ w
-    s *= y
-    np.exp(s, out=s)
-    t = s + 1
-    s /= t
-    s /= t
-    np.matmul(x, v, out=t)
-    s *= t
-    s /= len(y)
-    return s @ x
-
-
-def mlp(params, x, y):
-    """Backpropagation through tanh layers and softmax cross-entropy."""
-    layers = [x]
-    for w, bias in params[:-1]:
-        h = layers[-1] @ w
-        h += bias
-        layers.append(np.tanh(h, out=h))
-    w, bias = params[-1]
-    z = layers[-1] @ w
-    z += bias
-    z -= np.max(z, axis=-1, keepdims=True)
-    np.exp(z, out=z)
-    z /= np.sum(z, axis=-1, keepdims=True)
-    z -= y
-    z /= len(x)
-    grads = []
-    for (w, _), h in zip(reversed(params), reversed(layers), strict=True):
-        grads.append((h.T @ z, np.sum(z, axis=0)))
-        if h is not x:
-            g = z @ w.T
-            h *= h                                  # in place: h is not needed again
-            np.subtract(1, h, out=h)
-            g *= h
-            z = g
-    return grads[::-1]
-
-
-BY_HAND["mlp_large"] = BY_HAND["mlp_small"] = mlp
-
-
-@by_hand
-def rnn_scan(weights, xs):
-    w, u = weights
-    hs = np.zeros((len(xs) + 1, xs.shape[1], len(w)))
-    t = np.empty(hs.shape[1:])
-    for i, x in enumerate(xs):
-        h = np.matmul(hs[i], w, out=hs[i + 1])
-        h += np.matmul(x, u, out=t)
-        np.tanh(h, out=h)
-    gw, gu = np.zeros_like(w), np.zeros_like(u)
-    g, part = 2 * hs[-1], np.empty_like(w)
-    for i in range(len(xs) - 1, -1, -1):
-        np.multiply(hs[i + 1], hs[i + 1], out=t)
-        np.subtract(1, t, out=t)
-        t *= g
-        gw += np.matmul(hs[i].T, t, out=part)
-        gu += np.matmul(xs[i].T, t, out=part)
-        np.matmul(t, w.T, out=g)
-    return gw, gu
-
-
-@by_hand
-def per_example_grads(params, x, y):
-    (w1, b1), (w2, b2) = params
-    h = x @ w1
-    h += b1
-    np.tanh(h, out=h)
-    z = h @ w2
-    z += b2
-    z -= np.max(z, axis=-1, keepdims=True)
-    np.exp(z, out=z)
-    z /= np.sum(z, axis=-1, keepdims=True)
-    z -= y
-    g = z @ w2.T
-    second = h[:, :, None] * z[:, None, :]
-    h *= h
-    np.subtract(1, h, out=h)
-    g *= h
-    return (x[:, :, None] * g[:, None, :], g), (second, z)
-
-
-@by_hand
-def rosenbrock_hessian(x):
-    """Every direction pushed through the gradient at once, as forward over reverse does."""
-    v = np.eye(len(x))
-    r = v[:, 1:] - (2 * x[:-1]) * v[:, :-1]           # of x[1:] - x[:-1]**2
-    h = np.zeros_like(v)
-    h[:, 1:] += 200 * r
-    r *= -400 * x[:-1]
-    h[:, :-1] += r
-    np.multiply(v[:, :-1], 2 - 400 * (x[1:] - x[:-1]**2), out=r)
-    h[:, :-1] += r
-    return h
-
-
-@by_hand
-def attention_block(params, x):
-    """Backpropagation by hand: what the backward pass needs is kept, all else is overwritten."""
-    heads = 4
-    batch, length, width = x.shape
-    each = width // heads
-    f = x.dtype.type
-
-    def norm(x):
-        y = x - np.mean(x, axis=-1, keepdims=True)
-        s = 1 / np.sqrt(np.mean(y * y, axis=-1, keepdims=True) + f(1e-5))
-        y *= s
-        return y, s
-
-    def norm_back(g, y, s):
-        along = np.mean(g * y, axis=-1, keepdims=True)
-        g -= np.mean(g, axis=-1, keepdims=True)
-        g -= y * along
-        g *= s
-        return g
-
-    def cut(x):
-        return np.transpose(np.reshape(x, (batch, length, heads, each)), (0, 2, 1, 3))
-
-    def join(x):
-        return np.reshape(np.transpose(x, (0, 2, 1, 3)), (batch * length, width))
-
-    def product(a, b):
-        return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
-
-    n1, _ = norm(x)
-    q, k, v = (cut(n1 @ params[name]) for name in "qkv")
-    p = q @ np.swapaxes(k, -1, -2)
-    p *= f(1 / np.sqrt(each))
-    p -= np.max(p, axis=-1, keepdims=True)
-    np.exp(p, out=p)
-    p /= np.sum(p, axis=-1, keepdims=True)
-    mixed = join(p @ v)
-    mid = (mixed @ params["o"]).reshape(x.shape)
-    mid += x
-    n2, s2 = norm(mid)
-    u = n2 @ params["up"]
-    t = u * u
-    t *= f(0.044715)
-    t += 1
-    t *= u
-    t *= f(np.sqrt(2 / np.pi))
-    np.tanh(t, out=t)
-    act = t + 1
-    act *= u
-    act *= f(0.5)
-    out = act @ params["down"]
-    out += mid
-    del mid
-    out *= f(2 / out.size)                          # its cotangent from here on
-    grads = {"down": product(act, out)}
-    g = np.matmul(out, params["down"].T, out=act)
-    slope = 1 - t * t                               # of gelu: (1 + t) / 2 + u (1 - t^2) t' / 2
-    slope *= u
-    u *= u
-    u *= f(3 * 0.044715)
-    u += 1
-    u *= f(np.sqrt(2 / np.pi))
-    slope *= u
-    slope += t
-    slope += 1
-    slope *= f(0.5)
-    g *= slope
-    del t, u, slope, act
-    grads["up"] = product(n2, g)
-    out += norm_back(g @ params["up"].T, n2, s2)
-    del g, n2
-    flat = out.reshape(-1, width)
-    grads["o"] = mixed.T @ flat
-    g = cut((flat @ params["o"].T).reshape(x.shape))
-    del mixed
-    gv = np.swapaxes(p, -1, -2) @ g
-    gp = g @ np.swapaxes(v, -1, -2)
-    gp -= np.sum(gp * p, axis=-1, keepdims=True)
-    gp *= p
-    gp *= f(1 / np.sqrt(each))
-    flat1 = n1.reshape(-1, width)
-    grads["q"] = flat1.T @ join(gp @ k)
-    grads["k"] = flat1.T @ join(np.swapaxes(gp, -1, -2) @ q)
-    grads["v"] = flat1.T @ join(gv)
-    return grads
 
 
 def peak() -> int:
@@ -318,14 +64,17 @@ def child(name: str, side: str, size: float) -> dict:
         f, args = [c.cell_contents for c in call.__closure__]
         if not callable(f):
             f, args = args, f
-        return f, args
+        theirs = BY_HAND[name]
+        if "size" in signature(theirs).parameters:
+            theirs = partial(theirs, size=size)
+        return f, theirs, args
 
     # tiny inputs first: code, caches and the BLAS are there before anything is measured
-    f, args = arguments(min(size, 0.01))
-    run = f if side == "functrans" else BY_HAND[name]
+    f, theirs, args = arguments(min(size, 0.01))
+    run = f if side == "functrans" else theirs
     run(*args)
-    f, args = arguments(size)
-    run = f if side == "functrans" else BY_HAND[name]
+    f, theirs, args = arguments(size)
+    run = f if side == "functrans" else theirs
     answer = {}
     if side == "functrans":
         memory = f.lower(*args).memory_analysis()

@@ -130,6 +130,44 @@ def call(report):
 
 
 @group
+def graph(report):
+    """Runs of a graph's parts beside jitted calls of the same programs, and what building costs."""
+    with functrans.Graph() as g:
+        x = g.placeholder()
+        y = scalar(x)
+    dx = g.gradients(y, x)
+    f = jit(grad(scalar))
+    report.repeated("graph: run(dy/dx), y = sin(x) x**2 + exp(-x)", lambda: g.run(dx, {x: 1.3}))
+    report.repeated("graph: jit(grad(f))(1.3), the same", lambda: f(1.3))
+
+    def four(a, b, c, d):
+        return a * b + c * np.log(d)
+    with functrans.Graph() as h:
+        abcd = [h.placeholder() for _ in range(4)]
+        e = four(*abcd)
+    partials = h.gradients(e, abcd)
+    both = jit(functrans.value_and_grad(four, (0, 1, 2, 3)))
+    a, b, c, d = abcd
+    report.repeated("graph: run([e, 4 partials]), 4 feeds",
+                    lambda: h.run([e, partials], {a: 2.0, b: 3.0, c: 4.0, d: 5.0}))
+    report.repeated("graph: jit(value_and_grad(f)), the same", lambda: both(2.0, 3.0, 4.0, 5.0))
+    for n in (100, 200) if report.smoke else (1_000, 10_000, 20_000):
+        def build(n=n):
+            with functrans.Graph() as long:
+                x = long.placeholder()
+                y = chain(n)(x)
+            return long, x, y
+
+        def extend(n=n, build=build):
+            long, x, y = build(n)
+            began = time.perf_counter()
+            long.gradients(y, x)
+            return time.perf_counter() - began
+        report.repeated(f"graph: adding {n} equations, each", build, per=n)
+        report.once(f"graph: gradients of {n} equations, each", extend, 7, per=n)
+
+
+@group
 def eager(report):
     """Transforms without jit: the function is traced at every call, the program is found again."""
     g = grad(scalar)

@@ -156,6 +156,15 @@ def softmax_xent(b, size):
     return bound(b, b.jit(b.grad(b.cross_entropy)), z, labels)
 
 
+@workload(autograd="it has no such function")
+def softmax_xent_nn(b, size):
+    """The same by the library's own function."""
+    rows, classes = scaled(4096, size), scaled(1000, size)
+    (z,) = arrays(b, "float32", (rows, classes))
+    labels = b.index(numpy.random.default_rng(1).integers(classes, size=rows))
+    return bound(b, b.jit(b.grad(b.own_cross_entropy)), z, labels)
+
+
 # ----- shifts, mixed types, broadcasting, indices -------------------------------------------------------
 
 
@@ -353,6 +362,43 @@ def attention_block(b, size):
     params = dict(zip(shapes, arrays(b, "float32", *shapes.values(), scale=0.05), strict=True))
     (x,) = arrays(b, "float32", (batch, length, width), seed=1)
     return bound(b, b.jit(b.grad(loss)), params, x)
+
+
+def _attention(b, shape, causal):
+    """Gradients of the library's own attention: ``[batch, heads, length, width]``, f32."""
+    q, k, v, weight = arrays(b, "float32", *[shape] * 4)
+    return bound(b, b.jit(b.grad(lambda qkv: b.np.sum(b.attention(*qkv, causal) * weight))), (q, k, v))
+
+
+@workload(autograd="it has no such function")
+def attention_short(b, size):
+    return _attention(b, (8, 8, scaled(128, size), 128), False)
+
+
+@workload(autograd="it has no such function")
+def attention_long(b, size):
+    return _attention(b, (4, scaled(8, size, 1), scaled(1024, size), 64), False)
+
+
+@workload(autograd="it has no such function")
+def attention_long_causal(b, size):
+    return _attention(b, (4, scaled(8, size, 1), scaled(1024, size), 64), True)
+
+
+def _conv(b, size, shape, filters, stride, padding):
+    """Both gradients of a convolution; 64 images, f32."""
+    x, w = arrays(b, "float32", (scaled(64, size), *shape), filters)
+    return bound(b, b.jit(b.grad(lambda xw: b.np.sum(b.conv(*xw, stride, padding)**2))), (x, w))
+
+
+@workload(autograd="it has no convolution")
+def conv_3x3(b, size):
+    return _conv(b, size, (64, 56, 56), (64, 64, 3, 3), 1, 1)
+
+
+@workload(autograd="it has no convolution")
+def conv_3x3_strided(b, size):
+    return _conv(b, size, (64, 56, 56), (128, 64, 3, 3), 2, 1)
 
 
 @workload(autograd="it has no convolution")

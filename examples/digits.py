@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from functrans import grad, jit, tree, value_and_grad, vmap
+from functrans import grad, jit, optimizers, value_and_grad, vmap
 
 try:
     import matplotlib
@@ -54,27 +54,12 @@ def loss(params, x, y):
     return -np.mean(np.sum(y * log_probabilities(params, x), axis=-1))
 
 
-# ----- Adam, on pytrees ---------------------------------------------------------------------------
-
-
-def adam(params, grads, state, rate):
-    """One step of Adam. ``state`` is (step number, first moments, second moments)."""
-    t, m, v = state
-    t = t + 1
-    m = tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
-    v = tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-    scale = rate * np.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
-    params = tree.map(lambda p, m, v: p - scale * m / (np.sqrt(v) + 1e-8), params, m, v)
-    return params, (t, m, v)
-
-
 # ----- each example's own gradient ------------------------------------------------------------------
 
 
 def gradient_norm(params, x, y):
     """Length of the gradient of one example's loss with respect to all weights together."""
-    grads = grad(loss)(params, x, y)
-    return np.sqrt(sum(np.sum(g * g) for g in tree.leaves(grads)))
+    return optimizers.global_norm(grad(loss)(params, x, y))
 
 
 # ----- training ------------------------------------------------------------------------------------
@@ -91,10 +76,15 @@ def train(x, y, x_test, labels_test, steps, seed):
     """Returns the weights and the learning curve."""
     rng = np.random.default_rng(seed)
     params = init(rng, x.shape[1])
-    zeros = tree.map(np.zeros_like, params)
-    state = (0.0, zeros, zeros)
-    step = jit(value_and_grad(loss))
-    update = jit(adam)
+    adam = optimizers.adam(optimizers.cosine_decay_schedule(3e-3, steps))
+    state = adam.init(params)
+
+    @jit
+    def step(params, state, x, y):
+        value, grads = value_and_grad(loss)(params, x, y)
+        updates, state = adam.update(grads, state)
+        return optimizers.apply_updates(params, updates), state, value
+
     predict = jit(log_probabilities)
     curve = {"loss": [], "at": [], "accuracy": []}
     accuracy = 0.0
@@ -105,9 +95,7 @@ def train(x, y, x_test, labels_test, steps, seed):
             if len(order) < BATCH:
                 order = rng.permutation(len(x))
             batch, order = order[:BATCH], order[BATCH:]
-            value, grads = step(params, x[batch], y[batch])
-            rate = 3e-3 * 0.5 * (1 + np.cos(np.pi * i / steps))     # falls to 0 along a cosine
-            params, state = update(params, grads, state, rate)
+            params, state, value = step(params, state, x[batch], y[batch])
             curve["loss"].append(float(value))
             if i % every == 0 or i == steps - 1:
                 accuracy = np.mean(np.argmax(predict(params, x_test), axis=-1) == labels_test)

@@ -7,8 +7,9 @@ from .errors import BuildError
 _ROOMS = ("ir.core", "trace.core", "ops.elementwise", "ops.special", "ops.bessel", "ops.integrals",
           "ops.shape", "ops.dynamic", "ops.reduce",
           "ops.contract", "ops.conv", "ops.window", "ops.index", "ops.sort", "ops.random",
-          "ops.fft", "ops.bits", "ops.effects", "ops.call", "ops.custom", "ops.collective", "ops.control",
-          "transform", "plan", "numpy.ufuncs", "boundary", "staging")
+          "ops.fft", "ops.bits", "ops.effects", "ops.monitoring", "ops.call", "ops.custom",
+          "ops.collective", "ops.control",
+          "transform", "plan", "numpy.ufuncs", "calling.boundary", "calling.staging")
 
 try:
     for _room in _ROOMS:

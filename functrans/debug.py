@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from . import errors, tree
-from .callbacks import bind
-from .staging import api, check_callable
+from .calling.staging import api, check_callable
+from .rules.callbacks import bind
 from .trace.core import is_live
 from .trace.tracer import Tracer
 

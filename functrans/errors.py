@@ -330,6 +330,14 @@ class RandomKeyError(FunctransError, TypeError):
     """
 
 
+class HyperparameterError(FunctransError, ValueError):
+    """A setting of an optimizer or a schedule out of its range: ``adam(-0.1)``, ``clip(0.0)``."""
+
+
+class MissingPackageError(FunctransError, ImportError):
+    """An optional package is needed and not installed; the text has the command that installs it."""
+
+
 class CarryTypeError(FunctransError, TypeError):
     """The carry of a loop changes its shape, dtype or structure from one turn to the next.
 
@@ -337,8 +345,28 @@ class CarryTypeError(FunctransError, TypeError):
     """
 
 
+class GraphError(FunctransError, ValueError):
+    """A ``Graph`` is built or run in a way that it does not take.
+
+    For example a placeholder that is not fed, a fetch or a feed that belongs to another graph, a name that
+    is taken, an equation added to a finalized graph, ``grad_ys`` of another number than ``ys``.
+    """
+
+
+class UnknownSymbolError(GraphError, KeyError):
+    """A name that no symbol of the graph has: ``graph["loss"]``, ``graph.run("loss")``."""
+
+
 class SparsityError(FunctransError, ValueError):
     """A sparsity pattern that does not fit: of another shape, with entries missing, or not sparse at all."""
+
+
+class BoundsError(FunctransError, ValueError):
+    """No value fits given bounds: a lower one exceeds its upper one, or x0 lies outside."""
+
+
+class ObjectiveError(FunctransError, ValueError):
+    """A function to optimize is nan or infinite where that cannot be: at the start, or at the end."""
 
 
 class CallbackResultError(FunctransError, ValueError, TypeError):
@@ -348,8 +376,24 @@ class CallbackResultError(FunctransError, ValueError, TypeError):
     """
 
 
+class DrawingError(FunctransError, ValueError):
+    """A picture (``functrans.viz``) that is not drawn or saved: an unknown file type, a missing package."""
+
+
 class KernelError(FunctransError, RuntimeError):
     """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
+
+
+class LogdirError(FunctransError, OSError):
+    """A folder or file for logs cannot be made or written to."""
+
+
+class ClosedError(FunctransError, ValueError):
+    """Something is written after the writer was closed."""
+
+
+class TagError(FunctransError, ValueError):
+    """A tag's name stands for different values, or there is nothing under it."""
 
 
 class CheckError(FunctransError, AssertionError):

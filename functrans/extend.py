@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from . import errors, tree
-from .inspection import ShapeDtypeStruct
+from .calling.staging import api, as_value, check_callable, describe, name_of
+from .inspection.programs import ShapeDtypeStruct
 from .ir.core import Lit
 from .ops.own import own_op
-from .staging import api, as_value, check_callable, describe, name_of
 from .trace.core import Captured, aval_of, bind
 from .trace.tracer import Tracer
 
@@ -123,7 +123,7 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __reduce__(self):
-        from .boundary import global_name
+        from .calling.boundary import global_name
         return global_name(self, self.run or self) or super().__reduce_ex__(2)
 
     # ----- rules ------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from . import errors, tree
-from .api import FLOAT0, jvp, vjp
-from .batching import vmap
-from .inspection import make_jaxpr
+from .api.batching import vmap
+from .api.derivatives import FLOAT0, jvp, vjp
+from .calling.staging import api, check_callable, name_of
+from .inspection.programs import make_jaxpr
 from .ir.core import Jaxpr, Var
 from .plan import run_op
-from .staging import api, check_callable, name_of
 from .transform.interpret import evaluate
 
 # Per precision: the step of the differences, and the tolerance (relative, and absolute for values of size 1).

@@ -189,11 +189,15 @@ def generic(name, size, rng):
             params.append(rng.uniform(0, 1, params[0].shape).astype(DTYPE[code]))
         out = np.empty_like(params[0])
         return [out], [key, *params], out.shape, (), [(0, 0)] * (2 + len(params))
-    if kind in ("sort", "argsort", "top_k", "searchsorted"):
+    if kind in ("sort", "argsort", "argselect", "partition", "top_k", "searchsorted"):
         x = numbers(code, (2, size // 2), rng)
         out, dense = np.empty(x.shape, np.int64), [(0, 0)] * 3
         if kind == "top_k":
             return [out[:, :9].copy()], [x], x.shape, (9,), dense[:2]
+        if kind == "argselect":
+            return [out[:, :3].copy()], [x, np.array([size // 4, 0, size // 3])], x.shape, (3, 0), dense
+        if kind == "partition":
+            return [np.empty_like(x)], [x], x.shape, (0, 5, size // 4), dense[:2]
         if kind == "searchsorted":
             return [out], [np.sort(x), x], x.shape, (1, size // 2), dense
         out = np.empty_like(x) if kind == "sort" else out

@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import functrans as ft
-from functrans import hessian, jacfwd, jacobians, jacrev, jit, lax
+from functrans import hessian, jacfwd, jacrev, jit, lax
+from functrans.api import jacobians
 
 X = np.linspace(-1, 1, 40)
 A = np.random.default_rng(0).normal(size=(30, 40))

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Blocks show the class of an error and the beginning of its text; error tests have the whole texts.
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+NEEDED = {"recipes.md": ("iminuit", "nlopt", "emcee"), "custom_optimizers.md": ("sklearn",)}   # extras
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -43,6 +44,8 @@ def run_doctest(text, names, page, line):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_code_blocks_run(page):
     """One namespace per page, blocks in order: ``>>>`` blocks are compared, others executed."""
+    for package in NEEDED.get(page.name, ()):
+        pytest.importorskip(package)
     names = {"__name__": "page"}
     for line, text in blocks(page, "python"):
         if text.startswith(">>>"):
@@ -54,8 +57,9 @@ def test_code_blocks_run(page):
 def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
     assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
-                                       "errors.md", "numpy.md", "own_ops.md", "performance.md",
-                                       "semantics.md", "transforms.md"]
+                                       "custom_optimizers.md", "errors.md", "graph.md", "nn.md", "numpy.md",
+                                       "optimization.md", "own_ops.md", "performance.md", "pictures.md",
+                                       "recipes.md", "semantics.md", "transforms.md"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"],
@@ -161,6 +165,20 @@ def test_digits_example(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(any(importlib.util.find_spec(m) is None for m in EXTRAS),
+                    reason="needs the packages of the extra 'examples'")
+def test_small_examples(tmp_path):
+    out = run_program(ROOT / "examples/linear_regression.py", "--output", tmp_path / "line.png")
+    cost, least = re.search(r"cost ([\d.]+) after \d+ steps \(least possible: ([\d.]+)\)", out).groups()
+    assert float(least) <= float(cost) < 0.01
+    out = run_program(ROOT / "examples/xor.py", "--output", tmp_path / "xor.png")
+    assert int(re.search(r"(\d+) of 256 networks have learned", out)[1]) > 150
+    answers = [float(x) for x in re.findall(r" xor \d = ([\d.]+)", out)]
+    assert [round(x) for x in answers] == [0, 1, 1, 0]
+    for name in ("line", "xor"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
 def test_digits_example_is_deterministic(tmp_path):
     runs = [run_program(ROOT / "examples/digits.py", "--steps", 30, "--output", tmp_path / "a.png")
@@ -177,8 +195,14 @@ def test_digits_example_says_which_package_is_missing(tmp_path):
     assert "pip install -e '.[examples]'" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_graph_example():
+    out = run_program(ROOT / "examples/graph.py")
+    for name, value in (("a", 3.0), ("b", 2.0), ("c", math.log(5.0)), ("d", 0.8)):
+        assert f"de/d{name} = {value:.6f}" in out
+
+
 @pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "indexing.py", "contended.py",
-                                     "kernels.py"])
+                                     "kernels.py", "optimize.py"])
 def test_benchmarks_run(program, tmp_path):
     run_program(ROOT / "benchmarks" / program, "--smoke", "--json", tmp_path / "out.json")
     assert (tmp_path / "out.json").read_text().startswith("{")

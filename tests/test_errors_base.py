@@ -37,11 +37,18 @@ BUILTIN = {
     "CallbackResultError": ValueError,
     "MissingNameError": (NotImplementedError, AttributeError),
     "SparsityError": ValueError,
+    "DrawingError": ValueError,
+    "BoundsError": ValueError,
+    "ObjectiveError": ValueError,
+    "GraphError": ValueError,
+    "UnknownSymbolError": (ValueError, KeyError),
     "KernelError": RuntimeError,
     "CheckError": AssertionError,
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
+    "HyperparameterError": ValueError,
+    "MissingPackageError": ImportError,
     "BuildError": ImportError,
 }
 HERE = Path(__file__).name

@@ -293,7 +293,7 @@ def test_caches_are_bounded(clean):
 
 
 def test_bounded_by_number_in_the_large(clean, monkeypatch):
-    from functrans.staging import PROGRAMS
+    from functrans.calling.staging import PROGRAMS
     monkeypatch.setattr(PROGRAMS, "maxsize", 10)
     for n in range(1, 31):
         assert grad(lambda x: np.sum(x * x))(np.ones(n)).shape == (n,)

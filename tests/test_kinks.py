@@ -8,14 +8,30 @@ import numpy as np
 import pytest
 
 import functrans.scipy.special as sp
-from functrans import grad, jacfwd, jacrev, jit
+from functrans import grad, jacfwd, jacrev, jit, lax, vmap
 
 INF = np.inf
+LOG2 = np.log(2.0)
 EYE = np.eye(2)
 
 ROWS = {
     "where + sqrt": (lambda x: np.where(x > 0, np.sqrt(x), 0.0), np.array([0.0, -1.0, 4.0]), [0, 0, 0.25]),
     "where + log": (lambda x: np.where(x > 0, np.log(x), 0.0), np.array([0.0, -1.0, 4.0]), [0, 0, 0.25]),
+    "where + x log x": (lambda x: np.where(x > 0, x * np.log(x), 0.0), np.array([0.0, -1.0, 1.0]), [0, 0, 1]),
+    "where + sqrt log": (lambda x: np.where(x > 0, np.sqrt(x) * np.log(x), 0.0),
+                         np.array([0.0, -1.0, 1.0]), [0, 0, 1]),
+    "where + overflow": (lambda x: np.where(x < 1, x * np.exp(x), 0.0), np.array([0.0, 1e3]), [1, 0]),
+    "where= of a sum": (lambda x: np.sum(x * np.log(x), where=x > 0), np.array([0.0, -1.0, 1.0]), [0, 0, 1]),
+    "where + x / norm": (lambda x: np.where(x @ x > 0, x / np.sqrt(x @ x), 0.0), np.zeros(2), [0, 0]),
+    "where + sin(x) / x": (lambda x: np.where(x != 0, np.sin(x) / x, 1.0), np.array([0.0, np.pi]),
+                           [0, -1 / np.pi]),
+    "sinc at 0": (np.sinc, np.array([0.0, 1.0]), [0, -1]),
+    "a loop of where + x log x": (
+        lambda x: lax.fori_loop(0, 2, lambda i, c: np.where(c > 0, c * np.log(c), 0.0), x),
+        np.array([0.0, -1.0, np.e]), [0, 0, 4]),
+    "a branch of x log x": (
+        lambda x: vmap(lambda v: lax.cond(v > 0, lambda v: v * np.log(v), np.zeros_like, v))(x),
+        np.array([0.0, -1.0, 1.0]), [0, 0, 1]),
     "where + division": (lambda x: np.where(x != 0, 1 / x, 0.0), np.array([0.0, 2.0]), [0, -0.25]),
     "where + power": (lambda x: np.where(x > 0, x ** -0.5, 0.0), np.array([0.0, 4.0]), [0, -0.0625]),
     "norm at 0": (np.linalg.norm, np.zeros(2), [0, 0]),
@@ -79,9 +95,23 @@ def summed(jacobian, x):
     return j.reshape(-1, *x.shape).sum(0)
 
 
+def one_of_a_batch(f):
+    return lambda x: vmap(f)(np.stack([x, x + 1.0]))[0]
+
+
+def test_infinite_slopes_agree():
+    """x log x has none at 0, and sqrt(x) * x has; where they are infinite, both modes say so."""
+    def f(x):
+        return x * np.log(x)
+    x = np.array([0.0, 1.0])
+    for d in (jacrev(f), jacfwd(f)):
+        np.testing.assert_array_equal(d(x), [[-INF, 0], [0, 1]])
+
+
 @pytest.mark.parametrize("f, x, want", ROWS.values(), ids=ROWS)
 def test_kink(f, x, want):
-    for d in (jacrev(f), jacfwd(f), jit(jacrev(f)), jit(jacfwd(f))):
+    for d in (jacrev(f), jacfwd(f), jit(jacrev(f)), jit(jacfwd(f)), one_of_a_batch(jacrev(f)),
+              one_of_a_batch(jacfwd(f))):
         np.testing.assert_allclose(summed(d(x), x), np.asarray(want, float), rtol=1e-14, atol=0)
 
     def total(v):
@@ -90,3 +120,17 @@ def test_kink(f, x, want):
     assert np.isfinite(second[0]).all()
     np.testing.assert_allclose(second[1], second[0], rtol=1e-12)
     np.testing.assert_allclose(second[2], second[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("f", [np.logaddexp, lambda a, b: np.logaddexp(b, a),
+                               lambda a, b: np.logaddexp2(a, b / LOG2) * LOG2,
+                               lambda a, b: np.logaddexp.reduce(np.stack([a, b])),
+                               lambda a, b: np.logaddexp.accumulate(np.stack([a, b]))[1]],
+                         ids=["first", "second", "logaddexp2", "reduce", "accumulate"])
+def test_logaddexp_is_smooth_at_ties(f):
+    """Of log(1 + exp(x)) at 0: 1/2, 1/4, 0, -1/8."""
+    g, got = (lambda x: f(0.0 * x, x)), []
+    for _ in range(4):
+        g = grad(g)
+        got.append(g(0.0))
+    np.testing.assert_allclose(got, [1 / 2, 1 / 4, 0, -1 / 8], atol=1e-15)

@@ -36,7 +36,8 @@ DEAF = """bmat nditer
     frombuffer from_dlpack zeros ones empty ndarray broadcast_shapes isscalar typename iterable
     mintypecode empty_like isdtype issubdtype""".split()
 # other results on purpose: eigh and the like symmetrize, eigenvalues stay complex, shapes stay
-OWN_WAY = {"eigh", "eigvalsh", "cholesky", "eig", "eigvals", "pinv", "polydiv", "polymul"}
+OWN_WAY = {"eigh", "eigvalsh", "cholesky", "eig", "eigvals", "pinv", "polydiv", "polymul", "partition",
+           "argpartition"}
 
 
 def functions():

@@ -6,7 +6,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import functrans as ft
 from functrans import (
-    chunks,
     errors,
     grad,
     hessian,
@@ -21,6 +20,7 @@ from functrans import (
     ravel_pytree,
     vmap,
 )
+from functrans.api import chunks
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 A = np.random.default_rng(1).normal(size=(5, 12))
@@ -78,8 +78,8 @@ def test_the_cheaper_mode(n_in, n_out, mode, monkeypatch):
     m = np.ones((n_out, n_in))
     used = []
     for name, product in (("jacfwd", "jvp"), ("jacrev", "vjp")):
-        original = getattr(ft.jacobians, product)
-        monkeypatch.setattr(ft.jacobians, product, lambda *a, name=name, original=original, **k:
+        original = getattr(ft.api.jacobians, product)
+        monkeypatch.setattr(ft.api.jacobians, product, lambda *a, name=name, original=original, **k:
                             used.append(name) or original(*a, **k))
     assert_allclose(jacobian(lambda x: m @ x)(np.ones(n_in)), m)
     assert set(used) == {mode}

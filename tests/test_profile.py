@@ -39,7 +39,7 @@ def test_functions_of_all_kinds(f):
     lines = {(line, code) for s in p.steps for _, line, code in s.sources}
     assert (first + 1, 'h = np.tanh(x @ params["w"])') in lines
     assert {line for line, _ in lines} <= {first + 1, first + 2, first + 3}
-    jitted = f if isinstance(f, functrans.compilation.Jitted) else jit(f)
+    jitted = f if isinstance(f, functrans.api.compilation.Jitted) else jit(f)
     c = jitted.lower(params, x).cost_analysis()
     assert sum(s.flops for s in p.steps) == c["flops"]
     assert sum(s.transcendentals for s in p.steps) == c["transcendentals"]

@@ -21,14 +21,30 @@ BELOW = {
     "transform": {"ir", "trace", "ops"},
     "plan": {"ir", "kernels"},
     "numpy": {"ir", "trace", "ops", "load"},
-    "lax": {"ir", "trace", "ops", "transform", "numpy", "top", "load"},
-    "scipy": {"ir", "trace", "ops", "transform", "numpy", "random", "lax", "top", "load"},
-    "random": {"ir", "trace", "ops", "numpy", "lax", "top", "load"},
-    "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "load"},
+    "calling": {"ir", "trace", "transform", "plan", "numpy"},
+    "inspection": {"ir", "trace", "ops", "transform", "plan", "calling"},
+    "rules": {"ir", "trace", "ops", "transform", "calling", "lax"},
+    "api": {"ir", "trace", "ops", "transform", "plan", "numpy", "lax", "scipy", "calling", "inspection",
+            "top"},
+    "lax": {"ir", "trace", "ops", "transform", "numpy", "calling", "inspection", "api", "rules", "load"},
+    "scipy": {"ir", "trace", "ops", "transform", "numpy", "random", "lax", "calling", "api", "rules",
+              "inspection", "sparse", "load"},
+    "random": {"ir", "trace", "ops", "numpy", "lax", "api", "load"},
+    "sparse": {"ir", "trace", "transform", "calling", "api"},
+    "monitoring": {"ir", "trace", "ops", "calling", "api"},
+    "tensorboard": {"ir", "trace", "ops", "plan", "inspection"},
+    "optimizers": {"trace", "numpy", "lax", "calling", "api"},
+    "nn": {"ir", "trace", "ops", "numpy", "random", "lax", "scipy", "calling", "api", "rules", "load"},
+    "graph": {"ir", "trace", "ops", "transform", "plan", "numpy", "calling"},
+    "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
+    "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "load"},
+    "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "sparse",
+            "api", "calling", "graph", "inspection", "monitoring", "nn", "optimizers", "rules", "tensorboard",
+            "viz", "load"},
 }
 # Loads the traced versions of scipy.special's ufuncs when the first of them meets a tracer; vmap where
-# NumPy loops in Python.
-LATE = {("numpy/ufuncs.py", "scipy"), ("numpy/functional.py", "top")}
+# NumPy loops in Python; jit for what is to be profiled.
+LATE = {("numpy/ufuncs.py", "scipy"), ("numpy/functional.py", "api"), ("inspection/profiling.py", "api")}
 
 
 def room(module):
@@ -96,12 +112,12 @@ def test_import_direction(path):
 
 def test_the_import_check_sees_imports():
     """The parser finds each spelling; else the test above could not fail."""
-    found = {m for _, m in imports(PACKAGE / "api.py")}
+    found = {m for _, m in imports(PACKAGE / "api/derivatives.py")}
     assert {"functrans.errors", "functrans.trace.core"} <= found
     found = {m for _, m in imports(PACKAGE / "trace/core.pyx")}
     assert {"functrans.errors", "functrans.ir.core", "functrans.ir.op"} <= found
-    assert room("functrans.ir.op") == "ir" and room("functrans.jit") == "top"
-    assert room("functrans.tree_keys") == "free" and room("functrans") == "top"
+    assert room("functrans.ir.op") == "ir" and room("functrans.parallel") == "top"
+    assert room("functrans.tree.keys") == "free" and room("functrans") == "top"
 
 
 # ----- names ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from functrans import errors, grad, jit, lax, make_jaxpr, name_scope, vmap
+from functrans import custom_vjp, errors, grad, jit, lax, make_jaxpr, name_scope, vmap
 from functrans.numpy import maximum
 
 
@@ -80,6 +80,23 @@ def test_bodies_of_loops():
         return lax.scan(body, x, None, length=3)[0]
     body = next(e for e in make_jaxpr(f)(1.0).eqns if e.op.name == "scan").params["jaxpr"]
     assert scopes(body) == {("sin", False): ("step",)}
+
+
+def test_rules_of_the_user_are_in_the_scopes_of_their_function():
+    @custom_vjp
+    def f(x):
+        return np.sin(x)
+
+    def backward(cosine, ct):
+        with name_scope("back"):
+            return (ct * cosine,)
+    f.defvjp(lambda x: (np.sin(x), np.cos(x)), backward)
+
+    def loss(x):
+        with name_scope("layer"):
+            return f(x) * x
+    found = {e.op.name: e.scope for e in make_jaxpr(grad(loss))(1.0).eqns if e.op.name in ("cos", "mul")}
+    assert found["cos"] == ("layer",) and found["mul"] == ("layer", "back")
 
 
 def test_decorator_and_errors():

@@ -73,6 +73,61 @@ def test_threads(shape):
         ft.set_num_threads(before)
 
 
+def spread_out(shape, dtype, kind, seed=0):
+    """Numbers for selection: like normal ones, few different ones with nan and -0, many magnitudes."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape)
+    if kind == "ties":
+        x = np.round(x)
+        x[..., 3:5] = np.nan if np.dtype(dtype).kind == "f" else 0.0, -0.0
+    elif kind == "far":
+        x = x * np.exp(20.0 * rng.normal(size=shape)) if dtype == "float64" else 9.0 * x
+    return x.astype(dtype)
+
+
+@pytest.mark.parametrize("kind", ["plain", "ties", "far"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "int32", "uint64", "int8", "bool"])
+def test_partition(dtype, kind):
+    """A part's elements, sorted, are those of the sorted row; kth elements are in place; two threads, one."""
+    for shape in ((7,), (70,), (3, 1500), (70_000,)):
+        with np.errstate(invalid="ignore"):
+            x = spread_out(shape, dtype, kind)
+        want, n = np.sort(x), shape[-1]
+        for kth in (0, n // 2, -1, (1, n // 3, n // 2)):
+            found = jit(lambda x, k=kth: np.partition(x, k))(x)
+            places = jit(lambda x, k=kth: np.argpartition(x, k))(x)
+            np.testing.assert_array_equal(np.take_along_axis(x, places, -1), found)
+            np.testing.assert_array_equal(np.sort(places), np.broadcast_to(np.arange(n), shape))
+            for k in np.atleast_1d(kth) % n:
+                np.testing.assert_array_equal(found[..., k], want[..., k])
+                np.testing.assert_array_equal(np.sort(found[..., :k]), want[..., :k])
+            with ft.threads(1):
+                np.testing.assert_array_equal(jit(lambda x, k=kth: np.argpartition(x, k))(x), places)
+        same(lambda x, k=[n // 2, 0, n - 1, n // 2, 5]: OPS["argselect"](x, np.array(k)) if ft_traced(x)
+             else np.argsort(x, kind="stable")[..., k], x)
+
+
+def ft_traced(x):
+    return not isinstance(x, np.ndarray)
+
+
+def test_partition_elsewhere():
+    x = sample((4, 9))
+    for axis in (0, 1, None):
+        np.testing.assert_array_equal(jit(lambda x, a=axis: np.partition(x, 3, a))(x).take(3, axis),
+                                      np.sort(x, axis).take(3, axis))
+    gradients(lambda x: fnp.partition(x, (2, 5), 1), x)
+    gradients(lambda x: np.partition(x, range(9), 1), x)
+    np.testing.assert_array_equal(fnp.partition(x, 3), jit(lambda x: np.partition(x, 3))(x))
+    rows = sample((3, 50))
+    found = vmap(lambda r, k: OPS["argselect"](r, k))(rows, np.array([[0, 1], [2, 3], [49, 4]]))
+    np.testing.assert_array_equal(found[2], np.argsort(rows[2])[[49, 4]])
+    with pytest.raises(ValueError, match="kth 9 is out of bounds"):
+        jit(lambda x: np.partition(x, 9))(x)
+    # at ties the derivative follows the stable order
+    np.testing.assert_array_equal(ft.grad(np.median)(np.array([1.0, 2.0, 0.0, 2.0, 2.0])), [0, 1, 0, 0, 0])
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "bool", "uint8"])
 def test_sorting_functions(dtype):
     x = sample((3, 5), dtype)

@@ -281,6 +281,22 @@ def test_prepared():
             at(X, out=bad)
 
 
+def test_prepared_reads_the_other_arguments_at_every_call():
+    def f(x, a, power, scale=1.0):
+        return scale * np.concatenate([a * x ** power, a[:3] * x[1:4]])
+
+    at = prepare(sparse.jacobian(f), X, np.ones(12), 2, scale=3.0)
+    dense = jacfwd(f)
+    b = np.arange(12.0)                         # one of them is zero: the pattern is another one
+    for args, kwargs in [((X, 2 * np.ones(12), 2), {"scale": 0.5}), ((X, b, 2), {"scale": 1.0}),
+                         ((X, b + 1, 3), {"scale": 1.0}), ((X, np.ones(12), 2), {"scale": 3.0})]:
+        assert_allclose(at(*args, **kwargs).toarray(), dense(*args, **kwargs))
+        assert_allclose(sparse.jacobian(f)(*args, **kwargs).toarray(), dense(*args, **kwargs))
+    curve = prepare(sparse.hessian(lambda t, x: t * np.sum(x ** 3), argnums=1), 1.0, X)
+    for t in (2.0, 5.0, 0.0, 1.0):
+        assert_allclose(curve(t, X).toarray(), np.diag(6 * t * X))
+
+
 def test_solvers_take_them():
     n = 40
     x0 = np.full(n, 0.5)

@@ -19,10 +19,10 @@ from math import factorial
 from typing import Any
 
 from .. import errors
-from ..arguments import all_of
+from ..calling.arguments import all_of
+from ..calling.staging import describe, find_pass, trace_call
 from ..ir.core import Jaxpr, Lit, Var, signature
 from ..ir.op import OPS, Op
-from ..staging import describe, find_pass, trace_call
 from ..trace.core import aval_of
 from ..transform.interpret import evaluate
 from ..transform.programs import cached_pass, closed
@@ -300,7 +300,7 @@ def jet(fun: Callable, primals: Sequence[Any], series: Sequence[Any]):
 
 def _leaves(value, treedef, avals, k):
     """The terms of one order, whose shapes and dtypes must be those of the arguments."""
-    from ..api import _matching_leaves
+    from ..api.derivatives import _matching_leaves
     return _matching_leaves(value, treedef, avals, f"jet (term {k + 1} of the series)", "primals")
 
 

@@ -39,11 +39,12 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "lanes.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
-           "fft_body.h", "special.h")
+           "fft_body.h", "special.h", "statistics.h", "statistics_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
-                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "lapack.c", "random.c")
+                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "select.c", "lapack.c",
+                  "random.c", "statistics.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
-         "random", "fourier", "special")
+         "random", "fourier", "statistics", "special")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
@@ -361,7 +362,8 @@ def include(body: str, **defines: str) -> str:
         args = {"FT_COMB": "(a, b)", "FT_VCOMB": "(a, b)", "FT_BEATS": "(a, b)",
                 "FT_ADD": "(a, b)", "FT_VADD": "(a, b)", "FT_MAD": "(a, b, c)",
                 "FT_VMAD": "(a, b, c)", "FT_NAME": "(part)",
-                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)", "FT_POSITION": "(v)"}.get(name, "")
+                "FT_KEY": "(b, v)", "FT_UNKEY": "(k)", "FT_PLAIN": "(v)", "FT_POSITION": "(v)",
+                "FT_SQUARE": "(a, c)"}.get(name, "")
         lines.append(f"#define {name}{args} {text}\n")
     return "".join(lines) + f'#include "{body}"\n' + "".join(f"#undef {n}\n" for n in defines)
 
@@ -525,7 +527,7 @@ def sort_part() -> Part:
             key, value = "((b) ^ FT_TOP)", "((k) ^ FT_TOP)"
         part.add(include("sort_body.h", T=C_TYPE[code], K=BITS_TYPE[SIZE[code]],
                          FT_NAME=f"sort_{code}_##part", FT_KEY=key, FT_UNKEY=value, FT_PLAIN=plain))
-        for name in ("sort", "argsort", "top_k", "searchsorted"):
+        for name in ("sort", "argsort", "argselect", "partition", "top_k", "searchsorted"):
             part.entry(f"{name}:{code}", f"ft_run_{name}", f"&sort_{code}_kernel", 10.0)
     return part
 
@@ -550,6 +552,16 @@ def fourier_part() -> Part:
     for code in FLOATS:
         part.add(include("fft_body.h", T=C_TYPE[code], FT_SIZE=str(SIZE[code]), FT_NAME=f"fft_{code}_##part"))
         part.entry(f"fft:{code}", f"fft_{code}_run", "0", 1.0)
+    return part
+
+
+def statistics_part() -> Part:
+    part = Part("statistics")
+    part.add('#include "statistics.h"\n')
+    for code, square in (("f32", "FT_VMAD_f64(a, a, c)"), ("f64", "((a) * (a) + (c))")):
+        part.add(include("statistics_body.h", T=C_TYPE[code], FT_INT=C_TYPE[code.replace("f", "i")],
+                         FT_SQUARE=square, FT_NAME=f"statistics_{code}_##part"))
+        part.entry(f"statistics:{code}", "ft_run_statistics", f"&statistics_{code}_kernel", 2 * NS_PLAIN)
     return part
 
 
@@ -579,7 +591,7 @@ def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
     parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), index_part(), scalar_part(),
-             product_part(), sort_part(), random_part(), fourier_part()]
+             product_part(), sort_part(), random_part(), fourier_part(), statistics_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)
     for name, text in files.items():

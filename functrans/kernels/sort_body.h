@@ -31,6 +31,18 @@ static void FT_NAME(span)(const char *p, int64_t n, uint64_t flip, ft_span *s)
     *s = (ft_span){least, most, down != 0, (int)signs};
 }
 
+static void FT_NAME(extent)(const char *p, int64_t n, ft_span *s)
+{
+    const T *x = (const T *)p;
+    K least = FT_NAME(of)(x[0]), most = least;
+    for (int64_t i = 0; i < n; i++) {
+        K k = FT_NAME(of)(x[i]);
+        least = k < least ? k : least;
+        most = k > most ? k : most;
+    }
+    *s = (ft_span){least, most, 0, 0};
+}
+
 static void FT_NAME(keys)(char *o, const char *p, int64_t n)
 {
     K *out = (K *)o;
@@ -71,6 +83,32 @@ static uint64_t FT_NAME(load_wide)(uint64_t *keys, const char *p, int64_t n)
         most = k > most ? k : most;
     }
     return most;
+}
+
+static void FT_NAME(tally)(const char *p, int64_t n, uint64_t pivot, int64_t *above, int64_t *equal)
+{
+    const T *x = (const T *)p;
+    const K v = (K)pivot;
+    K a = 0, e = 0;
+    for (int64_t i = 0; i < n; i++) {
+        K k = FT_NAME(of)(x[i]);
+        a += k > v;
+        e += k == v;
+    }
+    *above += (int64_t)a;
+    *equal += (int64_t)e;
+}
+
+static int64_t FT_NAME(within)(int32_t *at, const char *p, int64_t n, uint64_t low, uint64_t high)
+{
+    const T *x = (const T *)p;
+    const K from = (K)low, reach = (K)(high - low);
+    int64_t have = 0;
+    for (int64_t i = 0; i < n; i++) {
+        at[have] = (int32_t)i;
+        have += (K)(FT_NAME(of)(x[i]) - from) <= reach;
+    }
+    return have;
 }
 
 static int FT_NAME(zero)(const char *x, int64_t i) { return ((const T *)x)[i] == 0; }
@@ -152,5 +190,6 @@ static void FT_NAME(search)(int64_t *out, const char *p, int64_t n, const char *
 #undef FT_TOP
 
 static const ft_sort FT_NAME(kernel) = {
-    sizeof(T), FT_NAME(span), FT_NAME(keys), FT_NAME(values), FT_NAME(pack), FT_NAME(key),
-    FT_NAME(load_wide), FT_NAME(zero),    FT_NAME(small), FT_NAME(small_places), FT_NAME(search)};
+    sizeof(T), FT_NAME(span), FT_NAME(extent), FT_NAME(keys), FT_NAME(values), FT_NAME(pack), FT_NAME(key),
+    FT_NAME(load_wide), FT_NAME(tally), FT_NAME(within), FT_NAME(zero), FT_NAME(small),
+    FT_NAME(small_places), FT_NAME(search)};

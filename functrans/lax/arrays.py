@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
+from ..calling.staging import check_callable, trace_call
 from ..ir.op import OPS
 from ..numpy.core import asvalue, axis_of
 from ..ops.call import call
 from ..ops.effects import optimization_barrier as _barrier
-from ..staging import check_callable, trace_call
 from ..trace.core import aval_of, current_builder
 from ..trace.tracer import Tracer
 from .ops import _ints, _operand, concatenate, expand_dims, full, slice_in_dim, squeeze

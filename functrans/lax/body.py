@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors, tree
+from ..calling.staging import describe
 from ..ir.core import Jaxpr, var
 from ..numpy.core import convert, is_number
-from ..staging import describe
 from ..trace.core import Captured, as_traced, aval_of, current_builder, trace
 from ..trace.tracer import Tracer
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
+from ..calling.staging import api
 from ..ir.op import OPS
 from ..ops import collective as _ops
-from ..staging import api
 from ..trace.core import aval_of, current_builder
 from ..trace.tracer import Tracer
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
+from ..calling.staging import api, describe
 from ..ir.core import aval
 from ..ir.op import OPS
 from ..numpy.core import axis_of, convert
@@ -20,7 +21,6 @@ from ..ops.control import cond as cond_op
 from ..ops.control import rearranged
 from ..ops.scan import scan as scan_op
 from ..ops.while_loop import while_ as while_op
-from ..staging import api, describe
 from ..trace.core import aval_of, bind
 from ..trace.tracer import Tracer
 from .body import bind_loop, carry_fixpoint, leaf_avals, number_of, shared_consts, trace_body, with_consts
@@ -174,7 +174,7 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
 
 
 def _map_in_batches(f, xs, length, size):
-    from ..batching import vmap
+    from ..api.batching import vmap
     many, rest = divmod(length, size)
     if not many:
         return vmap(f)(xs)

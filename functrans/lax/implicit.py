@@ -160,7 +160,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
     def vecmat(y):
         if symmetric:
             return matvec(y)
-        from ..api import linear_transpose
+        from ..api.derivatives import linear_transpose
         return linear_transpose(matvec, treedef.unflatten([np.zeros(a.shape, a.dtype) for a in avals]))(y)[0]
 
     def product(f):
@@ -278,7 +278,7 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
         return [*out, *more]
 
     def tangent(xs):
-        from ..api import linearize
+        from ..api.derivatives import linearize
         _, g = linearize(f, treedef.unflatten(xs[:n]))
         return tangent_solve(g, treedef.unflatten(xs[n:]))
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import errors
-from ..callbacks import io_callback
-from ..inspection import ShapeDtypeStruct
+from ..inspection.programs import ShapeDtypeStruct
 from ..ir.op import OPS
 from ..numpy.core import convert
+from ..rules.callbacks import io_callback
 from ..trace.core import aval_of
 from .ops import _ints, _operand, _together
 from .options import RandomAlgorithm, one_device

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from .. import errors
-from ..callbacks import pure_callback
-from ..inspection import ShapeDtypeStruct
+from ..inspection.programs import ShapeDtypeStruct
 from ..ir.op import OPS
 from ..numpy import decompositions as dec
 from ..numpy.core import asvalue
 from ..ops import matrices as mat
 from ..ops import solve as solving
 from ..ops import spectral
+from ..rules.callbacks import pure_callback
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from .control import scan

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
-from ..batching import vmap
+from ..api.batching import vmap
 from ..ir.op import OPS
 from ..numpy.core import asvalue, axes_of, axis_of, convert
 from ..trace.core import aval_of

@@ -14,7 +14,7 @@ from .shape import as_array, dtype_of, fit, moveaxis, ndim_of, reshaped, shape_o
 
 
 def _vmap(function, in_axes):
-    from ..batching import vmap
+    from ..api.batching import vmap
     return vmap(function, in_axes)
 
 

@@ -1,4 +1,4 @@
-"""Medians and quantiles: NumPy's thirteen methods, on sorted rows.
+"""Medians and quantiles: NumPy's thirteen methods. The elements that they need are selected, not sorted.
 
 Definitions: Hyndman and Fan, "Sample quantiles in statistical packages", 1996, and NumPy's own.
 """
@@ -74,12 +74,35 @@ def _rows(x, axis, keepdims):
 
 def _elements(rows, at):
     """For each position of ``at`` (its axes, then one position a row or 1): the elements of the rows."""
+    flat, shape = _flat(rows, at)
+    flat = np.broadcast_to(flat, (*shape_of(rows)[:-1], shape_of(flat)[-1]))
+    return np.reshape(np.moveaxis(np.take_along_axis(rows, flat, -1), -1, 0), shape)
+
+
+def _flat(rows, at):
+    """The positions as the last axis, and the shape of what is found there."""
     lead = ndim_of(rows) - 1
     extra = ndim_of(at) - lead
-    flat = np.moveaxis(np.reshape(at, (-1, *shape_of(at)[extra:])), 0, -1)
-    flat = np.broadcast_to(flat, (*shape_of(rows)[:-1], shape_of(flat)[-1]))
-    got = np.take_along_axis(rows, flat, -1)
-    return np.reshape(np.moveaxis(got, -1, 0), (*shape_of(at)[:extra], *shape_of(rows)[:-1]))
+    shape = (*shape_of(at)[:extra], *shape_of(rows)[:-1])
+    return np.moveaxis(np.reshape(at, (-1, *shape_of(at)[extra:])), 0, -1), shape
+
+
+def _ordered(rows, *places):
+    """The elements that would be at these places, were the rows sorted; places are as those of _elements."""
+    if dtype_of(rows).kind == "c":
+        rows = sort(rows, ndim_of(rows) - 1)
+        return [_elements(rows, at) for at in places]
+    flats, shapes = zip(*[_flat(rows, at) for at in places], strict=True)
+    flat = np.concatenate(flats, -1)
+    if all(n == 1 for n in shape_of(flat)[:-1]):              # all rows have the same
+        flat = np.reshape(flat, (-1,))
+    elif shape_of(flat)[:-1] != shape_of(rows)[:-1]:
+        flat = np.broadcast_to(flat, (*shape_of(rows)[:-1], shape_of(flat)[-1]))
+    found = np.take_along_axis(rows, OPS["argselect"](rows, flat), -1)
+    found = np.moveaxis(found, -1, 0)
+    ends = np.cumsum([shape_of(f)[-1] for f in flats]).tolist()
+    return [np.reshape(cut(found, 0, start, end), shape)
+            for start, end, shape in zip([0, *ends], ends, shapes, strict=False)]
 
 
 def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, skip_nan):
@@ -115,7 +138,6 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, skip_nan)
 
 def _unweighted(rows, n, q, method, skip_nan, weak):
     dtype = dtype_of(rows)
-    ordered = OPS["sort"](rows, axis=ndim_of(rows) - 1)
     floats = dtype.kind == "f"
     count = n
     if skip_nan and floats:
@@ -127,24 +149,22 @@ def _unweighted(rows, n, q, method, skip_nan, weak):
     index = convert(low, np.int64)
     if not (skip_nan and floats):
         index = np.reshape(index, (*shape_of(index), *[1] * (ndim_of(rows) - 1)))
-    found = _elements(ordered, index)
-    if part is not None:
+    if part is None:
+        (found,) = _ordered(rows, index)
+    else:
         above = convert(np.where(at < 0, 0, np.minimum(low + 1, top)), np.int64)
         if not (skip_nan and floats):
             above = np.reshape(above, (*shape_of(above), *[1] * (ndim_of(rows) - 1)))
             part = np.reshape(part, (*shape_of(part), *[1] * (ndim_of(rows) - 1)))
         if weak and floats:
             part = convert(part, dtype)
-        found = _mixed(found, _elements(ordered, above), part)
-    return found if skip_nan or not floats else _nan_where(found, ordered)
+        found = _mixed(*_ordered(rows, index, above), part)
+    return found if skip_nan or not floats else _nan_where(found, rows)
 
 
-def _nan_where(found, ordered):
-    """nan where a row has one: it is sorted last."""
-    last = ndim_of(ordered) - 1
-    n = shape_of(ordered)[last]
-    worst = np.squeeze(cut(ordered, last, n - 1, n), last)
-    return np.where(np.isnan(worst), convert(worst, dtype_of(found)), found)
+def _nan_where(found, rows):
+    """nan where a row has one."""
+    return np.where(np.any(np.isnan(rows), -1), np.asarray(np.nan, dtype_of(found)), found)
 
 
 def _weighted(name, rows, x, q, method, weights, axes, skip_nan):
@@ -175,7 +195,7 @@ def _weighted(name, rows, x, q, method, weights, axes, skip_nan):
         share = convert(share, dtype_of(q))
     at = np.minimum(np.sum(np.less(share, q), -1), n - 1)
     found = _elements(ordered, at)
-    return found if skip_nan or dtype_of(rows).kind != "f" else _nan_where(found, ordered)
+    return found if skip_nan or dtype_of(rows).kind != "f" else _nan_where(found, rows)
 
 
 @implements(np.quantile)
@@ -223,19 +243,18 @@ def _median(name, a, axis, out, keepdims, skip_nan):
     wide = dtype if dtype.kind in "fc" else np.dtype(np.float64)
     if n == 0:
         return np.full(kept, np.nan, wide)[()]
-    last = ndim_of(rows) - 1
-    ordered = sort(rows, last)
     if skip_nan and dtype.kind in "fc":
         count = np.sum(~np.isnan(rows), -1)
-        low, high = [_elements(ordered, np.maximum(i, 0)) for i in ((count - 1) // 2, count // 2)]
+        low, high = _ordered(rows, np.maximum((count - 1) // 2, 0), count // 2)
         high = np.where(count == 0, low, high)
         found = np.where((count - 1) // 2 == count // 2, low, (low + high) / 2)
     else:
-        low, high = [np.squeeze(cut(ordered, last, i, i + 1), last) for i in ((n - 1) // 2, n // 2)]
+        one = (1,) * (ndim_of(rows) - 1)
+        low, high = _ordered(rows, np.full(one, (n - 1) // 2), np.full(one, n // 2))
         low, high = convert(low, wide), convert(high, wide)
         found = low if n % 2 else (low + high) / 2
         if dtype.kind in "fc":
-            found = _nan_where(found, ordered)
+            found = _nan_where(found, rows)
     return reshaped(found, kept)
 
 

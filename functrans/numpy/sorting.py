@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
+from ..ops.sort import PIVOTS
 from ..trace.tracer import Tracer
 from . import core
 from .core import FUNCTIONS, METHODS, asvalue, axis_of, convert, implements, traced
@@ -130,26 +131,45 @@ def sort_complex(a):
     return sort(x)
 
 
-def _checked_kth(name, kth, n):
-    for k in np.atleast_1d(known_array(asvalue(kth), name, "Mark kth as static, or use np.sort.")):
+def _places(name, kth, n):
+    """The places to part at, ascending and from 0; None where sorting is as good: there are many."""
+    found = set()
+    kth = asvalue(list(kth) if isinstance(kth, range) else kth)
+    for k in np.atleast_1d(known_array(kth, name, "Mark kth as static, or use np.sort.")):
         if not -n <= index(k) < n:
             raise ValueError(f"{name}: kth {k} is out of bounds for {n} elements")
+        found.add(int(k) % n)
+    return tuple(sorted(found)) if 0 < len(found) <= PIVOTS else None
 
 
-@implements(np.partition)
 def partition(a, kth, axis=-1, kind="introselect", order=None):
-    """A rearrangement with element ``kth`` in its sorted place: for traced arrays, all sorted."""
+    """A rearrangement with element ``kth`` (one or several) in its sorted place, no greater one before it and
+    no smaller one behind it.
+
+    What NumPy leaves open: here the elements less than it keep their order, so do those that equal it, and
+    those that are greater. Takes time in proportion to the length.
+
+    >>> import functrans.numpy as fnp
+    >>> fnp.partition([5.0, 1.0, 4.0, 2.0, 3.0], 2)
+    array([1., 2., 3., 5., 4.])
+    """
     x, axis = _operand("partition", a, axis, None, order)
-    _checked_kth("partition", kth, shape_of(x)[axis])
-    return sort(x, axis)
+    kth = _places("partition", kth, shape_of(x)[axis])
+    if kth is None or dtype_of(x).kind == "c":
+        return sort(x, axis)
+    return OPS["partition"](x, kth=kth, axis=axis)
 
 
-@implements(np.argpartition, method="argpartition")
 def argpartition(a, kth, axis=-1, kind="introselect", order=None):
-    """Positions of ``partition``: for traced arrays, those that sort."""
+    """The positions of the elements of ``partition``."""
     x, axis = _operand("argpartition", a, axis, None, order)
-    _checked_kth("argpartition", kth, shape_of(x)[axis])
-    return _order(x, axis)
+    kth = _places("argpartition", kth, shape_of(x)[axis])
+    if kth is None or dtype_of(x).kind == "c":
+        return _order(x, axis)
+    return OPS["argpartition"](x, kth=kth, axis=axis)
+
+
+FUNCTIONS[np.partition], FUNCTIONS[np.argpartition] = partition, argpartition
 
 
 # ----- places in sorted arrays -----------------------------------------------------------------
@@ -228,6 +248,7 @@ def _in_place(name, instead):
 
 
 METHODS["argsort"] = partial(partial, argsort)
+METHODS["argpartition"] = partial(partial, argpartition)
 METHODS["searchsorted"] = partial(partial, searchsorted.traced)
 METHODS["sort"] = _in_place("sort", "Write x = np.sort(x).")
 METHODS["partition"] = _in_place("partition", "Write x = np.partition(x, kth).")

@@ -20,6 +20,7 @@ from ..ir.op import (
     INEXACT,
     INT,
     NUMBER,
+    OPS,
     ORDERED,
     PART,
     REAL,
@@ -225,7 +226,10 @@ mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
                             "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
                   arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True, reach=factors,
-                  through=[lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)])
+                  through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)],
+                  transpose=lambda cts, operands: [     # of a product that is linear as it is written
+                      mul(cts[0], o) if isinstance(x, Linear) else None
+                      for x, o in zip(operands, reversed(operands), strict=True)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
 zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
                               "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
@@ -327,8 +331,8 @@ logistic = elementwise("logistic", c="ft_logistic(x)",
                        reference=lambda x: (1 / (1 + np.exp(-x))).astype(x.dtype),
                        partials=[lambda out, x: mul(out, logistic(neg(x)))])
 logaddexp = elementwise("logaddexp", c="ft_logaddexp(x, y)", arity=2, reference=np.logaddexp,
-                        partials=[lambda out, x, y: _softmax2(x, y),
-                                  lambda out, x, y: _softmax2(y, x)])
+                        partials=[lambda out, x, y: softmax_of_two(x, y),
+                                  lambda out, x, y: softmax_of_two(y, x)])
 pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)",
                             "complex": "ft_cpow(x, y)"},
                   arity=2, dtypes=NUMBER, reference=np.power, domain=((0.2, 3.0), (0.0, 3.0)),
@@ -337,9 +341,10 @@ pow = elementwise("pow", c={"float": "ft_pow(x, y)", "int": "ft_ipow(x, y)",
                             lambda out, x, y: zmul(out, log(select(eq(x, 0.0), 1.0, x)))])
 
 
-def _softmax2(x, y):
+def softmax_of_two(x, y):
     """exp(x) / (exp(x) + exp(y)): 1/2 where both are -inf or inf, as at any tie."""
-    return logistic(select(eq(x, y), 0.0, sub(x, y)))
+    difference = sub(x, y)      # also at finite ties, where its derivatives count
+    return logistic(select(OPS["isfinite"](x), difference, select(eq(x, y), 0.0, difference)))
 
 
 def _integer_pow_infer(x, *, y):

@@ -20,7 +20,7 @@ from ..ir.op import (
     flat,
     linear,
 )
-from .elementwise import add, convert, div, eq, mul, sub, zmul
+from .elementwise import add, convert, div, eq, mul, softmax_of_two, sub, zmul
 from .reach import running_sums, sums
 from .shape import broadcast_in_dim, rev
 
@@ -325,7 +325,7 @@ def _extremum_pair(op_name):
 
 
 def _logaddexp_pair(a, ta, b, tb):
-    share = OPS["logistic"](OPS["select"](eq(a, b), 0.0, sub(a, b)))
+    share = softmax_of_two(a, b)
     return OPS["logaddexp"](a, b), add(zmul(ta, share), zmul(tb, sub(1.0, share)))
 
 

@@ -227,6 +227,7 @@ END, OP, LOAD, STORE, TURN = range(5)
 
 # Operations that join two, by the loops of block groups; mad is rounded twice here.
 _JOINED = {"muladd": "mul.add", "mulsub": "mul.sub", "submul": "mul.sub'", "mul3": "mul.mul",
+           "zmuladd": "zmul.add", "zmulsub": "zmul.sub", "zsubmul": "zmul.sub'", "zmul3": "zmul.mul",
            "add3": "add.add", "mad": "mul.add"}
 
 

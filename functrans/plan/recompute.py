@@ -23,7 +23,7 @@ from .view import View
 
 CHEAP_NS = 0.5            # an element of one operation
 LONG_ROW = 64
-NS_BYTE = 0.04            # of memory, where several threads share it
+NS_BYTE = 0.12            # of memory, on the scale of kernel_cost, whose operations overlap within a group
 NS_CACHED_BYTE = 0.01
 WORTH = 0.99              # of the bytes moved: what must be left at equal work
 LARGE = 128 * 1024        # bytes: less stays in the cache
@@ -122,16 +122,25 @@ class _Search:
                         kept.add(x)
                     elif x in self.made and self.level[x] < level:
                         far[x] = None
-            level += _ends(e)
+            level += self.ends(e)
             for v in e.outs:
                 self.made[v], self.level[v] = e, level
+        self.kept = kept
         self.candidates = [v for v in far if v not in kept and v.aval.nbytes >= LARGE and self._cheap(v)]
         open_ = set(self.candidates)
         self.stored = kept | {v for v in far if v not in open_}
         self.leaves = {v: found for v in self.candidates if (found := self._leaves(v)) is not None}
 
+    def ends(self, e: Eqn) -> bool:
+        """Whether the result is there only when what makes it, or its operand, has ended: parts of computed
+        values are read from memory."""
+        return _ends(e) or (e.sig.op.picks and e.inputs[0] in self.made and _fuses(self.made[e.inputs[0]])
+                            and e.inputs[0].aval.nbytes >= LARGE)
+
     def _cheap(self, v: Var) -> bool:
-        return _cheap(self.made[v])
+        """Whether a group makes it in about the time of reading it, as also a part of what is in memory."""
+        e = self.made[v]
+        return _cheap(e) or (e.sig.op.picks and (e.inputs[0] not in self.made or e.inputs[0] in self.kept))
 
     def _leaves(self, v: Var) -> set[Var] | None:
         """What v is computed from, through cheap operations; None where these are many."""
@@ -214,7 +223,7 @@ def _rewritten(jaxpr: Jaxpr, found: _Search) -> Jaxpr:
                 and (x in again or (x not in stored and found._cheap(x))))
 
     for e in jaxpr.eqns:
-        at = level[e.outs[0]] - _ends(e) if e.outs else 0
+        at = level[e.outs[0]] - found.ends(e) if e.outs else 0
         if _fuses(e) and any([type(x) is Var and x in again and level[x] < at for x in e.inputs]):
             inputs = tuple([copy(x, at) if type(x) is Var and x in again and level[x] < at else x
                             for x in e.inputs])

@@ -170,12 +170,12 @@ cdef class Writer:
                 p, q = (v[i].b, v[i].a) if side else (v[i].a, v[i].b)
                 if self.uses[p] != 1 or (same is not NULL and same[p] != same[i]):
                     continue
-                for k in range(2):
+                for k in range(3):
                     if v[p].op == o.joined[k]:
                         break
                 else:
                     continue
-                v[i].op = o.joined[2 + 2 * side + k]
+                v[i].op = o.joined[3 + 3 * side + k]
                 v[i].a, v[i].b, v[i].c = v[p].a, v[p].b, q
                 self.need[p] = 0
                 break

@@ -5,7 +5,7 @@ cdef struct operation:
     int64_t label
     double ns
     int32_t negated                 # the operation ``neg`` of its dtype, or -1
-    int32_t joined[6]               # of an add, sub or mul: what it joins, into what on either side
+    int32_t joined[9]               # of an add, sub or mul: what it joins, into what on either side
     uint8_t kind                    # how it is simplified
     uint8_t code                    # number of the dtype it is chosen by
     bint exact, load, power

@@ -109,11 +109,14 @@ cdef dict _KINDS = {"add": ADD, "sub": SUB, "mul": MUL, "zmul": ZMUL, "div": DIV
                     "select": SELECT, "integer_pow": POWER}
 # Two operations of which the first is used once become one: (outer, inner) -> joined operation, for
 # the inner one as first and as second operand. Both results are rounded, so no bit changes.
-cdef dict _JOINED = {"add": (("mul", "muladd", "muladd"), ("add", "add3", "add3")),
-                     "sub": (("mul", "mulsub", "submul"),), "mul": (("mul", "mul3", "mul3"),)}
+cdef dict _JOINED = {"add": (("mul", "muladd", "muladd"), ("zmul", "zmuladd", "zmuladd"),
+                             ("add", "add3", "add3")),
+                     "sub": (("mul", "mulsub", "submul"), ("zmul", "zmulsub", "zsubmul")),
+                     "mul": (("mul", "mul3", "mul3"), ("zmul", "zmul3", "zmul3"))}
 _CHEAP = frozenset([
     "add", "sub", "mul", "neg", "div", "zmul", "abs", "select", "load", "store", "move", "mad", "muladd",
-    "mulsub", "submul", "mul3", "add3", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not",
+    "mulsub", "submul", "mul3", "zmuladd", "zmulsub", "zsubmul", "zmul3", "add3",
+    "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not",
     "max", "min", "sqrt", "convert", "isnan", "sign", "turn", "unless", "ret"])
 cdef list _CODES = sorted(_KNOWN)
 cdef dict _CODE_NUMBER = {code: i for i, code in enumerate(_CODES)}
@@ -147,14 +150,14 @@ cdef _read_operations():
         o.negated = _NUMBERS.get("neg:" + code, -1)
         if o.kind == MUL:
             MULS[o.code] = i
-        for k in range(6):
+        for k in range(9):
             o.joined[k] = -1
     for name, i in _NUMBERS.items():
         base, _, code = name.partition(":")
         if code in FLOATS:
             o = OPERATIONS + <int>i
             for k, names in enumerate(_JOINED.get(base, ())):
-                o.joined[k], o.joined[2 + k], o.joined[4 + k] = [_NUMBERS[f"{n}:{code}"] for n in names]
+                o.joined[k], o.joined[3 + k], o.joined[6 + k] = [_NUMBERS[f"{n}:{code}"] for n in names]
     CONST, CARRY = len(labels), len(labels) + 1
 
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .. import errors
-from ..compilation import jit
+from ..api.compilation import jit
 from ..ir.op import OPS
 from ..lax.order import sort_key_val, top_k
 from ..numpy.core import asvalue, axis_of, broadcast_shape, broadcast_to, convert, is_number, traced

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .. import errors
-from ..api import check_scalar, jvp, vjp
-from ..arguments import Chosen, Selection
-from ..batching import vmap
-from ..compilation import jit
+from .. import errors, tree
+from ..api.batching import vmap
+from ..api.compilation import jit
+from ..api.derivatives import check_scalar, jvp, vjp
+from ..api.jacobians import float_leaves
+from ..calling.arguments import Chosen, Selection
+from ..calling.staging import Traced, api, check_callable, find_pass, in_trace, trace_call
 from ..ir.core import Jaxpr, eqn, lit
-from ..jacobians import float_leaves
-from ..staging import Traced, api, check_callable, find_pass, in_trace, trace_call
+from ..trace.core import aval_of
 from ..trace.source import source_of
 from ..transform.cleanup import cleanup
 from ..transform.interpret import evaluate
@@ -68,7 +69,10 @@ class SparseDerivative:
                 f"{what} of a traced argument: its result is a SciPy matrix, which cannot be traced.",
                 "Call it outside of jit, grad and vmap, or use functrans.jacobian or hessian.")
         float_leaves(chosen.leaves, f"{what} with respect to", False)
-        traced = trace_call(chosen.call, chosen.leaves, chosen.avals(), what)
+        others, n = _Others(chosen), len(chosen.leaves)
+        traced = trace_call(lambda xs: others.put(self.selection, xs[n:]).call(xs[:n]),
+                            [*chosen.leaves, *others.leaves], [*chosen.avals(), *others.avals()], what)
+        traced = traced._replace(consts=[*others.leaves, *traced.consts])
         if in_trace(traced.consts):
             raise errors.NotSupportedError(f"{what} of a function that uses a traced value.",
                                            "Call it outside of jit, grad and vmap.")
@@ -79,12 +83,12 @@ class SparseDerivative:
             self.kept.drop(found)
             found = None
         if found is not None and not jaxpr.retraced:
-            return Prepared(self, chosen, found, traced.consts)
+            return Prepared(self, chosen, others, found, traced.consts)
         target, consts = self.target(chosen, traced)
         structure = found.structure if found is not None else self.structure(chosen, target, consts)
         found = _Found(structure, zeros, _compressed(target, chosen.avals(), structure), target)
         self.kept.put(key, found)
-        return Prepared(self, chosen, found, consts)
+        return Prepared(self, chosen, others, found, consts)
 
     def target(self, chosen, traced: Traced) -> tuple[Any, list]:
         """The program whose Jacobian is wanted, and its inputs after the arguments."""
@@ -165,6 +169,39 @@ def _tangent_program(jaxpr, nonzeros):
     return cleanup(moved), keep
 
 
+class _Others:
+    """Arrays and floats among the arguments that are not differentiated: inputs of the program, too."""
+
+    def __init__(self, chosen: Chosen):
+        self.chosen, args = chosen, list(chosen.args)
+        for i in chosen.nums:
+            args[i] = None
+        every, self.treedef = tree.flatten((args, chosen.kwargs))
+        self.at = [i for i, x in enumerate(every) if isinstance(x, (float, complex)) or (
+            isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufc")]
+        self.leaves = [every[i] for i in self.at]
+        self.fixed = [None if i in self.at else x for i, x in enumerate(every)]
+
+    def avals(self) -> list:
+        return [aval_of(x) for x in self.leaves]
+
+    def put(self, selection, values) -> Chosen:
+        """The arguments with these in place."""
+        every = list(self.fixed)
+        for i, x in zip(self.at, values, strict=True):
+            every[i] = x
+        args, kwargs = self.treedef.unflatten(every)
+        for i in self.chosen.nums:
+            args[i] = self.chosen.args[i]
+        return Chosen(selection, args, kwargs)
+
+    def like(self, other: _Others) -> bool:
+        """Whether a program for these arguments is one for those, if their zeros agree."""
+        return (self.treedef == other.treedef and self.at == other.at
+                and [a.strong for a in self.avals()] == [a.strong for a in other.avals()]
+                and all([x is y or bool(x == y) for x, y in zip(self.fixed, other.fixed, strict=True)]))
+
+
 class _Zeros:
     """What a pattern may depend on of captured arrays: where floats are zero, and all else as it is."""
 
@@ -225,34 +262,41 @@ class Prepared:
       mode: "forward" (products with columns) or "reverse" (with rows).
     """
 
-    def __init__(self, owner: SparseDerivative, chosen, found: _Found, consts):
+    def __init__(self, owner: SparseDerivative, chosen, others: _Others, found: _Found, consts):
         self._owner, self._treedef = owner, chosen.treedef
         self._avals = [a.strong for a in chosen.avals()]
-        self._found, self._consts = found, [known_value(c) for c in consts]
-        self._seeds = found.structure.seeds(np.result_type(*[a.dtype for a in self._avals]))
+        seeds = found.structure.seeds(np.result_type(*[a.dtype for a in self._avals]))
+        # replaced as a whole: other threads may be calling
+        self._state = found, seeds, others, _Zeros(others.leaves), [known_value(c) for c in consts]
         self._unchecked = owner.check
 
-    sparsity = property(lambda self: self._found.structure.pattern)
-    colors = property(lambda self: self._found.structure.colors)
-    n_colors = property(lambda self: self._found.structure.n_colors)
-    mode = property(lambda self: self._found.structure.mode)
+    sparsity = property(lambda self: self._state[0].structure.pattern)
+    colors = property(lambda self: self._state[0].structure.colors)
+    n_colors = property(lambda self: self._state[0].structure.n_colors)
+    mode = property(lambda self: self._state[0].structure.mode)
 
     @api
     def __call__(self, *args, out=None, **kwargs):
-        """The matrix at arguments of the same types.
+        """The matrix at arguments of the same types; it is prepared again where the arguments that are not
+        differentiated have other zeros, or are other objects that are no arrays.
 
         ``out`` is a result of an earlier call, whose data is overwritten.
         """
-        what, structure = self._owner.what, self._found.structure
+        what = self._owner.what
         chosen = Chosen(self._owner.selection, args, kwargs)
         avals = [a.strong for a in chosen.avals()]
         if chosen.treedef != self._treedef or avals != self._avals:
             raise errors.ShapeError(f"{what} was prepared for {', '.join(map(str, self._avals))} and called "
                                     f"with {', '.join(map(str, avals))}.", "Prepare it for these as well.")
+        others = _Others(chosen)
+        found, seeds, prepared, zeros, consts = self._state
+        if not others.like(prepared) or zeros != _Zeros(others.leaves):
+            self._state = found, seeds, _, _, consts = self._owner.prepare(args, kwargs)._state
+        consts, structure = [*others.leaves, *consts[len(others.leaves):]], found.structure
         leaves = tuple([np.asarray(x) for x in chosen.leaves])
-        data = structure.entries(self._found.run(leaves, self._consts, self._seeds, structure.where))
+        data = structure.entries(found.run(leaves, consts, seeds, structure.where))
         if self._unchecked:
-            self._compare(leaves, structure.matrix(data))
+            self._compare(found.target, leaves, consts, structure.matrix(data))
             self._unchecked = False
         if out is None:
             return structure.matrix(data)
@@ -264,12 +308,11 @@ class Prepared:
         out.data[...] = data
         return out
 
-    def _compare(self, leaves, matrix) -> None:
+    def _compare(self, jaxpr, leaves, consts, matrix) -> None:
         """A product with the matrix against the derivative along the same random direction."""
-        jaxpr = self._found.target
         direction = np.random.default_rng(0).uniform(0.5, 1.5, matrix.shape[1])
         tangents = tuple([t[0] for t in _cut(direction[None], self._avals)])
-        _, moved = jvp(lambda *xs: tuple(evaluate(jaxpr, [*xs, *self._consts])), leaves, tangents)
+        _, moved = jvp(lambda *xs: tuple(evaluate(jaxpr, [*xs, *consts])), leaves, tangents)
         want = np.concatenate([np.ravel(t) for t in moved])
         got, scale = matrix @ direction, abs(matrix) @ direction
         tolerance = 1e3 * np.finfo(matrix.dtype).eps * (scale + abs(want))

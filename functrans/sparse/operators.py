@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from ..api import grad, linearize, vjp
-from ..arguments import Selection
-from ..batching import vmap
-from ..flattening import ravel_pytree
-from ..jacobians import float_leaves, with_arguments
-from ..staging import api, check_callable
+from ..api.batching import vmap
+from ..api.derivatives import grad, linearize, vjp
+from ..api.flattening import ravel_pytree
+from ..api.jacobians import float_leaves, with_arguments
+from ..calling.arguments import Selection
+from ..calling.staging import api, check_callable
 
 
 @api

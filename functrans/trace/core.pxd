@@ -11,6 +11,7 @@ cdef class Builder:
     cdef readonly bint is_open
     cdef readonly bint tangent
     cdef readonly bint staged
+    cdef bint lasting                # a Graph's: it opens again and again, and owns what it captures
     cdef bint opaque                 # its inputs have no values now: jit, vmap, loop bodies
     cdef public bint retraced
     cdef public object axes          # named axes of vmap: ((name, size), ...) innermost first
@@ -33,6 +34,9 @@ cdef class Builder:
     cdef Py_ssize_t producer(self, Var v)
 
 cdef Builder top_builder()
+cdef void set_top(Builder b)
+cdef void open_builder(Builder b, object name, bint tangent, bint staged, object axes)
+cdef object raise_leaked(Tracer t)
 cdef Tracer tracer(Builder b, Var v)
 cdef Builder home(Builder b, tuple args)
 cdef bint splats(tuple atoms)

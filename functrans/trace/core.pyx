@@ -38,6 +38,11 @@ cdef Builder top_builder():
     return <Builder>ft_top if ft_top != NULL else None
 
 
+def var_of(Tracer x):
+    """The variable that a tracer stands for (Python reads ``x.var`` as the method of arrays)."""
+    return x.var
+
+
 def current_builder():
     """The innermost open builder of this thread, or None."""
     return top_builder()
@@ -169,6 +174,8 @@ cdef class Builder:
                 b = b.parent
             if b is None or not b.is_open:
                 raise_leaked(<Tracer>outer)
+            if self.lasting and b.lasting:
+                raise_leaked(<Tracer>outer)
             v = self.new_var((<Var>key).aval, (<Var>key).known)
         else:
             key = outer
@@ -176,6 +183,8 @@ cdef class Builder:
             if found is not None:
                 return <Var>found
             v = self.new_var((<Captured>outer).aval, True)
+            if self.lasting and type((<Captured>outer).value) is cnp.ndarray:
+                outer = key = captured((<Captured>outer).value.copy(), (<Captured>outer).aval)
         self.const_vars.append(v)
         self.consts.append(outer)
         self.outer_of[v] = outer
@@ -292,6 +301,10 @@ cdef Tracer tracer(Builder b, Var v):
 
 
 cdef object raise_leaked(Tracer t):
+    if (<Builder>t.builder).lasting:
+        raise errors.GraphError(
+            f"a symbol {t.var.aval} was used where its Graph is not being built.",
+            "Use it in a 'with' block of its own graph, or its value: graph.run(symbol, feeds).")
     where = "another thread" if t.builder.is_open else f"a {t.builder.name} that has returned"
     raise errors.LeakedTracerError(
         f"a traced value {t.var.aval} of {where} was used.",
@@ -404,7 +417,6 @@ def trace(fun, avals, values, name, bint staged=False, axes=None):
     The jaxpr's inputs are ``avals`` and then the consts: tracers of outer builders and captured
     values, in the order of their first use.
     """
-    global ft_top
     cdef Builder b = Builder.__new__(Builder)
     cdef Tracer t
     cdef PyObject *source
@@ -434,8 +446,17 @@ def trace(fun, avals, values, name, bint staged=False, axes=None):
     return b.program(atoms), b.consts, aux
 
 
-cdef void open_builder(Builder b, object name, bint tangent, bint staged, object axes):
+cdef void set_top(Builder b):
+    """Makes b, or none, the innermost open builder of this thread."""
     global ft_top
+    cdef PyObject *old = ft_top
+    if b is not None:
+        Py_INCREF(b)
+    ft_top = NULL if b is None else <PyObject *>b
+    Py_XDECREF(old)
+
+
+cdef void open_builder(Builder b, object name, bint tangent, bint staged, object axes):
     b.parent = top_builder()
     b.name, b.is_open, b.tangent = name, True, tangent
     b.staged = staged or (b.parent is not None and b.parent.staged)
@@ -445,23 +466,15 @@ cdef void open_builder(Builder b, object name, bint tangent, bint staged, object
     b.eqns, b.invars, b.const_vars, b.consts = [], [], [], []
     b.lifted, b.values, b.outer_of = {}, {}, {}
     b.thread = PyThread_get_thread_ident()
-    Py_INCREF(b)
-    ft_top = <PyObject *>b
+    set_top(b)
 
 
 cdef void close_builder(Builder b):
     """Takes b off the stack, and with it whatever a broken generator may have left above."""
-    global ft_top
-    cdef PyObject *old = ft_top
     b.is_open = False
-    if b.parent is None:
-        ft_top = NULL
-        if _protected:
-            release_protected()
-    else:
-        Py_INCREF(b.parent)
-        ft_top = <PyObject *>b.parent
-    Py_XDECREF(old)
+    set_top(b.parent)
+    if b.parent is None and _protected:
+        release_protected()
     b.values, b.outer_of, b.lifted = {}, {}, {}
 
 

@@ -55,13 +55,15 @@ cdef void restore_source(PyObject *owned):
 
 def source_of(Eqn eqn):
     """Equations bound from here on, in this thread, take the source of ``eqn``; None ends that (what a
-    user's rule binds in the backward pass stays marked as such)."""
+    user's rule binds in the backward pass stays marked as such). Returns the former one."""
     global ft_back
     cdef PyObject *old
     if eqn is None and ft_source != NULL:
         ft_back = (<Eqn>ft_source).lasti & _BACK
     old = set_source(NULL if eqn is None else <PyObject *>eqn)
+    former = None if old == NULL else <object>old
     Py_XDECREF(old)
+    return former
 
 
 def current_source():
@@ -73,7 +75,7 @@ errors.pass_source = current_source
 
 
 def set_scope(tuple names):
-    """Equations bound from here on, in this thread, are in these scopes (None: in none); returns the former."""
+    """Equations bound from here on, in this thread, are in these scopes (None: none); returns the former."""
     global ft_scope
     cdef PyObject *old = ft_scope
     ft_scope = NULL if names is None else <PyObject *>names
@@ -84,6 +86,13 @@ def set_scope(tuple names):
     former = <object>old
     Py_DECREF(former)
     return former
+
+
+def scope_now():
+    """The scopes of what is bound now: of the equation that a pass is at, or the open ones."""
+    if ft_source != NULL:
+        return (<Eqn>ft_source).scope
+    return None if ft_scope == NULL else <tuple>ft_scope
 
 
 cdef Eqn in_open_scopes(Eqn e):

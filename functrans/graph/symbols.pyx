@@ -1,0 +1,177 @@
+"""The symbols of a graph: tracers of a builder that opens again and again; and the fast way to run parts.
+
+What ``Graph`` needs of the trace room in C: to step into a builder and out of it, its inputs and
+constants, which variable a symbol stands for. ``Runner`` finds a plan that has run before.
+"""
+cimport numpy as cnp
+from functrans.ir.core cimport Aval, Var
+from functrans.plan.run cimport Program
+from functrans.trace.core cimport Builder, aval_of, open_builder, set_top, top_builder, tracer
+from functrans.trace.tracer cimport Tracer
+from functrans.tree.core cimport TreeDef, flatten_into, leaf_def
+
+import numpy as np
+
+from .. import errors
+from ..ir.core import aval
+from ..calling.staging import Watch
+from ..trace.core import as_traced
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+
+
+def new_builder():
+    """A builder for a graph, on no stack yet. Values of its inputs are not known."""
+    cdef Builder b = Builder.__new__(Builder)
+    open_builder(b, "a Graph", False, True, None)
+    set_top(b.parent)
+    b.parent, b.axes = None, ()
+    b.lasting = b.opaque = True
+    b.is_open = False
+    return b
+
+
+def step_in(Builder b):
+    """Makes b the innermost builder of this thread; returns what ``step_out`` takes."""
+    cdef Builder top = top_builder(), x = top
+    if b.is_open and b.thread != PyThread_get_thread_ident():
+        raise errors.GraphError("a Graph was to be built in two threads at once.",
+                                "Build it in one thread; graph.run may be called from several.")
+    while x is not None and x is not b:
+        x = x.parent
+    if x is None:                       # else it is below, and only what is recorded next goes there
+        b.parent, b.is_open, b.thread = top, True, PyThread_get_thread_ident()
+        b.axes = () if top is None else top.axes
+    set_top(b)
+    return top, x is None
+
+
+def step_out(Builder b, Builder top, bint first):
+    """Undoes ``step_in``."""
+    if first:
+        b.parent, b.is_open, b.axes = None, False, ()
+    set_top(top)
+
+
+def add_input(Builder b, Aval a):
+    """A new input of b, whose value nobody knows before a run."""
+    cdef Var v = b.new_var(a, False)
+    b.invars.append(v)
+    return tracer(b, v)
+
+
+def add_constant(Builder b, value):
+    """The array or number as a constant of b, which is on top; a copy."""
+    return as_traced(np.asarray(value))
+
+
+def symbol_of(Builder b, Var v):
+    return tracer(b, v)
+
+
+def var_of(Tracer t):
+    return t.var
+
+
+def belongs_to(Tracer t, Builder b):
+    return t.builder is b
+
+
+cdef class Plan:
+    """A program that has run: for the very symbols that were fetched and fed.
+
+    Attributes:
+      structure, fetches: of what was fetched; keys: of what was fed, in order, with their types.
+      at: where the program takes each value (-1: it needs it not); consts follow those.
+      length: how many equations the graph had when it was found.
+    """
+    cdef TreeDef structure
+    cdef tuple fetches, keys, avals, at, consts
+    cdef Program program
+    cdef Py_ssize_t n, length
+
+    def __init__(self, structure, fetches, keys, avals, at, n, consts, program, length):
+        self.structure, self.fetches, self.keys, self.avals = structure, fetches, keys, avals
+        self.at, self.n, self.consts, self.program, self.length = at, n, consts, program, length
+
+    cdef list values(self, dict feeds):
+        """What the program takes, in its order; None unless each feed has exactly the type of its symbol."""
+        cdef list found = [None] * self.n
+        cdef Py_ssize_t i = 0, at
+        cdef int k
+        cdef Aval a
+        cdef tuple shape
+        for key, x in feeds.items():
+            if key is not self.keys[i]:
+                return None
+            a = <Aval>self.avals[i]
+            t = type(x)
+            if t is float or t is _float64:
+                if a is not _f64:
+                    return None
+            elif t is cnp.ndarray:
+                if a.dtype is not <object>cnp.PyArray_DESCR(<cnp.ndarray>x) or (
+                        a.ndim != cnp.PyArray_NDIM(<cnp.ndarray>x)):
+                    return None
+                shape = a.shape
+                for k in range(a.ndim):
+                    if <Py_ssize_t>shape[k] != cnp.PyArray_DIMS(<cnp.ndarray>x)[k]:
+                        return None
+            elif not isinstance(x, np.generic) or aval_of(x) is not a:
+                return None
+            at = self.at[i]
+            if at >= 0:
+                found[at] = x
+            i += 1
+        if self.consts:
+            found.extend(self.consts)
+        return found
+
+
+cdef type _float64 = np.float64
+cdef Aval _f64 = aval((), np.float64)
+cdef int RECENT = 6
+MISSED = object()
+
+
+cdef class Runner:
+    """The plans that ran last, tried in turn. Several threads may call it."""
+    cdef Builder builder
+    cdef tuple recent
+
+    def __init__(self, builder):
+        self.builder, self.recent = builder, ()
+
+    def __call__(self, fetches, feeds):
+        """The values, or MISSED."""
+        cdef list leaves, values
+        cdef TreeDef structure
+        cdef Plan p
+        cdef Builder top = top_builder()
+        cdef Py_ssize_t i
+        if not self.recent or type(feeds) is not dict or Watch.run is not None or (
+                top is not None and top.axes):
+            return MISSED
+        leaves = []
+        structure = flatten_into(fetches, leaves)
+        for p in self.recent:
+            if p.structure is not structure and p.structure != structure:
+                continue
+            if p.length != len(self.builder.eqns) or len(<dict>feeds) != len(p.keys):
+                continue
+            for i in range(len(leaves)):
+                if leaves[i] is not p.fetches[i]:
+                    break
+            else:
+                values = p.values(<dict>feeds)
+                if values is None:
+                    continue
+                values = p.program.run(values)
+                return values[0] if structure is leaf_def else structure.unflatten(values)
+        return MISSED
+
+    def remember(self, Plan p):
+        self.recent = (p, *self.recent[:RECENT - 1])

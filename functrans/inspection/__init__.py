@@ -1,0 +1,1 @@
+"""Looking at functions and programs: jaxprs, shapes, scopes, profiles, where values cease to be finite."""

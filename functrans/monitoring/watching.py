@@ -1,0 +1,283 @@
+"""The monitor: a function that is called as before, and what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import errors, tree
+from ..api import derivatives
+from ..api.compilation import Jitted
+from ..calling.boundary import Transformed
+from ..calling.staging import Traced, api, argument_names, check_callable, name_of, own_lines, rewriting
+from ..trace.tracer import Tracer
+from ..tree.keys import path_words
+from .collect import Key, collect
+from .layers import Layer, N, Rows, Series, series
+from .problems import Judge, names_of
+from .tags import tag_scopes
+
+EARLY, OFTEN = 16, 64       # calls after each of which problems are looked for; later on, after so many
+MOST = 1 << 16              # records that are kept; beyond, every other one goes
+
+
+class _Watched(Jitted):
+    """The function compiled with statistics as one more result."""
+
+    def __init__(self, fun: Callable, bins: bool):
+        given = fun if isinstance(fun, Jitted) else None
+        super().__init__(fun if given is None else given.fun, given.static_argnums if given else (),
+                         given.static_argnames if given else (), 256)
+        self.watched, self.bins = fun, bins
+
+    def _trace(self, statics, leaves, treedef, avals) -> Traced:
+        with own_lines(), rewriting(tag_scopes):
+            traced = super()._trace(statics, leaves, treedef, avals)
+        out = traced.out_tree.unflatten(list(range(len(traced.jaxpr.outs))))
+        kinds = [a.dtype.kind for a in traced.jaxpr.out_avals]
+        results = [(i, Key(name, "gradient", True)) for i, name in gradient_leaves(self.watched, out)
+                   if kinds[i] in "fc"]
+        jaxpr, layout = collect(traced.jaxpr, results, self.bins)
+        if not layout.rows:
+            raise errors.TagError(
+                f"monitor: there is nothing to look at in {name_of(self.watched)}.",
+                "Mark values with functrans.tag('name', x), put them into functrans.name_scope('name'), or "
+                "monitor a gradient: monitor(grad(f)).")
+        return traced._replace(jaxpr=jaxpr, out_tree=tree.structure((out, Rows(layout, 0))))
+
+
+def gradient_leaves(fun: Any, out: Any) -> list[tuple[int, str]]:
+    """Which results of ``grad(f)`` or ``value_and_grad(f)`` are gradients, and by which parameter.
+
+    ``out`` has the numbers of the results in their places.
+    """
+    while isinstance(fun, Transformed) and fun.__name__.startswith(("jit(", "vmap(")):
+        fun = fun.__wrapped__
+    make, given = fun.remake if isinstance(fun, Transformed) else (None, (None, None, (None, None, False)))
+    if make is not derivatives._remake:
+        return []
+    what, inner, (argnums, argnames, has_aux, *_) = given
+    if what == "value_and_grad":
+        out = out[1]
+    elif has_aux:
+        out = out[0]
+    argnum: Any = 0 if argnums is None and argnames is None else argnums
+    found = []
+    for path, i in tree.flatten_with_path(out)[0]:
+        words = path_words(path)
+        if argnames is None and isinstance(argnum, int):
+            words = words or [argument_names(inner)(argnum)]
+        elif argnames is None:
+            words[0] = argument_names(inner)(argnum[int(words[0])])
+        found.append((i, "/".join(words or [str(argnames)])))
+    return found
+
+
+class Monitor:
+    """A function that records statistics of its layers at each call; see ``monitor``.
+
+    Attributes:
+      layers: names of what is tagged, in the order of the forward pass.
+      parameters: names of the parameters whose gradients are results.
+      step: how often it was called.
+    """
+
+    def __init__(self, fun: Callable, histograms: int, vanishing: float, exploding: float, warn: bool):
+        self.fun = fun
+        self.histograms, self.vanishing = histograms, vanishing
+        self._judge = Judge(vanishing, exploding, warn)
+        self._plain, self._full = _Watched(fun, False), _Watched(fun, True)
+        self._records: list[Rows] = []
+        self.step = 0
+        self.__wrapped__, self.__name__ = fun, f"monitor({name_of(fun)})"
+        self.__doc__ = getattr(fun, "__doc__", None)
+        self.reset()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        step = self.step
+        every = self.histograms
+        out, rows = (self._full if every and not step % every else self._plain)(*args, **kwargs)
+        if type(rows.matrix) is Tracer:
+            raise errors.ConcretizationError(
+                f"{self.__name__} is called inside of another transform: what it sees is not known there.",
+                "Put the monitor outside, monitor(jit(step)): tags are seen through all transforms.")
+        rows.step = step
+        self._records.append(rows)
+        self.step = step + 1
+        if step < EARLY or not step % OFTEN:
+            self._look()
+        return out
+
+    def reset(self) -> None:
+        """Forgets what was recorded, and which warnings were given."""
+        self.step = self._looked = self._written = 0
+        self._records = []
+        self._judge.reset()
+
+    # ----- what was seen ----------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[str]:
+        return self._names(False)
+
+    @property
+    def parameters(self) -> list[str]:
+        return self._names(True)
+
+    def _names(self, parameters: bool) -> list[str]:
+        return names_of(self._records[-1].layout, parameters) if self._records else []
+
+    def __getitem__(self, name: str) -> Layer:
+        """What was seen of a layer or, where no layer has the name, of a parameter."""
+        for parameter in (False, True):
+            found = [series(self._records, Key(name, kind, parameter))
+                     for kind in ("value", "gradient", "tangent")]
+            if any([s is not None for s in found]):
+                return Layer(name, *found)
+        raise errors.TagError(
+            f"the monitor has seen no layer {name!r}.",
+            f"It has the layers {', '.join(self.layers) or '(none)'} and the parameters "
+            f"{', '.join(self.parameters) or '(none)'}." if self._records else "Call it first.")
+
+    def __iter__(self):
+        return iter([*self.layers, *[p for p in self.parameters if p not in self.layers]])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def gradients(self) -> dict[str, Series]:
+        """The Series of gradients, of layers or, where none is tagged, of parameters."""
+        for names, parameter in ((self.layers, False), (self.parameters, True)):
+            found = {n: series(self._records, Key(n, "gradient", parameter)) for n in names}
+            kept = {n: s for n, s in found.items() if s is not None}
+            if kept:
+                return kept
+        return {}
+
+    def __str__(self) -> str:
+        """A table of the last step."""
+        lines = [f"{self.__name__}: {self.step} steps",
+                 f"{'layer':24} {'what':10} {'norm':>10} {'rms':>10} {'zeros':>7} {'not finite':>10}"]
+        for name in self:
+            layer = self[name]
+            for what, s in (("activation", layer.activation), ("gradient", layer.gradient),
+                            ("tangent", layer.tangent)):
+                if s is not None:
+                    lines.append(f"{name[:24]:24} {what:10} {s.norm[-1]:10.3g} {s.rms[-1]:10.3g} "
+                                 f"{100 * s.zeros[-1]:6.1f}% {int(s.nonfinite[-1]):10d}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}: {self.step} steps>"
+
+    # ----- problems ---------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """At what has come since it was last done."""
+        self._judge.look(self._records[self._looked:])
+        if len(self._records) >= MOST:
+            del self._records[1:-1:2]
+        self._looked = len(self._records)
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Pairs (layer, ``"vanishing"``, ``"exploding"`` or ``"nonfinite"``) that were met so far."""
+        self._look()
+        return sorted(self._judge.met)
+
+    # ----- where it goes ----------------------------------------------------------------------
+
+    def write(self, writer: Any, prefix: str = "monitor") -> None:
+        """Adds what was recorded since the last ``write`` to a ``functrans.tensorboard.SummaryWriter``.
+
+        For each layer and step: ``<prefix>/<layer>/activation_rms``, ``.../gradient_norm`` and so on; and the
+        histograms of the steps that have them.
+        """
+        for name in self:
+            layer = self[name]
+            for what, s in (("activation", layer.activation), ("gradient", layer.gradient),
+                            ("tangent", layer.tangent)):
+                if s is None:
+                    continue
+                head = f"{prefix}/{name}/{what}"
+                for i in np.flatnonzero(s.steps >= self._written):
+                    step = int(s.steps[i])
+                    writer.add_scalars(head, {"norm": s.norm[i], "rms": s.rms[i], "zeros": s.zeros[i],
+                                              "nonfinite": s.nonfinite[i]}, step)
+                    if step in s.histograms:
+                        writer.add_row(f"{head}/histogram",
+                                       np.concatenate([s.rows[i, :N], s.histograms[step][1]]), step)
+        self._written = self.step
+
+    def plot(self, path: Any = None) -> Any:
+        """A picture over training: gradients and activations by layer. Needs matplotlib.
+
+        Args:
+          path: where to save it, e.g. ``"training.png"``; None: it is not saved.
+
+        Returns:
+          The matplotlib Figure.
+        """
+        from .plot import draw
+        return draw(self, path)
+
+
+@api
+def monitor(fun: Callable, *, histograms: int = 50, vanishing: float = 1e-3, exploding: float = 1e3,
+            warn: bool = True) -> Monitor:
+    """``fun``, compiled as by ``jit``, and what its layers do meanwhile.
+
+    Args:
+      fun: e.g. ``grad(loss)``, ``value_and_grad(loss)``, or a whole training step, jitted or not. Layers
+        are what ``functrans.tag`` marks; a function without tags has its ``name_scope``s as layers: what
+        leaves the scope. Results of ``grad`` and ``value_and_grad`` are looked at as well, under the key
+        paths of the parameters.
+      histograms: one is made every so many steps; 0: never.
+      vanishing: warn of a layer whose gradient has less than this times the rms of that of the last layer
+      (without
+        layers: of a parameter's, against the largest).
+      exploding: warn of a gradient with more than this times the rms of the last layer's, or of its own at
+        the first step.
+      warn: whether to warn at all, by ``MonitorWarning``, once for each layer and problem. The first steps
+        are all looked at, later ones in batches of 64; ``problems`` lists what was found.
+
+    Returns:
+      A ``Monitor``: call it like ``fun``. Values are those of ``jit(fun)``, bit for bit where layers are
+      tags; a scope that stands for a tag may change the last bits of sums, as its value is kept in memory.
+      ``m["layer"].gradient.norm`` and so on are arrays over the steps, ``print(m)`` shows the last one,
+      ``m.plot("training.png")`` draws, ``m.write(writer)`` sends all to TensorBoard.
+
+    Statistics are computed by the program itself, over whole arrays: all examples of a ``vmap``, all turns of
+    a loop.
+
+    Raises:
+      functrans.errors.TagError: there is neither a tag nor a scope nor a gradient, or two lines use one name.
+
+    >>> import numpy as np
+    >>> from functrans import monitor, tag, value_and_grad
+    >>> def loss(w, x):
+    ...     h = tag("hidden", np.maximum(x @ w["first"], 0))
+    ...     return np.mean((h @ w["second"]) ** 2)
+    >>> step = monitor(value_and_grad(loss))
+    >>> w = {"first": np.array([[1.0, -1.0]]), "second": np.ones(2)}
+    >>> value, gradient = step(w, np.array([[2.0], [4.0]]))
+    >>> step.layers, step.parameters
+    (['hidden'], ['first', 'second'])
+    >>> step["hidden"].activation.zeros, step["first"].gradient.max
+    (array([0.5]), array([20.]))
+    """
+    check_callable(fun, "monitor")
+    if isinstance(fun, Monitor):
+        raise errors.ArgumentError("monitor: the function is monitored already.", "Use that monitor.")
+    if isinstance(histograms, bool) or not isinstance(histograms, int) or histograms < 0:
+        raise errors.ArgumentError(f"monitor: histograms={histograms!r}.",
+                                   "Say every how many steps, e.g. 50, or 0 for never.")
+    for name, x in (("vanishing", vanishing), ("exploding", exploding)):
+        if isinstance(x, (bool, str)) or not isinstance(x, (int, float, np.number)) or not x > 0:
+            raise errors.ArgumentError(f"monitor: {name}={x!r}.", "Give a positive factor.")
+    return Monitor(fun, histograms, float(vanishing), float(exploding), bool(warn))
+
+
+__all__ = ["Monitor", "monitor"]

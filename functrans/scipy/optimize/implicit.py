@@ -1,0 +1,283 @@
+"""Solutions in traces: SciPy finds them in a callback, and their derivatives follow from the equations that
+they solve.
+
+At a minimum these are the Karush-Kuhn-Tucker conditions: with L(x, y) = f(x) + y . c(x),
+
+    dL/dx_i = 0 (free),  x_i = its bound (at one);   c_j(x) = its side (at one),  y_j = 0 (between).
+
+Which bounds and sides hold is found at the solution; where none holds by chance (with y_j = 0), a small
+change of the parameters changes nothing about that, so the derivatives of x and y are those of this system
+(Fiacco, Introduction to Sensitivity and Stability Analysis in Nonlinear Programming, 1983, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.optimize as so
+
+from ... import errors, lax, tree
+from ...api.compilation import jit
+from ...api.derivatives import grad
+from ...api.implicit import solve_linear
+from ...api.jacobians import jacfwd, jacobian
+from ...calling.staging import as_value, current_builder
+from ...inspection.programs import ShapeDtypeStruct
+from ...ir.core import aval
+from ...lax.body import shared_consts, trace_body, with_consts
+from ...rules.callbacks import pure_callback
+from ...rules.custom import stop_gradient
+from ...trace.tracer import Tracer
+from ...transform.interpret import evaluate
+from .functions import Objective, Rows, values_needed
+from .problems import Problem
+from .vectors import Layout, Vector, is_traced, known
+
+POLISHED = 256              # unknowns up to which Newton steps on the conditions end the search
+DENSE = 1024                # unknowns up to which the tangent's equation is solved by its matrix
+NEAR = 1e-3                 # how close to a side, relative to 1 + |side|, x may be held by it
+EXACT, LOOSE = 1e-7, 1e-4   # of the conditions' residual, with and without Newton steps
+
+
+def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
+    """Functions of the vector as programs ``(v, consts) -> result``, and the list of what they capture.
+
+    None if nothing traced is used, neither in ``given`` nor by a function: then SciPy can run at once.
+    """
+    if current_builder() is None:
+        return None
+    try:
+        bodies = [trace_body(lambda xs, f=f: f(xs[0]), [aval((vector.size,), np.dtype(float))], what)
+                  for f in functions]
+    except errors.ConcretizationError as e:
+        if not is_traced(given, vector.x0):
+            return None
+        raise values_needed() from e
+    consts, places = shared_consts(bodies)
+    if not is_traced(given, vector.x0, consts):
+        return None
+
+    def program(body, at):
+        jaxpr = with_consts(body, consts, at, 1)
+
+        def run(v, consts):
+            outs = evaluate(jaxpr, [v, *consts])
+            return body.out_tree.unflatten([x if type(x) is Tracer else as_value(x) for x in outs])
+
+        return run
+
+    return [program(b, at) for b, at in zip(bodies, places, strict=True)], [known(c) for c in consts]
+
+
+def solution(conditions: Callable, host: Callable, x0, params, size: int) -> tuple[Any, dict]:
+    """What solves ``conditions(z, params, at) = 0``, differentiable in ``params``, and what ``host`` says.
+
+    That is, for ``(x0, params)``, a dict of arrays: "z"; "at", which goes to the conditions; "ok", if they
+    hold, without which derivatives are nan; and counts.
+    """
+    whole = ShapeDtypeStruct((), "int64")
+    shapes = {"z": ShapeDtypeStruct((size,), "float64"), "at": ShapeDtypeStruct((size,), "int64"),
+              "ok": ShapeDtypeStruct((), "bool"), "success": ShapeDtypeStruct((), "bool"),
+              "status": whole, "nit": whole, "nfev": whole}
+    found = pure_callback(host, shapes, *tree.map(stop_gradient, (x0, params)))
+    weight = np.where(found["ok"], 1.0, np.nan)
+
+    def equations(z):
+        # the sum has no value here, but its derivative is nan in each parameter where nothing was solved
+        every = sum([np.real(np.sum(x)) for x in tree.leaves(params)
+                     if type(x) is Tracer and x.dtype.kind in "fc"], 0.0)
+        return weight * conditions(z, params, found["at"]) + (weight - 1) * every
+
+    z = lax.custom_root(equations, found["z"], lambda f, z: z, lambda g, y: solve_linear(g, y, DENSE))
+    return z, found
+
+
+def report(result, z, at, ok) -> dict:
+    """What the callback returns."""
+    count = lambda name: np.int64(result.get(name, 0) or 0)
+    return {"z": np.asarray(z, float), "at": np.asarray(at, np.int64), "ok": np.bool_(ok),
+            "success": np.bool_(result.get("success", False)), "status": count("status"), "nit": count("nit"),
+            "nfev": count("nfev")}
+
+
+def outcome(found: dict, **values):
+    """SciPy's result as it can be in a trace."""
+    return so.OptimizeResult(**values, success=found["success"], status=found["status"], nit=found["nit"],
+                             nfev=found["nfev"])
+
+
+class Newton:
+    """Newton's steps on conditions, so that derivatives are those of an exact solution."""
+
+    def __init__(self, conditions: Callable):
+        self.value, self.slope = jit(conditions), jit(jacfwd(conditions))
+
+    def __call__(self, z, params, at):
+        """``(z, size of the residual, whether the system is regular)``."""
+        value = self.value(z, params, at)
+        left, regular = _most(value), True
+        if len(z) > POLISHED:
+            return z, left, regular
+        for _ in range(10):
+            slope = self.slope(z, params, at)
+            regular = np.isfinite(slope).all() and np.linalg.cond(slope) < 1e15
+            if not regular:
+                break
+            new = z - np.linalg.solve(slope, value)
+            new_value = self.value(new, params, at)
+            if not _most(new_value) < left:
+                break
+            z, value, left = new, new_value, _most(new_value)
+        return z, left, regular
+
+
+def _most(x) -> float:
+    most = float(np.max(np.abs(x), initial=0.0))
+    return most if most == most else np.inf
+
+
+def scale_of(x) -> float:
+    """What a residual is small in comparison with."""
+    most = _most(x)
+    return most if 1 < most < np.inf else 1.0
+
+
+class Minimum:
+    """The conditions of a staged problem's minimum, and their solution."""
+
+    def __init__(self, problem: Problem):
+        self.problem, self.n = problem, problem.vector.size
+        self.layouts = [c.rows.layout for c in problem.constraints]
+        self.size = self.n + sum(layout.size for layout in self.layouts)
+        self.newton = Newton(self.conditions)
+        self.slope = jit(grad(problem.objective.fun))
+        self.slopes = jit(jacobian(self.rows))
+        self.heights = jit(self.rows)
+
+    def rows(self, x, consts):
+        """All constraints' rows."""
+        return np.concatenate([c.rows.flat(x, consts) for c in self.problem.constraints])
+
+    def sides(self, params):
+        """Bounds and the constraints' sides, (lower, upper), in the order of z."""
+        bounds = params["bounds"]
+        own = bounds[:2] if bounds is not None else (np.full(self.n, -np.inf), np.full(self.n, np.inf))
+        return [np.concatenate([side, *more]) if more else side for side, more in zip(
+            own, zip(*params["sides"], strict=True) if params["sides"] else ((), ()), strict=True)]
+
+    def conditions(self, z, params, at):
+        """Zero at the solution; ``at`` is -1 at a lower side, 1 at an upper one, 0 between."""
+        n, consts = self.n, params["consts"]
+        x, y = z[:n], z[n:]
+        low, high = self.sides(params)
+
+        def lagrangian(x):
+            value = self.problem.objective.fun(x, consts)
+            return value + y @ self.rows(x, consts) if len(self.layouts) else value
+
+        held, free = x, grad(lagrangian)(x)
+        if len(self.layouts):
+            held, free = np.concatenate([x, self.rows(x, consts)]), np.concatenate([free, y])
+        return np.where(at < 0, held - low, np.where(at > 0, held - high, free))
+
+    def host(self, solve: Callable) -> Callable:
+        """``(x0, params) -> report``, where ``solve(x0, params)`` is SciPy's result."""
+        def run(x0, params):
+            x0 = np.array(x0, float)
+            result = solve(x0, params)
+            return report(result, *self.exact(np.array(result.x, float), x0, params))
+        return run
+
+    def exact(self, x, x0, params):
+        """The solution, its multipliers, and which sides hold."""
+        low, high = self.sides(params)
+        at, y = self._held(x, low, high, params)
+        z, scale = np.concatenate([x, y]), scale_of(self.slope(x0, params["consts"]))
+        for _ in range(8):
+            z, left, regular = self.newton(z, params, at)
+            changed = self._corrected(z, at, low, high, params) if self.size <= POLISHED else at
+            if np.array_equal(changed, at):
+                break
+            at = changed
+        else:
+            left = np.inf
+        return z, at, regular and left <= scale * (EXACT if self.size <= POLISHED else LOOSE)
+
+    def _values(self, x, params):
+        """What the sides are sides of."""
+        return np.concatenate([x, self.heights(x, params["consts"])]) if self.layouts else x
+
+    def _held(self, x, low, high, params):
+        """Which sides hold x, and the multipliers that balance the gradient best."""
+        n = self.n
+        slope = self.slope(x, params["consts"])
+        if not self.layouts:
+            push, at = -slope, np.zeros(n, int)
+            with np.errstate(invalid="ignore"):
+                down, up = (x - low) / (1 + np.abs(low)), (high - x) / (1 + np.abs(high))
+            at[(push < 0) & (-push > down) & (down < NEAR)] = -1
+            at[(push > 0) & (push > up) & (up < NEAR)] = 1
+            at[low == high] = -1
+            return at, np.zeros(0)
+        values = self._values(x, params)
+        normals = np.concatenate([np.eye(n), self.slopes(x, params["consts"])])
+        with np.errstate(invalid="ignore"):
+            down, up = (values - low) / (1 + np.abs(low)), (high - values) / (1 + np.abs(high))
+        equal = low == high
+        lower, upper = np.flatnonzero(~equal & (down < NEAR)), np.flatnonzero(~equal & (up < NEAR))
+        both = np.flatnonzero(equal)
+        # slope + normals.T @ y = 0, where y <= 0 at lower sides and y >= 0 at upper ones
+        columns = np.concatenate([-normals[lower], normals[upper], normals[both], -normals[both]]).T
+        weights = np.zeros(columns.shape[1])
+        if columns.size:
+            try:
+                weights = so.nnls(columns, -slope)[0]
+            except RuntimeError:
+                weights = np.maximum(np.linalg.lstsq(columns, -slope, rcond=None)[0], 0)
+        w_low, w_high, w_plus, w_minus = np.split(weights, np.cumsum([len(lower), len(upper), len(both)]))
+        at, y = np.zeros(len(low), int), np.zeros(len(low))
+        y[lower], y[both] = -w_low, w_plus - w_minus
+        y[upper] += w_high
+        at[lower[w_low > np.maximum(down[lower], 0)]] = -1
+        at[upper[w_high > np.maximum(up[upper], 0)]] = 1
+        at[both] = -1
+        y[at == 0] = 0
+        return at, y[n:]
+
+    def _corrected(self, z, at, low, high, params):
+        """Sides that pull instead of hold are left, those that are crossed hold."""
+        x, y = z[:self.n], z[self.n:]
+        slope = self.slope(x, params["consts"])
+        if self.layouts:
+            slope = slope + y @ self.slopes(x, params["consts"])
+        push = np.concatenate([-slope, y])
+        values, small = self._values(x, params), 1e-9 * max(1.0, _most(push))
+        new = at.copy()
+        new[(at < 0) & (push > small) & (low != high)] = 0
+        new[(at > 0) & (push < -small)] = 0
+        new[(at == 0) & (values < low - 1e-9 * (1 + np.abs(low)))] = -1
+        new[(at == 0) & (values > high + 1e-9 * (1 + np.abs(high)))] = 1
+        return new
+
+
+def staged(problem: Problem, bounds, given, what: str):
+    """``(the problem of programs, its params)``, or None where nothing is traced."""
+    functions: list[Callable] = [partial(f, consts=()) for f in (problem.objective._scalar,
+                                                 *[c.rows.flat for c in problem.constraints])]
+    limits = [(c.low, c.high) for c in problem.constraints]
+    made = stage(functions, problem.vector, (given, bounds, limits), what)
+    if made is None:
+        return None
+    (fun, *rows), consts = made
+    constraints = []
+    for c, run in zip(problem.constraints, rows, strict=True):
+        new = copy(c)
+        new.layout, new.rows = c.rows.layout, Rows(run, c.what)
+        new.rows.layout = Layout(np.zeros(c.rows.layout.size), c.what)
+        constraints.append(new)
+    return (Problem(Objective(fun, what), problem.vector, constraints),
+            {"consts": consts, "bounds": bounds, "sides": [c.sides() for c in problem.constraints]})
