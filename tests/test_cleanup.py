@@ -178,8 +178,8 @@ def test_sums_of_what_was_scattered(mode, axes):
     updates = rng.integers(-9, 9, (*where, 4)).astype(F)
     at = [rng.integers(-30, 30, where) for _ in range(2)]
     sums = mode != "drop" and {1, 2} <= set(axes)
-    for base in (0.0, 1.0):
-        rewritten(lambda op, u, i, j, base=full(base, shape=shape): op(
+    for base in (full(0.0, shape=shape), full(1.0, shape=shape)):
+        rewritten(lambda op, u, i, j, base=base: op(
             "reduce_sum", op("scatter_add", base, u, i, j, mode=mode, batch=1), axes=axes),
-            ["reduce_sum"] if sums and base == 0 else ["scatter_add", "reduce_sum"],
+            ["reduce_sum"] if sums and base.value == 0 else ["scatter_add", "reduce_sum"],
             [updates.shape, *[aval(where, "int64")] * 2], [updates, *at], zero_signs=False)
