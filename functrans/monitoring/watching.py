@@ -100,6 +100,7 @@ class Monitor:
         self.__doc__ = getattr(fun, "__doc__", None)
         self.reset()
 
+    @api
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         step = self.step
         if step >= EARLY:
@@ -147,6 +148,7 @@ class Monitor:
     def _names(self, parameters: bool) -> list[str]:
         return names_of(self._records[-1].layout, parameters) if self._records else []
 
+    @api
     def __getitem__(self, name: str) -> Layer:
         """What was seen of a layer or, where no layer has the name, of a parameter."""
         for parameter in (False, True):
@@ -229,6 +231,7 @@ class Monitor:
                                        np.concatenate([s.rows[i, :N], s.histograms[step][1]]), step)
         self._written = self.step
 
+    @api
     def plot(self, path: Any = None) -> Any:
         """A picture over training: gradients and activations by layer. Needs matplotlib.
 

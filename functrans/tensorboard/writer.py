@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..calling.staging import api
 from ..trace.tracer import Tracer
 from . import wire
 from .histograms import histogram, row_of
@@ -44,6 +45,7 @@ class SummaryWriter:
     ...         w.add_histogram("weights", {"w": np.ones((2, 3)), "b": np.zeros(3)}, step)
     """
 
+    @api
     def __init__(self, logdir: str | os.PathLike, *, flush_secs: float = 30.0, suffix: str = ""):
         try:
             path: Any = os.fspath(logdir)
@@ -58,6 +60,7 @@ class SummaryWriter:
 
     # ----- what is written --------------------------------------------------------------------
 
+    @api
     def add_scalar(self, tag: str, value: Any, step: int) -> None:
         """A number at a step, e.g. the loss. TensorBoard keeps it in single precision.
 
@@ -68,6 +71,7 @@ class SummaryWriter:
         """
         self._add(step, [self._scalar("add_scalar", named("add_scalar", tag), value)])
 
+    @api
     def add_scalars(self, tag: str, values: Any, step: int) -> None:
         """Several numbers at a step: a pytree, each leaf under its path (``loss/train``, ``loss/test``).
 
@@ -78,6 +82,7 @@ class SummaryWriter:
         pairs = leaves_by_name("add_scalars", tag, values)
         self._add(step, [self._scalar("add_scalars", name, x) for name, x in pairs])
 
+    @api
     def add_histogram(self, tag: str, values: Any, step: int) -> None:
         """How the elements of an array are distributed at a step, in TensorBoard's buckets.
 
@@ -103,6 +108,7 @@ class SummaryWriter:
         if encoded is not None:
             self._add(step, [wire.text(1, named("add_row", tag)) + wire.data(5, encoded)])
 
+    @api
     def add_graph(self, fun: Callable, *args, **kwargs) -> None:
         """The program of a function, for TensorBoard's page of graphs; one for each run (the last is shown).
 
@@ -129,6 +135,7 @@ class SummaryWriter:
         """The event file."""
         return self._file.path
 
+    @api
     def flush(self) -> None:
         """Writes what waits in memory to the file."""
         self._check()
@@ -196,7 +203,7 @@ def _array(what: str, name: str, x: Any) -> np.ndarray:
             "mark it with functrans.tag and use functrans.monitor.")
     a = np.asarray(x)
     if a.dtype.kind not in "biuf":
-        got = type(x).__name__ if a.dtype == object else str(a.dtype)
+        got = str(a.dtype) if a.dtype.kind == "c" else type(x).__name__
         raise errors.DtypeError(f"{what}: the value of {name!r} is {got}.",
                                 "Pass real numbers; of complex ones their np.abs, for example.")
     return a
