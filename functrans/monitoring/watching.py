@@ -16,7 +16,7 @@ from ..calling.staging import Traced, api, argument_names, check_callable, name_
 from ..trace.tracer import Tracer
 from ..tree.keys import path_words
 from .collect import Key, collect
-from .layers import Layer, N, Rows, Series, series
+from .layers import Layer, Rows, Series, series
 from .problems import Judge, names_of
 from .tags import tag_scopes
 
@@ -215,6 +215,8 @@ class Monitor:
         For each layer and step: ``<prefix>/<layer>/activation_rms``, ``.../gradient_norm`` and so on; and the
         histograms of the steps that have them.
         """
+        numbers: dict[int, dict[str, float]] = {}
+        rows: dict[int, dict[str, np.ndarray]] = {}
         for name in self:
             layer = self[name]
             for what, s in (("activation", layer.activation), ("gradient", layer.gradient),
@@ -222,13 +224,18 @@ class Monitor:
                 if s is None:
                     continue
                 head = f"{prefix}/{name}/{what}"
-                for i in np.flatnonzero(s.steps >= self._written):
+                new = np.flatnonzero(s.steps >= self._written).tolist()
+                for i in new:
                     step = int(s.steps[i])
-                    writer.add_scalars(head, {"norm": s.norm[i], "rms": s.rms[i], "zeros": s.zeros[i],
-                                              "nonfinite": s.nonfinite[i]}, step)
                     if step in s.histograms:
-                        writer.add_row(f"{head}/histogram",
-                                       np.concatenate([s.rows[i, :N], s.histograms[step][1]]), step)
+                        row = np.concatenate([s.rows[i], s.histograms[step][1]])
+                        rows.setdefault(step, {})[f"{head}/histogram"] = row
+                for part in ("norm", "rms", "zeros", "nonfinite"):
+                    values, tag = getattr(s, part).tolist(), f"{head}/{part}"
+                    for i in new:
+                        numbers.setdefault(int(s.steps[i]), {})[tag] = values[i]
+        for step in sorted(numbers):
+            writer.add_statistics(step, numbers[step], rows.get(step, {}))
         self._written = self.step
 
     @api

@@ -102,11 +102,11 @@ class SummaryWriter:
                 found.append(self._scalar("add_histogram", f"{name}/nonfinite", nonfinite))
         self._add(step, found)
 
-    def add_row(self, tag: str, row: np.ndarray, step: int) -> None:
-        """A histogram that a monitor has counted: a row of its statistics."""
-        encoded, _ = histogram(row)
-        if encoded is not None:
-            self._add(step, [wire.text(1, named("add_row", tag)) + wire.data(5, encoded)])
+    def add_statistics(self, step: int, numbers: dict[str, float], rows: dict[str, np.ndarray]) -> None:
+        """What a monitor saw at a step, as one event: scalars by tag, rows of statistics as histograms."""
+        encoded = [(tag, histogram(row)[0]) for tag, row in rows.items()]
+        self._add(step, [*[scalar_value(tag, x) for tag, x in numbers.items()],
+                         *[wire.text(1, tag) + wire.data(5, h) for tag, h in encoded if h is not None]])
 
     @api
     def add_graph(self, fun: Callable, *args, **kwargs) -> None:
@@ -188,8 +188,12 @@ class SummaryWriter:
             raise errors.ShapeError(
                 f"{what}: the value of {name!r} is {x.dtype}{list(x.shape)}, not a single number.",
                 "Reduce it first, e.g. with np.mean, or use add_histogram.")
-        with np.errstate(over="ignore"):
-            return wire.text(1, name) + wire.single(2, np.float32(x.reshape(())))
+        return scalar_value(name, float(x.reshape(())))
+
+
+def scalar_value(name: str, x: float) -> bytes:
+    """A Summary.Value."""
+    return wire.text(1, name) + wire.single(2, x)
 
 
 # ----- what users pass -----------------------------------------------------------------------------------
