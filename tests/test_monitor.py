@@ -517,7 +517,14 @@ def test_static_arguments_of_jit():
     f = jit(lambda x, n: np.sum(tag("t", x * n) if n > 1 else x), static_argnames="n")
     m = monitor(f)
     assert m(np.ones(3), n=2) == 6.0 and m["t"].activation.max[0] == 2
-    pickle.loads(pickle.dumps(tag))
+
+
+def test_a_monitor_can_be_pickled():
+    m = monitor(grad(net))
+    m(W, X, Y)
+    again = pickle.loads(pickle.dumps(m))
+    assert_bits(again(W, X, Y), m(W, X, Y))
+    assert again.step == 2 and again["out"].gradient.norm.tolist() == m["out"].gradient.norm.tolist()
 
 
 # ----- wrong use ----------------------------------------------------------------------------------------

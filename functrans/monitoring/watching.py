@@ -92,13 +92,23 @@ class Monitor:
         self.fun = fun
         self.every, self.histograms, self.vanishing = every, histograms, vanishing
         self._judge = Judge(vanishing, exploding, warn)
-        self._plain, self._full = _Watched(fun, False), _Watched(fun, True)
-        self._bare = fun if isinstance(fun, Jitted) else Jitted(fun, (), (), 256)
+        self._compile()
         self._records: list[Rows] = []
         self.step = 0
         self.__wrapped__, self.__name__ = fun, f"monitor({name_of(fun)})"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.reset()
+
+    def _compile(self) -> None:
+        self._plain, self._full = _Watched(self.fun, False), _Watched(self.fun, True)
+        self._bare = self.fun if isinstance(self.fun, Jitted) else Jitted(self.fun, (), (), 256)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_plain", "_full", "_bare")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._compile()
 
     @api
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
