@@ -43,6 +43,7 @@ from .vectors import Layout, Vector, is_traced, known
 DENSE = 1024                # unknowns up to which the conditions' Jacobian is a dense matrix
 COLORS = 256                # products that a sparse one may take; else its equations are solved by GMRES
 NEAR = 1e-3                 # how close to a side, relative to 1 + |side|, x may be held by it
+NEAR_START = 1e-2           # how far, relative to 1 + |x|, Newton steps may lead
 EXACT, LOOSE = 1e-7, 1e-4   # of the conditions' residual, with and without Newton steps
 SINGULAR = 1e-15            # reciprocal condition number
 
@@ -141,8 +142,11 @@ class Newton:
         self.pull = jit(lambda v, *at: vjp(lambda z: conditions(z, *at[1:]), at[0])[1](v)[0])
         self.kept: Any = None
 
-    def __call__(self, z, params, at):
-        """``(z, size of the residual, how small it should be, whether the system is regular)``."""
+    def __call__(self, z, params, at, start):
+        """``(z, size of the residual, how small it should be, whether the system is regular)``.
+
+        ``start`` is what SciPy found, to which z, or its first part, stays near.
+        """
         value = self.value(z, params, at)
         left, factors = _most(value), self.factors(z, params, at)
         small = EXACT if factors is not None else LOOSE
@@ -151,7 +155,8 @@ class Newton:
                 break
             new = z - factors(value, False)
             new_value = self.value(new, params, at)
-            if not _most(new_value) < left:
+            far = _most(new[:len(start)] - start) > NEAR_START * (1 + _most(start))
+            if far or not _most(new_value) < left:
                 break
             z, value, left = new, new_value, _most(new_value)
             factors = self.factors(z, params, at)
@@ -162,8 +167,7 @@ class Newton:
         is neither small nor sparse."""
         if self.size <= DENSE:
             return _dense(self.slope(z, params, at))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", sparse.SparsityWarning)
+        with _quiet():
             try:
                 if self.pattern(z, params, at).nnz > COLORS * self.size:
                     return None
@@ -196,6 +200,11 @@ class Newton:
         return factors(np.asarray(y), transposed) if factors else np.full(self.size, np.nan)
 
 
+def _quiet():
+    """A context in which patterns that are larger than need be are nobody's concern."""
+    return warnings.catch_warnings(action="ignore", category=sparse.SparsityWarning)
+
+
 def _dense(matrix):
     """``Newton.factors`` of a matrix."""
     if not np.isfinite(matrix).all():
@@ -226,12 +235,18 @@ class Minimum:
         self.size = self.n + sum(layout.size for layout in self.layouts)
         self.newton = Newton(self.conditions, self.size)
         self.slope = jit(grad(problem.objective.fun))
-        self.slopes = jit(jacobian(self.rows))
+        self.balance = jit(grad(self.lagrangian))
+        self.slopes, self.sparse = jit(jacobian(self.rows)), sparse.jacobian(self.rows)
         self.heights = jit(self.rows)
 
     def rows(self, x, consts):
         """All constraints' rows."""
         return np.concatenate([c.rows.flat(x, consts) for c in self.problem.constraints])
+
+    def lagrangian(self, x, y, consts):
+        """The function and the constraints' rows, weighted by their multipliers."""
+        value = self.problem.objective.fun(x, consts)
+        return value + y @ self.rows(x, consts) if self.layouts else value
 
     def sides(self, params):
         """Bounds and the constraints' sides, (lower, upper), in the order of z."""
@@ -246,11 +261,7 @@ class Minimum:
         x, y = z[:n], z[n:]
         low, high = self.sides(params)
 
-        def lagrangian(x):
-            value = self.problem.objective.fun(x, consts)
-            return value + y @ self.rows(x, consts) if len(self.layouts) else value
-
-        held, free = x, grad(lagrangian)(x)
+        held, free = x, grad(self.lagrangian)(x, y, consts)
         if len(self.layouts):
             held, free = np.concatenate([x, self.rows(x, consts)]), np.concatenate([free, y])
         return np.where(at < 0, held - low, np.where(at > 0, held - high, free))
@@ -269,7 +280,7 @@ class Minimum:
         at, y = self._held(x, low, high, params)
         z, scale = np.concatenate([x, y]), scale_of(self.slope(x0, params["consts"]))
         for _ in range(8):
-            z, left, small, regular = self.newton(z, params, at)
+            z, left, small, regular = self.newton(z, params, at, x)
             changed = self._corrected(z, at, low, high, params) if small == EXACT else at
             if np.array_equal(changed, at):
                 break
@@ -283,49 +294,53 @@ class Minimum:
         return np.concatenate([x, self.heights(x, params["consts"])]) if self.layouts else x
 
     def _held(self, x, low, high, params):
-        """Which sides hold x, and the multipliers that balance the gradient best."""
-        n = self.n
-        slope = self.slope(x, params["consts"])
-        if not self.layouts:
-            push, at = -slope, np.zeros(n, int)
-            with np.errstate(invalid="ignore"):
-                down, up = (x - low) / (1 + np.abs(low)), (high - x) / (1 + np.abs(high))
-            at[(push < 0) & (-push > down) & (down < NEAR)] = -1
-            at[(push > 0) & (push > up) & (up < NEAR)] = 1
-            at[low == high] = -1
-            return at, np.zeros(0)
-        values = self._values(x, params)
-        normals = np.concatenate([np.eye(n), self.slopes(x, params["consts"])])
+        """Which sides hold x, and the constraints' multipliers that balance the gradient best."""
+        values, equal = self._values(x, params), low == high
         with np.errstate(invalid="ignore"):
             down, up = (values - low) / (1 + np.abs(low)), (high - values) / (1 + np.abs(high))
-        equal = low == high
-        lower, upper = np.flatnonzero(~equal & (down < NEAR)), np.flatnonzero(~equal & (up < NEAR))
-        both = np.flatnonzero(equal)
-        # slope + normals.T @ y = 0, where y <= 0 at lower sides and y >= 0 at upper ones
-        columns = np.concatenate([-normals[lower], normals[upper], normals[both], -normals[both]]).T
-        weights = np.zeros(columns.shape[1])
-        if columns.size:
+        y = self._multipliers(x, equal | (down < NEAR), equal | (up < NEAR), params)
+        # of a side that holds, the multiplier is large beside the distance
+        at = np.where(equal | (-y > np.maximum(down, 0)), -1, np.where(y > np.maximum(up, 0), 1, 0))
+        return at, np.where(at == 0, 0.0, y)[self.n:]
+
+    def _multipliers(self, x, below, above, params):
+        """y with slope + normals.T @ y as small as can be: negative only where x is ``below`` (near a lower
+        side), positive only where it is ``above``."""
+        n, consts = self.n, params["consts"]
+        slope = self.slope(x, consts)
+
+        def signed(push):
+            return np.where(above[:n], np.maximum(push, 0), 0) + np.where(below[:n], np.minimum(push, 0), 0)
+
+        if not self.layouts:
+            return signed(-slope)
+        rows = np.flatnonzero((below | above)[n:])
+        y = np.zeros(self.size)
+        if self.size <= DENSE:
+            lower, upper = np.flatnonzero(below), np.flatnonzero(above)
+            normals = np.concatenate([np.eye(n), self.slopes(x, consts)])
+            columns = np.concatenate([-normals[lower], normals[upper]]).T
             try:
-                weights = so.nnls(columns, -slope)[0]
-            except RuntimeError:
+                weights = so.nnls(columns, -slope)[0] if columns.size else np.zeros(columns.shape[1])
+            except RuntimeError:                # too many turns: the first guess is a rough one
                 weights = np.maximum(np.linalg.lstsq(columns, -slope, rcond=None)[0], 0)
-        w_low, w_high, w_plus, w_minus = np.split(weights, np.cumsum([len(lower), len(upper), len(both)]))
-        at, y = np.zeros(len(low), int), np.zeros(len(low))
-        y[lower], y[both] = -w_low, w_plus - w_minus
-        y[upper] += w_high
-        at[lower[w_low > np.maximum(down[lower], 0)]] = -1
-        at[upper[w_high > np.maximum(up[upper], 0)]] = 1
-        at[both] = -1
-        y[at == 0] = 0
-        return at, y[n:]
+            y[lower] -= weights[:len(lower)]
+            y[upper] += weights[len(lower):]
+            return y
+        # many: first those of the constraints, from the unknowns that no bound holds
+        free = ~(below | above)[:n]
+        with _quiet():
+            normals = self.sparse(x, consts)[rows]
+        sign = (np.where(below[n:], -np.inf, 0)[rows], np.where(above[n:], np.inf, 0)[rows])
+        if len(rows) and free.any():
+            y[n + rows] = so.lsq_linear(normals[:, free].T.tocsc(), -slope[free], sign).x
+        y[:n] = signed(-slope - normals.T @ y[n + rows])
+        return y
 
     def _corrected(self, z, at, low, high, params):
         """Sides that pull instead of hold are left, those that are crossed hold."""
         x, y = z[:self.n], z[self.n:]
-        slope = self.slope(x, params["consts"])
-        if self.layouts:
-            slope = slope + y @ self.slopes(x, params["consts"])
-        push = np.concatenate([-slope, y])
+        push = np.concatenate([-self.balance(x, y, params["consts"]), y])
         values, small = self._values(x, params), 1e-9 * max(1.0, _most(push))
         new = at.copy()
         new[(at < 0) & (push > small) & (low != high)] = 0

@@ -86,7 +86,8 @@ def _zero(run, solve, x0, consts):
     def host(x0, consts):
         nowhere = np.zeros(len(x0), np.int64)
         result, scale = solve(np.array(x0), consts), scale_of(newton.value(x0, consts, nowhere))
-        z, left, small, regular = newton(np.array(result.x, float), consts, nowhere)
+        x = np.array(result.x, float)
+        z, left, small, regular = newton(x, consts, nowhere, x)
         return report(result, z, nowhere, regular and left <= scale * small)
 
     return solution(newton, host, x0, consts)
