@@ -36,7 +36,7 @@ from ...rules.callbacks import pure_callback
 from ...rules.custom import stop_gradient
 from ...trace.tracer import Tracer
 from ...transform.interpret import evaluate
-from .functions import Objective, Rows, values_needed
+from .functions import Objective, Rows, sparse_pattern, values_needed
 from .problems import Problem
 from .vectors import Layout, Vector, is_traced, known
 
@@ -137,7 +137,7 @@ class Newton:
     def __init__(self, conditions: Callable, size: int):
         self.conditions, self.size, self.value = conditions, size, jit(conditions)
         self.slope = jit(jacfwd(conditions))
-        self.sparse, self.pattern = sparse.jacobian(conditions), sparse.jacobian_sparsity(conditions)
+        self.sparse = sparse.jacobian(conditions)
         self.push = jit(lambda v, *at: jvp(lambda z: conditions(z, *at[1:]), at[:1], (v,))[1])
         self.pull = jit(lambda v, *at: vjp(lambda z: conditions(z, *at[1:]), at[0])[1](v)[0])
         self.kept: Any = None
@@ -168,12 +168,9 @@ class Newton:
         if self.size <= DENSE:
             return _dense(self.slope(z, params, at))
         with _quiet():
-            try:
-                if self.pattern(z, params, at).nnz > COLORS * self.size:
-                    return None
-                prepared = self.sparse.prepare((z, params, at), {})
-            except errors.SparsityError:
+            if sparse_pattern(self.sparse, (z, params, at), COLORS * self.size) is None:
                 return None
+            prepared = self.sparse.prepare((z, params, at), {})
         if prepared.n_colors > COLORS:
             return None
         try:
