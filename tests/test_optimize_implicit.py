@@ -140,6 +140,21 @@ def test_equalities_inequalities_bounds_and_multipliers():
     assert_allclose(jacfwd(v)(p), differences(jit(v), p), atol=1e-4)
 
 
+def test_linear_constraints_in_their_matrix_and_sides():
+    """The point of a line a . x = b next to p: p - a (a . p - b) / a . a."""
+    def solve(q):
+        line = optimize.LinearConstraint(q[:2], q[2], q[2])
+        return optimize.minimize(lambda x: np.sum((x - q[3:]) ** 2), np.zeros(2), constraints=line).x
+
+    def formula(q):
+        a, b, p = q[:2], q[2], q[3:]
+        return p - a * (a @ p - b) / (a @ a)
+
+    q = np.array([1.0, 2.0, 3.0, -1.0, 0.5])
+    assert_allclose(jit(solve)(q), formula(q), atol=1e-9)
+    check_modes(solve, q, want=jacfwd(formula)(q))
+
+
 def test_repeated_constraints_are_counted_once():
     def solve(a):
         rows = lambda x: np.stack([a - x[0], 2 * (a - x[0]), a - x[0] + 0 * x[1]])
@@ -178,6 +193,9 @@ def test_nothing_traced_is_solved_at_once():
         return x * found.x[0]
 
     assert_allclose(grad(f)(1.0), 3, atol=1e-6)
+    opaque = lambda y: float(y[0]) ** 2 + float(y[1] - 1) ** 2
+    found = jit(lambda x: x * optimize.minimize(opaque, np.ones(2), method="powell").x[1])(2.0)
+    assert_allclose(found, 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("coupling", [0.0, 0.01])

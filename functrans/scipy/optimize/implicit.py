@@ -58,10 +58,12 @@ def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
     try:
         bodies = [trace_body(lambda xs, f=f: f(xs[0]), [aval((vector.size,), np.dtype(float))], what)
                   for f in functions]
-    except errors.ConcretizationError as e:
+    except Exception as e:
         if not is_traced(given, vector.x0):
-            return None
-        raise values_needed() from e
+            return None                         # SciPy may do without a program
+        if isinstance(e, errors.ConcretizationError):
+            raise values_needed() from e
+        raise
     consts, places = shared_consts(bodies)
     if not is_traced(given, vector.x0, consts):
         return None
