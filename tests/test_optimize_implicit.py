@@ -392,6 +392,28 @@ def test_results_can_be_returned():
     assert found.nfev == f(np.ones(2)).nfev
 
 
+def test_settings_and_values_are_those_of_each_call():
+    """Programs of equal structure share what was compiled, but not numbers, options or callbacks."""
+    seen = []
+
+    def f(a, b, options=None, callback=None):
+        return optimize.minimize(lambda x: np.sum((x - a * b) ** 2), np.zeros(2), options=options,
+                                 callback=callback)
+
+    for a, b in ((1.0, np.array([1.0, 2.0])), (3.0, np.array([1.0, 2.0])), (3.0, np.array([0.0, -1.0]))):
+        assert_allclose(jit(lambda a, b=b: f(a, b).x)(a), a * b, atol=1e-9)
+        assert_allclose(jacrev(lambda a, b=b: f(a, b).x)(a), b, atol=1e-9)
+    assert jit(lambda a: f(a, np.ones(2), {"maxiter": 0}).nit)(1.0) == 0
+    assert jit(lambda a: f(a, np.ones(2), {"maxiter": 5}).nit)(1.0) > 0
+    jit(lambda a: f(a, np.ones(2), callback=lambda x: seen.append(x)).x)(1.0)
+    assert_allclose(seen[-1], 1, atol=1e-6)
+    for matrix in (np.eye(2), np.ones((2, 2))):
+        rows = optimize.LinearConstraint(matrix, -np.inf, 0.5)
+        x = jit(lambda a, rows=rows: optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2),
+                                                       constraints=rows).x)(1.0)
+        assert_allclose(matrix[0] @ x, 0.5, atol=1e-9)
+
+
 def test_many_starts():
     f = lambda x: x ** 4 - x ** 2 + 0.1 * x
     best = vmap(lambda x0: optimize.minimize(f, x0, method="trust-exact").x)(np.array([-0.8, 0.7]))

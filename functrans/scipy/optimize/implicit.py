@@ -28,7 +28,7 @@ from ...api.compilation import jit
 from ...api.derivatives import grad, jvp, vjp
 from ...api.implicit import solve_linear
 from ...api.jacobians import jacfwd, jacobian
-from ...calling.staging import as_value, current_builder
+from ...calling.staging import PROGRAMS, as_value, current_builder
 from ...inspection.programs import ShapeDtypeStruct
 from ...ir.core import aval
 from ...lax.body import shared_consts, trace_body, with_consts
@@ -67,17 +67,39 @@ def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
     consts, places = shared_consts(bodies)
     if not is_traced(given, vector.x0, consts):
         return None
+    programs = [Program(with_consts(b, consts, at, 1), b.out_tree)
+                for b, at in zip(bodies, places, strict=True)]
+    return programs, [known(c) for c in consts]
 
-    def program(body, at):
-        jaxpr = with_consts(body, consts, at, 1)
 
-        def run(v, consts):
-            outs = evaluate(jaxpr, [v, *consts])
-            return body.out_tree.unflatten([x if type(x) is Tracer else as_value(x) for x in outs])
+class Program:
+    """A traced function of the vector: ``(v, consts) -> result``."""
 
-        return run
+    def __init__(self, jaxpr, out_tree):
+        self.jaxpr, self.out_tree = jaxpr, out_tree
 
-    return [program(b, at) for b, at in zip(bodies, places, strict=True)], [known(c) for c in consts]
+    def __call__(self, v, consts):
+        outs = evaluate(self.jaxpr, [v, *consts])
+        return self.out_tree.unflatten([x if type(x) is Tracer else as_value(x) for x in outs])
+
+
+def shared(programs: list[Program], vector: Vector, settings, make: Callable):
+    """What ``make`` returns, kept for programs of equal structure and equal settings: their callback is the
+    same one then, and its functions are compiled once."""
+    if any([p.jaxpr.retraced for p in programs]):
+        return make()
+    key = ("optimize", tuple([(p.jaxpr, p.out_tree) for p in programs]), vector.what, vector.treedef,
+           tuple(vector.avals), settings)
+    try:
+        found = PROGRAMS.get(key)
+    except TypeError:                           # settings that are not hashable
+        return make()
+    return PROGRAMS.put(key, make()) if found is None else found
+
+
+def frozen(settings: dict) -> tuple:
+    """Settings as part of a key."""
+    return tuple([(k, frozen(v) if isinstance(v, dict) else v) for k, v in sorted(settings.items())])
 
 
 def solution(newton: Newton, host: Callable, x0, params) -> tuple[Any, dict]:
@@ -350,7 +372,7 @@ class Minimum:
 
 
 def staged(problem: Problem, bounds, given, what: str):
-    """``(the problem of programs, its params)``, or None where nothing is traced."""
+    """``(the problem of programs, its params, the programs)``, or None where nothing is traced."""
     functions: list[Callable] = [partial(f, consts=()) for f in (problem.objective._scalar,
                                                  *[c.rows.flat for c in problem.constraints])]
     limits = [(c.low, c.high) for c in problem.constraints]
@@ -364,5 +386,5 @@ def staged(problem: Problem, bounds, given, what: str):
         new.layout, new.rows = c.rows.layout, Rows(run, c.what)
         new.rows.layout = Layout(np.zeros(c.rows.layout.size), c.what)
         constraints.append(new)
-    return (Problem(Objective(fun, what), problem.vector, constraints),
-            {"consts": consts, "bounds": bounds, "sides": [c.sides() for c in problem.constraints]})
+    params = {"consts": consts, "bounds": bounds, "sides": [c.sides() for c in problem.constraints]}
+    return Problem(Objective(fun, what), problem.vector, constraints), params, [fun, *rows]
