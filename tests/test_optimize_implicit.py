@@ -409,9 +409,9 @@ def test_settings_and_values_are_those_of_each_call():
     assert_allclose(seen[-1], 1, atol=1e-6)
     for matrix in (np.eye(2), np.ones((2, 2))):
         rows = optimize.LinearConstraint(matrix, -np.inf, 0.5)
-        x = jit(lambda a, rows=rows: optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2),
-                                                       constraints=rows).x)(1.0)
-        assert_allclose(matrix[0] @ x, 0.5, atol=1e-9)
+        found = jit(lambda a, rows=rows: optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2),
+                                                           constraints=rows).x)(1.0)
+        assert_allclose(matrix[0] @ found, 0.5, atol=1e-9)
 
 
 def test_many_starts():
