@@ -1,6 +1,7 @@
 """Runs of parts of graphs, names and scopes, printing, graphs of functions."""
 
 import threading
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -182,6 +183,30 @@ def test_plans_are_kept():
     close(g.run(y, {x: X}), np.sin(X))
 
 
+def test_plans_are_told_apart():
+    """By the symbols and the containers of each call, also where a list was changed meanwhile."""
+    Pair = namedtuple("Pair", "first second")
+    with Graph() as g:
+        x = g.placeholder()
+        y, z = x + 1.0, x * 10.0
+    wanted = [y, z]
+    a, b = 3.0, 20.0
+    for make, want in ((lambda: wanted, [a, b]), (lambda: (y, z), (a, b)), (lambda: [z, y], [b, a]),
+                       (lambda: [y, [z]], [a, [b]]), (lambda: [[y], z], [[a], b]),
+                       (lambda: {"y": y, "z": z}, {"y": a, "z": b}),
+                       (lambda: {"y": y, "w": z}, {"y": a, "w": b}),
+                       (lambda: Pair(y, z), Pair(a, b)), (lambda: Pair(z, None), Pair(b, None)),
+                       (lambda: [y, None], [a, None]), (lambda: [y], [a]), (lambda: y, a)) * 2:
+        for feeds in ({x: 2.0}, {x: 2}, {x: np.float64(2.0)}, [(x, 2.0)], {x: 2.0, z: b}, {z: b, x: 2.0}):
+            got = g.run(make(), feeds)
+            assert got == want and type(got) in (type(want), np.float64)
+    wanted.reverse()
+    assert g.run(wanted, {x: 2.0}) == [20.0, 3.0]
+    assert g.run([y, z], {x: 2.0, z: 5.0}) == [3.0, 5.0]
+    with pytest.raises(errors.ShapeError):
+        g.run(y, {x: np.ones(1)})
+
+
 def test_threads_run_one_graph():
     with Graph() as g:
         x = g.placeholder((1000,))
@@ -326,6 +351,15 @@ def test_graph_of_a_function():
     close([got, aux["h"], aux["one"]], [np.sum(h ** 2), h, 1.0])
     close(g.run(g.gradients(value, g.arguments[0]["w"]), feeds), grad(lambda p: loss(p, X)[0])(params)["w"])
     close(g.run(g.gradients(value, parts["h"]), {"params['w']": WEIGHTS, "x": X}), 2 * h)
+
+
+def test_graph_of_a_program_with_constant_results():
+    g = Graph.from_jaxpr(make_jaxpr(lambda x: (x, 2.0, X))(1.0))
+    captured = g.arguments[1]                   # as the program has it: an input behind the arguments
+    close(g.run(g.results, {"x": 5.0, captured: X}), [5.0, 2.0, X])
+    assert not any(e.backward for e in g.eqns)
+    one = g.gradients(g.results[0], "x")        # a literal, too, but of a gradient
+    assert g.run(one, {}) == 1.0 and g.eqns[-1].backward
 
 
 def test_derivatives_run_in_part():

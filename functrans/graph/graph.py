@@ -102,26 +102,28 @@ class Graph(Building):
         chosen = [i for i, y in enumerate(y_vars) if has_tangent(y.aval)]
         found: dict[Var, Any] = {}
         with self._lock, self:
-            part = forward(self._parts, [y_vars[i] for i in chosen], x_vars, set(stops))
             new = None
-            if part.leaves or part.tapped:
-                with Uncollected():
+            with Uncollected():
+                part = forward(self._parts, [y_vars[i] for i in chosen], x_vars, set(stops))
+                if part.leaves or part.tapped:
                     new = backward(part, [seeds[i] for i in chosen], self._symbol)
-            lost = [i for i, x in enumerate(x_vars) if new is None or x not in new.reached]
+            reached = set(new.reached) if new is not None else set()
+            lost = [i for i, x in enumerate(x_vars) if x not in reached]
             if lost and unconnected == "raise":
                 paths = xs_tree.paths() if len(x_vars) > 1 else [""]
                 names = ", ".join([f"xs{paths[i]} ({self._text(x_vars[i])})" for i in lost])
                 raise errors.GraphError(f"gradients: no y depends on {names}.",
                                         "Leave it out, or say unconnected='zero'.")
+            first = len(self._builder.eqns)
             around = set_scope(None)
             try:
                 if new is not None:
                     self._add(new, found)
-                if unconnected == "zero":
-                    for i in lost:
-                        found[x_vars[i]] = self._literal(lit(0, x_vars[i].aval.strong))
+                for i in lost if unconnected == "zero" else ():
+                    found[x_vars[i]] = self._literal(lit(0, x_vars[i].aval.strong))
             finally:
                 set_scope(around)
+                self._mark(first)
         return xs_tree.unflatten([found.get(x) for x in x_vars])
 
     def _add(self, new: Backward, found: dict[Var, Any]) -> None:
@@ -129,7 +131,6 @@ class Graph(Building):
         first = len(self._builder.eqns)
         with Uncollected():
             outs = evaluate(new.jaxpr, new.values)
-            self._mark(first)
             made = {v for e in self._builder.eqns[first:] for v in e.outs}
         for x, out in zip(new.reached, outs, strict=False):
             found[x] = self._literal(out) if type(out) is Lit else self._given(out)
@@ -152,10 +153,7 @@ class Graph(Building):
 
     def _literal(self, x: Lit) -> Any:
         """A literal as a symbol: an equation that only writes it."""
-        first = len(self._builder.eqns)
-        symbol = self._keep(bind(OPS["convert"], (x,), {"dtype": x.aval.dtype}))
-        self._mark(first)
-        return symbol
+        return self._keep(bind(OPS["convert"], (x,), {"dtype": x.aval.dtype}))
 
     # ----- running -----
 
@@ -210,10 +208,11 @@ class Graph(Building):
         found, ins, consts = self._pass(tuple(outs), tuple(given), structure)
         values = found.run([*[given[v] for v in ins], *consts])
         if type(feeds) is dict and not any([type(x) is Tracer for x in (*given.values(), *consts)]):
-            at = tuple([ins.index(v) if v in ins else -1 for v in given])
+            place = {v: i for i, v in enumerate(ins)}
+            at = tuple([place.get(v, -1) for v in given])
             captured = tuple([c.value for c in consts])
             self._runner.remember(Plan(
-                structure, tuple(tree.leaves(fetches)), tuple(feeds), tuple([v.aval.strong for v in given]),
+                structure, tree.leaves(fetches), tuple(feeds), tuple([v.aval.strong for v in given]),
                 at, len(ins), captured, found.compiled(), length))
         return structure.unflatten(values)
 

@@ -84,17 +84,20 @@ cdef class Plan:
     """A program that has run: for the very symbols that were fetched and fed.
 
     Attributes:
-      structure, fetches: of what was fetched; keys: of what was fed, in order, with their types.
+      fetches: the same symbols in containers of our own; structure: theirs.
+      keys: what was fed, in order, with their types.
       at: where the program takes each value (-1: it needs it not); consts follow those.
       length: how many equations the graph had when it was found.
     """
     cdef TreeDef structure
-    cdef tuple fetches, keys, avals, at, consts
+    cdef object fetches
+    cdef tuple keys, avals, at, consts
     cdef Program program
     cdef Py_ssize_t n, length
 
-    def __init__(self, structure, fetches, keys, avals, at, n, consts, program, length):
-        self.structure, self.fetches, self.keys, self.avals = structure, fetches, keys, avals
+    def __init__(self, structure, leaves, keys, avals, at, n, consts, program, length):
+        self.structure, self.fetches = structure, structure.unflatten(leaves)
+        self.keys, self.avals = keys, avals
         self.at, self.n, self.consts, self.program, self.length = at, n, consts, program, length
 
     cdef list values(self, dict feeds):
@@ -137,6 +140,30 @@ cdef int RECENT = 6
 MISSED = object()
 
 
+cdef bint same(object x, object y):
+    """Whether x and y hold the very same symbols, in containers of the same structure."""
+    cdef Py_ssize_t i
+    cdef list xs, ys
+    cdef TreeDef structure
+    cdef object t = type(x)
+    if x is y:
+        return True
+    if t is not type(y) or t is Tracer:
+        return False
+    if t is list or t is tuple:
+        if len(x) != len(y):
+            return False
+        for i in range(len(x)):
+            if not same(x[i], y[i]):
+                return False
+        return True
+    if t is str:
+        return x == y
+    xs, ys = [], []
+    structure = flatten_into(x, xs)
+    return structure is not leaf_def and structure == flatten_into(y, ys) and same(xs, ys)
+
+
 cdef class Runner:
     """The plans that ran last, tried in turn. Several threads may call it."""
     cdef Builder builder
@@ -147,30 +174,19 @@ cdef class Runner:
 
     def __call__(self, fetches, feeds):
         """The values, or MISSED."""
-        cdef list leaves, values
-        cdef TreeDef structure
+        cdef list values
         cdef Plan p
         cdef Builder top = top_builder()
-        cdef Py_ssize_t i
         if not self.recent or type(feeds) is not dict or Watch.run is not None or (
                 top is not None and top.axes):
             return MISSED
-        leaves = []
-        structure = flatten_into(fetches, leaves)
         for p in self.recent:
-            if p.structure is not structure and p.structure != structure:
-                continue
-            if p.length != len(self.builder.eqns) or len(<dict>feeds) != len(p.keys):
-                continue
-            for i in range(len(leaves)):
-                if leaves[i] is not p.fetches[i]:
-                    break
-            else:
+            if p.length == len(self.builder.eqns) and len(<dict>feeds) == len(p.keys) and same(
+                    fetches, p.fetches):
                 values = p.values(<dict>feeds)
-                if values is None:
-                    continue
-                values = p.program.run(values)
-                return values[0] if structure is leaf_def else structure.unflatten(values)
+                if values is not None:
+                    values = p.program.run(values)
+                    return values[0] if p.structure is leaf_def else p.structure.unflatten(values)
         return MISSED
 
     def remember(self, Plan p):
