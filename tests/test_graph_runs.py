@@ -72,6 +72,16 @@ def test_only_what_is_needed_runs():
     assert g.run([b, c], {x: 0.0, a: 7.0}) == [2.0, 70.0] and seen == [1.0, 2.0]
 
 
+def test_one_of_several_results_is_fed():
+    """The equation runs for the other one."""
+    with Graph() as g:
+        x = g.placeholder()
+        last, states = lax.scan(lambda c, _: (c * 2.0, c), x, None, length=3)
+        y = last + np.sum(states)
+    assert g.run(y, {x: 1.0}) == 15.0 and g.run(y, {x: 1.0, last: 100.0}) == 107.0
+    assert g.run([y, last], {x: 1.0, states: np.zeros(3)}) == [8.0, 8.0]
+
+
 def test_effects_follow_what_is_there(capfd):
     with Graph() as g:
         x = g.placeholder()

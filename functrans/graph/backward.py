@@ -18,7 +18,7 @@ from ..transform.interpret import transpose_values
 from ..transform.linearize import linearize_values
 from ..transform.programs import checked
 from ..transform.zeros import Zero, has_tangent
-from .parts import Parts, live
+from .parts import Parts, live, renamed
 
 
 class Mark:
@@ -81,11 +81,10 @@ def forward(parts: Parts, ys: Sequence[Var], xs: Sequence[Var], stops: Collectio
         inputs = tuple([now.get(x, x) if type(x) is Var else x for x in e.inputs])
         others.update([(x, None) for x in inputs if type(x) is Var and x not in known])
         known.update(inputs)
-        results = tuple([var(v.aval, 0) if v in stops else v for v in e.outs])
-        new.append(eqn_in(eqn(e.sig, inputs, results, e), mark))
+        new.append(eqn_in(renamed(e, inputs, stops), mark))
         made += e.outs
-        inside += results
-        known.update(results)
+        inside += new[-1].outs
+        known.update(new[-1].outs)
         for v in e.outs:
             if v in taps:
                 tap, total = taps[v]

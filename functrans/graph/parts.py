@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..ir.core import Eqn, Var, eqn
+from ..ir.core import Eqn, Var, eqn, var
 
 
 class Part(NamedTuple):
@@ -94,10 +94,11 @@ class Parts:
                 there.update(e.outs)
                 ends.update([(x, None) for x in e.inputs if x in given or x in self.consts])
         same = self._chosen(positions, given, ends)
-        if not same:
-            return Part([eqns[position] for position in sorted(positions)], outs, ends)
-        outs = [same.get(v, v) for v in outs]
-        return Part(live(self._in_order(sorted(positions), same), outs), outs, ends)
+        kept = [eqns[position] for position in sorted(positions)]
+        if same:
+            outs = [same.get(v, v) for v in outs]
+            kept = live(self._in_order(sorted(positions), same), outs)
+        return Part([renamed(e, e.inputs, given) for e in kept], outs, ends)
 
     def _chosen(self, positions: set[int], given: Collection[Var],
                 ends: dict[Var, None]) -> dict[Var, Var]:
@@ -142,8 +143,16 @@ class Parts:
                     todo += [position, *needs]
                     continue
                 done.add(position)
-                kept.append(e if inputs == e.inputs else eqn(e.sig, inputs, e.outs, e))
+                kept.append(e if inputs == e.inputs else renamed(e, inputs, ()))
         return kept
+
+
+def renamed(e: Eqn, inputs: tuple, cut: Collection[Var]) -> Eqn:
+    """The equation on other inputs; those of its results that are in ``cut`` get other names."""
+    outs = e.outs
+    if not all([v not in cut for v in outs]):
+        outs = tuple([var(v.aval, 0) if v in cut else v for v in outs])
+    return e if inputs is e.inputs and outs is e.outs else eqn(e.sig, inputs, outs, e)
 
 
 def live(eqns: Sequence[Eqn], outs: Iterable, cut: Collection[Var] = ()) -> list[Eqn]:
