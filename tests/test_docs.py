@@ -201,6 +201,12 @@ def test_graph_example():
         assert f"de/d{name} = {value:.6f}" in out
 
 
+@pytest.mark.skipif(importlib.util.find_spec("grandalf") is None, reason="needs the extra 'viz'")
+def test_graph_example_draws(tmp_path):
+    run_program(ROOT / "examples/graph.py", "--output", tmp_path / "graph.svg")
+    assert "logarithm</text>" in (tmp_path / "graph.svg").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "indexing.py", "contended.py",
                                      "kernels.py", "optimize.py"])
 def test_benchmarks_run(program, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from functrans import (
+    Graph,
     custom_vjp,
     errors,
     grad,
@@ -174,6 +175,7 @@ CASES = {
         lambda w: w - 0.1 * grad(lambda w: np.sum(np.tanh(X @ w)))(w), **k)(np.ones(3)),
     "program": lambda **k: viz.draw(make_jaxpr(grad(recurrent))(
         np.ones((4, 4)), np.ones(4), np.ones((6, 4))), **k),
+    "graph": lambda **k: viz.draw(built_graph()[0], **k),
     "identity": lambda **k: viz.draw(lambda x: x, **k)(1.0),
     "long": lambda **k: viz.draw(grad(unrolled(100)), **k)(0.5),
 }
@@ -236,6 +238,26 @@ def test_edges_connect_producers_and_readers(case):
         if n.kind == "op":
             for x in n.eqn.inputs:
                 assert not hasattr(x, "index") or (id(n), id(x)) in into
+
+
+def built_graph():
+    with Graph() as g:
+        a, b, c, d = [g.placeholder(name=n) for n in "abcd"]
+        with name_scope("logarithm"):
+            e = c * np.log(d)
+        g["e"] = a * b + e
+    return g, g.gradients("e", [d])[0]
+
+
+def test_graphs_know_their_origins():
+    g, partial = built_graph()
+    picture = viz.draw(g)._picture
+    names = {n.label: n for n in picture.nodes}
+    assert {"a", "b", "c", "d", "e", g.label(partial)} <= set(names)
+    assert names["div"].item is names["log"].item and (names["div"].column, names["log"].column) == (1, 0)
+    assert names["log"].boxes()[0].group is names["div"].boxes()[0].group
+    second = g.gradients(partial, ["d"])[0]
+    assert g.label(second) in {n.label for n in viz.draw(g)._picture.nodes}
 
 
 def test_gradients_stand_beside_their_inputs():

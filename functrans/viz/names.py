@@ -12,6 +12,7 @@ from ..calling.boundary import Transformed
 from ..calling.staging import name_of
 from ..errors import format_location
 from ..ir.core import Eqn, Jaxpr, Lit
+from ..trace.core import var_of
 from .model import Node
 from .origins import Mark, bodies, scope_of
 
@@ -32,7 +33,7 @@ def node_of(e: Eqn, mark: Mark, kind: str) -> Node:
     if mark.column:
         lines.append(f"{'backward pass' if e.backward else 'derivative'} of {mark.row.eqn.op.name}")
     if kind == "ghost":
-        lines.append("not computed: nothing needs its value")
+        lines.append("not computed: its value is not needed, or there already")
     if e.src is not None:
         code = linecache.getline(e.src[0], e.src[1]).strip()
         lines += [format_location(*e.src), *(["    " + code] if code else [])]
@@ -79,8 +80,8 @@ def _numbered(name: str, n: int) -> list[str]:
     return [name] if n == 1 else [f"{name} {i}" for i in range(n)]
 
 
-def headings(fun: Callable) -> Callable[[int], list[str]]:
-    """Headings of so many lanes: the function's name, and its derivatives."""
+def headings(fun: Callable | None) -> Callable[[int], list[str]]:
+    """Headings of so many lanes: the function's name (None: of a program), and its derivatives."""
     inner: Any = fun
     while True:
         below = inner.fun if isinstance(inner, Jitted) else getattr(inner, "__wrapped__", None)
@@ -90,9 +91,10 @@ def headings(fun: Callable) -> Callable[[int], list[str]]:
 
     def of(n: int) -> list[str]:
         if n == 1:
-            return [name_of(fun)]
+            return [name_of(fun) if fun is not None else "program"]
         order = [""] if n == 2 else [_ORDINALS.get(k, f"{k}th") + " " for k in range(1, n)]
-        return [name_of(inner), *[f"{which}derivative" for which in order]]
+        first = name_of(inner) if inner is not None else "program"
+        return [first, *[f"{which}derivative" for which in order]]
     return of
 
 
@@ -105,6 +107,16 @@ class Results:
     Attributes:
       names: of each; gradients: which of them is the derivative by which input, by numbers.
     """
+
+    @classmethod
+    def of_graph(cls, graph: Any, jaxpr: Jaxpr) -> tuple[Results, list[str]]:
+        """Of a graph's ends, and the names of its inputs."""
+        self = cls.__new__(cls)
+        labels = {var_of(s): graph.label(s) for s in graph.placeholders}
+        ins = [labels.get(v, "constant") for v in jaxpr.invars]
+        labels.update({var_of(s): graph.label(s) for e in graph.eqns for s in graph.outputs(e)})
+        self.names, self.gradients = [labels[v] for v in jaxpr.outs], {}
+        return self, ins
 
     @classmethod
     def of_jaxpr(cls, jaxpr: Jaxpr) -> Results:
