@@ -343,6 +343,15 @@ def test_arrays_are_captured_as_they_are():
     assert w.flags.writeable
 
 
+def test_derivatives_are_listed():
+    g = four_leaves()
+    da, again, dd = g.gradients("e", ["a", "a", "d"])
+    second = g.gradients([dd, "e"], "c")
+    assert g.gradients("a", "b") is None
+    found = [([g.label(y) for y in d.ys], g.label(d.x), d.symbol) for d in g.derivatives]
+    assert da is again and found == [(["e"], "a", da), (["e"], "d", dd), ([g.label(dd), "e"], "c", second)]
+
+
 # ----- graphs of functions --------------------------------------------------------------------------------
 
 

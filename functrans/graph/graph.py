@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,14 @@ from .backward import Backward, backward, forward, with_source
 from .building import Building
 from .feeding import Target, check_unconnected, described, fed_value, seeds_of
 from .symbols import MISSED, Plan, add_constant, var_of
+
+
+class Derivative(NamedTuple):
+    """A symbol that is the derivative of the sum of ys with respect to x."""
+
+    ys: tuple
+    x: Any
+    symbol: Any
 
 
 class Graph(Building):
@@ -54,6 +62,10 @@ class Graph(Building):
 
     arguments: Any = ()
     results: Any = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._derivatives: list[Derivative] = []
 
     # ----- gradients -----
 
@@ -124,7 +136,14 @@ class Graph(Building):
             finally:
                 set_scope(around)
                 self._mark(first)
+        self._derivatives += [Derivative(tuple([self._symbol(y) for y in y_vars]), self._symbol(x), found[x])
+                              for x in dict.fromkeys(x_vars) if x in found]
         return xs_tree.unflatten([found.get(x) for x in x_vars])
+
+    @property
+    def derivatives(self) -> list[Derivative]:
+        """What ``gradients`` has returned so far, each with ``ys``, ``x`` and ``symbol``, the derivative."""
+        return list(self._derivatives)
 
     def _add(self, new: Backward, found: dict[Var, Any]) -> None:
         """Adds the equations of a gradient, and its symbols to ``found``."""
