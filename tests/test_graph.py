@@ -3,8 +3,8 @@
 
 import numpy as np
 import pytest
-from functrans.graph.symbols import var_of
 from functrans.ir.core import Var
+from functrans.trace.core import var_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +76,23 @@ def test_forward_equations_are_not_repeated():
         y = np.sum(h)
     g.gradients(y, x)
     assert sum(e.op.name == "tanh" for e in g.eqns) == 4
+
+
+def test_gradients_are_not_repeated():
+    """What one gradient has added serves the next one."""
+    with Graph() as g:
+        x = g.placeholder((3,))
+        h = np.tanh(np.tanh(x))
+        y, z = np.sum(h ** 2), np.sum(np.exp(h))
+    first = g.gradients(y, x)
+    n = len(g.eqns)
+    assert g.run(g.gradients(y, x), {x: X}).tolist() == g.run(first, {x: X}).tolist()
+    assert len(g.eqns) == n
+    dz, second = g.gradients(z, x), g.gradients(first, x)
+    assert len({(e.sig, e.inputs) for e in g.eqns}) == len(g.eqns)
+    f = lambda x: np.tanh(np.tanh(x))
+    close(g.run([dz, second], {x: X}), [grad(lambda x: np.sum(np.exp(f(x))))(X),
+                                        hessian(lambda x: np.sum(f(x) ** 2))(X).sum(0)])
 
 
 # ----- semantics of tf.gradients -------------------------------------------------------------------------

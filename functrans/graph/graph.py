@@ -13,16 +13,16 @@ from ..ir.check import MalformedJaxpr, check
 from ..ir.core import Jaxpr, Lit, Var, eqn, lit, signature
 from ..ir.op import OPS
 from ..ops.shape import Box
-from ..trace.core import aval_of, bind
+from ..trace.core import aval_of, bind, var_of
 from ..trace.source import set_scope
 from ..trace.tracer import Tracer
 from ..transform.interpret import evaluate
 from ..transform.programs import checked
 from ..transform.zeros import has_tangent
-from .backward import Backward, backward, forward, with_source
+from .backward import Backward, backward, forward, with_source, without_known
 from .building import Building
 from .feeding import Target, check_unconnected, described, fed_value, seeds_of
-from .symbols import MISSED, Plan, add_constant, var_of
+from .symbols import MISSED, Plan, add_constant
 
 
 class Derivative(NamedTuple):
@@ -119,6 +119,7 @@ class Graph(Building):
                 part = forward(self._parts, [y_vars[i] for i in chosen], x_vars, set(stops))
                 if part.leaves or part.tapped:
                     new = backward(part, [seeds[i] for i in chosen], self._symbol)
+                    new = without_known(new, self._parts, self._symbol)
             reached = set(new.reached) if new is not None else set()
             lost = [i for i, x in enumerate(x_vars) if x not in reached]
             if lost and unconnected == "raise":

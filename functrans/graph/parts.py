@@ -35,6 +35,7 @@ class Parts:
         self.effects: list[int] = []
         self.origins: dict[Eqn, Eqn] = {}
         self.numbered: dict[int, Var] = {}      # every variable by its index
+        self.works: dict[tuple, tuple[Var, ...]] = {}   # signature and operands -> results of the first such
         self._made: dict[Var, int] = {}
         self._read = 0                  # so many equations are in the tables
 
@@ -42,10 +43,13 @@ class Parts:
         """Variable -> position of the equation that makes it, up to now."""
         eqns = self.builder.eqns
         for position in range(self._read, len(eqns)):
-            for v in eqns[position].outs:
+            e = eqns[position]
+            for v in e.outs:
                 self._made[v] = position
                 self.numbered[v.index] = v
-            if eqns[position].sig.effect and position not in self.effects:
+            if not e.sig.effect:
+                self.works.setdefault((e.sig, e.inputs), e.outs)
+            elif position not in self.effects:
                 self.effects.append(position)
         self._read = len(eqns)
         for i in range(len(self.consts), len(self.builder.const_vars)):

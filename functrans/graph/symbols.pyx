@@ -72,10 +72,6 @@ def symbol_of(Builder b, Var v):
     return tracer(b, v)
 
 
-def var_of(Tracer t):
-    return t.var
-
-
 def belongs_to(Tracer t, Builder b):
     return t.builder is b
 
