@@ -179,21 +179,43 @@ def test_nothing_traced_is_solved_at_once():
     assert_allclose(grad(f)(1.0), 3, atol=1e-6)
 
 
-def test_more_unknowns_than_a_matrix_is_made_for():
+@pytest.mark.parametrize("coupling", [0.0, 0.01])
+def test_more_unknowns_than_a_dense_matrix_is_made_for(coupling):
+    """Sparse: by LU; not sparse: by GMRES."""
     n = 1500
+
     def lowest(a):
-        return optimize.minimize(lambda x: np.sum(np.cosh(x - a)) + 0.5 * np.sum((x[1:] - x[:-1]) ** 2),
-                                 np.zeros(n), method="trust-ncg", options={"gtol": 1e-10}).x
+        def f(x):
+            chain = 0.5 * np.sum((x[1:] - x[:-1]) ** 2)
+            return np.sum(np.cosh(x - a)) + chain + coupling * np.sum(x) ** 2 / 2
+        return optimize.minimize(f, np.zeros(n), method="trust-ncg", options={"gtol": 1e-10}).x
 
     a = np.sin(np.arange(n) / 50)
     x, pull = vjp(lowest, a)
-    curve = np.diag(np.cosh(x - a) + 2) - np.eye(n, k=1) - np.eye(n, k=-1)
+    curve = np.diag(np.cosh(x - a) + 2) - np.eye(n, k=1) - np.eye(n, k=-1) + coupling
     curve[0, 0] -= 1
     curve[-1, -1] -= 1
     ct = np.cos(np.arange(n))
-    want = np.cosh(x - a) * np.linalg.solve(curve, ct)
-    assert_allclose(pull(ct)[0], want, atol=1e-8)
+    assert_allclose(pull(ct)[0], np.cosh(x - a) * np.linalg.solve(curve, ct), atol=1e-8)
     assert_allclose(jvp(lowest, (a,), (ct,))[1], np.linalg.solve(curve, np.cosh(x - a) * ct), atol=1e-8)
+
+
+def test_large_roots_with_sparse_jacobians():
+    """The boundary-value problem u'' = p exp(u), as in Bratu's equation: a system that GMRES finds hard."""
+    n = 2000
+
+    def solve(p):
+        def f(u):
+            wide = np.pad(u, 1)
+            return (wide[2:] - 2 * u + wide[:-2]) * (n + 1) ** 2 - p * np.exp(u)
+        return optimize.root(f, np.zeros(n), method="krylov", options={"maxiter": 0, "disp": False}).x
+
+    # from zero, Newton's steps alone find it
+    u, moved = jvp(solve, (1.5,), (1.0,))
+    lap = (np.diag(np.full(n, -2.0)) + np.eye(n, k=1) + np.eye(n, k=-1)) * (n + 1) ** 2
+    assert_allclose(lap @ u, 1.5 * np.exp(u), atol=1e-5)
+    assert_allclose(moved, np.linalg.solve(lap - 1.5 * np.diag(np.exp(u)), np.exp(u)), rtol=1e-6)
+    assert_allclose(grad(lambda p: np.sum(solve(p)))(1.5), np.sum(moved), rtol=1e-9)
 
 
 # ----- fits
@@ -306,6 +328,23 @@ def test_a_solution_inside_a_solution():
     want = so.minimize_scalar(formula, bounds=(0, 6))
     assert 0.1 < want.x < 5.9
     assert_allclose(found.x, want.x, atol=1e-3)
+
+
+def test_results_can_be_returned():
+    f = lambda a: optimize.minimize(lambda x: np.sum((x - a) ** 2), np.zeros(2), method="BFGS")
+    several = jit(vmap(f))(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    assert isinstance(several, so.OptimizeResult) and several.success.tolist() == [True] * 3
+    assert_allclose(several.x, [[1, 2], [3, 4], [5, 6]], atol=1e-9)
+    slope, found = jacrev(lambda a: (lambda r: (r.x, r))(f(a)), has_aux=True)(np.ones(2))
+    assert_allclose(slope, np.eye(2), atol=1e-9)
+    assert found.nfev == f(np.ones(2)).nfev
+
+
+def test_many_starts():
+    f = lambda x: x ** 4 - x ** 2 + 0.1 * x
+    best = vmap(lambda x0: optimize.minimize(f, x0, method="trust-exact").x)(np.array([-0.8, 0.7]))
+    roots = np.sort(np.real(np.roots([4, 0, -2, 0.1])))
+    assert_allclose(best, roots[[0, 2]], atol=1e-9)
 
 
 def test_structures_come_back():

@@ -34,7 +34,7 @@ BELOW = {
     "monitoring": {"ir", "trace", "ops", "calling", "api"},
     "tensorboard": {"ir", "trace", "ops", "plan", "inspection"},
     "optimizers": {"trace", "numpy", "lax", "calling", "api"},
-    "nn": {"ir", "trace", "ops", "numpy", "random", "lax", "scipy", "calling", "api", "rules", "load"},
+    "nn": {"ir", "trace", "ops", "numpy", "random", "lax", "scipy", "calling", "api", "rules", "top", "load"},
     "graph": {"ir", "trace", "ops", "transform", "plan", "numpy", "calling", "api"},
     "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
     "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "graph", "load"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,9 @@ from .layers import Layer, N, Rows, Series, series
 from .problems import Judge, names_of
 from .tags import tag_scopes
 
-EARLY, OFTEN = 16, 64       # calls after each of which problems are looked for; later on, after so many
+EARLY, OFTEN = 16, 128      # looks after each of which problems are searched; later on, after so many
+# How much of the time looking may take; of a call, and of the Python code for one that is looked at.
+SHARE, CALL_NS, LOOK_NS = 0.05, 3e3, 2.5e3
 MOST = 1 << 16              # records that are kept; beyond, every other one goes
 
 
@@ -84,11 +87,13 @@ class Monitor:
       step: how often it was called.
     """
 
-    def __init__(self, fun: Callable, histograms: int, vanishing: float, exploding: float, warn: bool):
+    def __init__(self, fun: Callable, every: int | None, histograms: int, vanishing: float, exploding: float,
+                 warn: bool):
         self.fun = fun
-        self.histograms, self.vanishing = histograms, vanishing
+        self.every, self.histograms, self.vanishing = every, histograms, vanishing
         self._judge = Judge(vanishing, exploding, warn)
         self._plain, self._full = _Watched(fun, False), _Watched(fun, True)
+        self._bare = fun if isinstance(fun, Jitted) else Jitted(fun, (), (), 256)
         self._records: list[Rows] = []
         self.step = 0
         self.__wrapped__, self.__name__ = fun, f"monitor({name_of(fun)})"
@@ -97,8 +102,15 @@ class Monitor:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         step = self.step
-        every = self.histograms
-        out, rows = (self._full if every and not step % every else self._plain)(*args, **kwargs)
+        if step >= EARLY:
+            if not self.every:
+                self.every = self._pace(args, kwargs)
+            if step % self.every:
+                self.step = step + 1
+                return self._bare(*args, **kwargs)
+        look = len(self._records)
+        full = self.histograms and not look % self.histograms
+        out, rows = (self._full if full else self._plain)(*args, **kwargs)
         if type(rows.matrix) is Tracer:
             raise errors.ConcretizationError(
                 f"{self.__name__} is called inside of another transform: what it sees is not known there.",
@@ -106,9 +118,15 @@ class Monitor:
         rows.step = step
         self._records.append(rows)
         self.step = step + 1
-        if step < EARLY or not step % OFTEN:
+        if look < EARLY or not look % OFTEN:
             self._look()
         return out
+
+    def _pace(self, args: tuple, kwargs: dict[str, Any]) -> int:
+        """How many calls to one that is looked at, so that looking costs a small part, by the plans'
+        estimates."""
+        bare, watched = [f._find(args, kwargs)[0].run_pass.compiled().cost for f in (self._bare, self._plain)]
+        return max(1, math.ceil((watched - bare + LOOK_NS) / (SHARE * (bare + CALL_NS))))
 
     def reset(self) -> None:
         """Forgets what was recorded, and which warnings were given."""
@@ -225,7 +243,8 @@ class Monitor:
 
 
 @api
-def monitor(fun: Callable, *, histograms: int = 50, vanishing: float = 1e-3, exploding: float = 1e3,
+def monitor(fun: Callable, *, every: int | None = None, histograms: int = 50, vanishing: float = 1e-3,
+exploding: float = 1e3,
             warn: bool = True) -> Monitor:
     """``fun``, compiled as by ``jit``, and what its layers do meanwhile.
 
@@ -234,14 +253,17 @@ def monitor(fun: Callable, *, histograms: int = 50, vanishing: float = 1e-3, exp
         are what ``functrans.tag`` marks; a function without tags has its ``name_scope``s as layers: what
         leaves the scope. Results of ``grad`` and ``value_and_grad`` are looked at as well, under the key
         paths of the parameters.
-      histograms: one is made every so many steps; 0: never.
+      every: one call of so many is looked at, besides the first 16; the others cost what ``jit(fun)`` does.
+        None: as often as takes less than about a tenth of the time, by the plans' estimates; that is every
+        call where one takes more than 0.1 ms.
+      histograms: of the calls that are looked at, one of so many also gives histograms; 0: none.
       vanishing: warn of a layer whose gradient has less than this times the rms of that of the last layer
       (without
         layers: of a parameter's, against the largest).
       exploding: warn of a gradient with more than this times the rms of the last layer's, or of its own at
         the first step.
       warn: whether to warn at all, by ``MonitorWarning``, once for each layer and problem. The first steps
-        are all looked at, later ones in batches of 64; ``problems`` lists what was found.
+        are all looked at, later ones in batches; ``problems`` lists what was found.
 
     Returns:
       A ``Monitor``: call it like ``fun``. Values are those of ``jit(fun)``, bit for bit where layers are
@@ -271,13 +293,13 @@ def monitor(fun: Callable, *, histograms: int = 50, vanishing: float = 1e-3, exp
     check_callable(fun, "monitor")
     if isinstance(fun, Monitor):
         raise errors.ArgumentError("monitor: the function is monitored already.", "Use that monitor.")
-    if isinstance(histograms, bool) or not isinstance(histograms, int) or histograms < 0:
-        raise errors.ArgumentError(f"monitor: histograms={histograms!r}.",
-                                   "Say every how many steps, e.g. 50, or 0 for never.")
+    for name, n, least in (("every", 1 if every is None else every, 1), ("histograms", histograms, 0)):
+        if isinstance(n, bool) or not isinstance(n, int) or n < least:
+            raise errors.ArgumentError(f"monitor: {name}={n!r}.", f"Give an integer of at least {least}.")
     for name, x in (("vanishing", vanishing), ("exploding", exploding)):
         if isinstance(x, (bool, str)) or not isinstance(x, (int, float, np.number)) or not x > 0:
             raise errors.ArgumentError(f"monitor: {name}={x!r}.", "Give a positive factor.")
-    return Monitor(fun, histograms, float(vanishing), float(exploding), bool(warn))
+    return Monitor(fun, every, histograms, float(vanishing), float(exploding), bool(warn))
 
 
 __all__ = ["Monitor", "monitor"]

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint, checkpoint_name, checkpoint_policies, lax
+from .. import lax
+from ..api.recomputation import checkpoint, checkpoint_name
+from ..checkpoint_policies import save_only_these_names
 from .core import (
     OPS,
     asvalue,
@@ -34,7 +36,7 @@ from .core import (
 BLOCK = 1 << 20         # scores at a time: 4 MiB in float32
 SEGMENTS = 8            # parts of the queries, each against the keys that its rows may see
 LEAST_SEGMENT = 128     # rows
-_KEEP = checkpoint_policies.save_only_these_names("attention")
+_KEEP = save_only_these_names("attention")
 
 
 class _Rules:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import errors, stop_gradient
+from .. import errors
 from ..ir.op import OPS
 from ..numpy.core import (
     asvalue,
@@ -20,6 +20,7 @@ from ..numpy.core import (
     result_type,
 )
 from ..random.draws import program
+from ..rules.custom import stop_gradient
 from ..trace.core import is_known, value_of
 
 HALF = np.dtype(np.float16)

@@ -91,6 +91,9 @@ def _in_any_order(view):
     return view.transpose(tuple(order))
 
 
+_NS = {"f32": 0.17, "f64": 0.25}        # an element, one thread
+
+
 def _statistics_lower(ctx, eqn, views):
     out = ctx.new(eqn.sig.out)
     arrays = [ctx.contiguous(_in_any_order(v)) for v in views]
@@ -99,14 +102,14 @@ def _statistics_lower(ctx, eqn, views):
     ctx.step(f"statistics:{code}", [out, *arrays], (),
              ints=(int(eqn.params["bins"]), eqn.sig.in_avals[0].dtype.itemsize, *sizes),
              strides=[()] * (1 + len(sizes)),
-             cost=sum(sizes) * (2.0 if eqn.params["bins"] else 0.25) + 10.0 * len(sizes))
+             cost=sum(sizes) * (3.0 if eqn.params["bins"] else _NS[code]) + 20.0 * len(sizes))
     return [out]
 
 
 # Of each operand, a row: all its elements together, those of a batch as well.
 statistics = Op(
-    "statistics", "flat", infer=_statistics_infer, reference=_statistics_reference, lower=_statistics_lower,
-    jvp=lambda primals, tangents, *, bins: (
+    "statistics", "effect", infer=_statistics_infer, reference=_statistics_reference,
+    lower=_statistics_lower, jvp=lambda primals, tangents, *, bins: (
         [out := statistics(*primals, bins=bins)], [Hooks.zero(Hooks.aval_of(out))]),
     transpose=None,
     batch=lambda size, operands, dims, *, bins: ([statistics(*operands, bins=bins)], [None]),

@@ -60,8 +60,8 @@ class SparseDerivative:
     def __call__(self, *args, **kwargs):
         return self.prepare(args, kwargs)(*args, **kwargs)
 
-    def prepare(self, args, kwargs) -> Prepared:
-        """The derivative of the program that the function records for these arguments."""
+    def trace(self, args, kwargs) -> tuple[Chosen, _Others, Traced]:
+        """The arguments in two parts, and the program that the function records for them."""
         what = self.what
         chosen = Chosen(self.selection, args, kwargs)
         if in_trace(chosen.leaves):
@@ -76,6 +76,16 @@ class SparseDerivative:
         if in_trace(traced.consts):
             raise errors.NotSupportedError(f"{what} of a function that uses a traced value.",
                                            "Call it outside of jit, grad and vmap.")
+        return chosen, others, traced
+
+    def sparsity_at(self, args, kwargs) -> sp.csr_array:
+        """The pattern alone."""
+        chosen, _, traced = self.trace(args, kwargs)
+        return self.tight(self.pattern(chosen, *self.target(chosen, traced)))
+
+    def prepare(self, args, kwargs) -> Prepared:
+        """The derivative of the program that the function records for these arguments."""
+        chosen, others, traced = self.trace(args, kwargs)
         jaxpr = traced.jaxpr
         key = tuple(chosen.avals()) if jaxpr.retraced else jaxpr      # users' rules are never the same twice
         found, zeros = self.kept.get(key), _Zeros(traced.consts)
@@ -123,6 +133,10 @@ class SparseDerivative:
             return self.colored(as_pattern(self.sparsity, shape))
         return self.colored(self.pattern(chosen, jaxpr, consts))
 
+    def tight(self, pattern) -> sp.csr_array:
+        """The part of a pattern that the true one is within."""
+        return pattern
+
     def colored(self, pattern) -> Structure:
         return of_jacobian(pattern, self.mode, self.order, self.layout)
 
@@ -150,9 +164,11 @@ class SparseHessian(SparseDerivative):
         found, values = find_pass("grad", jaxpr, (wrt, 1), body, [*chosen.leaves, *traced.consts])
         return found.jaxpr, values[n:]
 
+    def tight(self, pattern):
+        return sp.csr_array(pattern.multiply(pattern.T))       # the true one is symmetric
+
     def colored(self, pattern):
-        both = pattern.multiply(pattern.T)      # what the true, symmetric pattern is within
-        return of_hessian(sp.csr_array(both), self.coloring, self.order, self.layout)
+        return of_hessian(self.tight(pattern), self.coloring, self.order, self.layout)
 
 
 def _tangent_program(jaxpr, nonzeros):
@@ -421,6 +437,6 @@ def hessian_sparsity(fun: Callable, argnums: int | Sequence[int] = 0) -> Callabl
 def _sparsity(derivative: SparseDerivative) -> Callable:
     @api
     def pattern(*args, **kwargs):
-        return derivative.prepare(args, kwargs).sparsity
+        return derivative.sparsity_at(args, kwargs)
 
     return pattern

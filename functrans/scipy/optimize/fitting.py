@@ -78,8 +78,7 @@ class Residuals:
                                            f"Use one of {', '.join(LOSSES)}, or minimize.")
         cost = self.cost()
         minimum = Minimum(Problem(Objective(cost, self.vector.what), self.vector, []))
-        return (*solution(minimum.conditions, minimum.host(self.solve), self.vector.x0, params, minimum.size),
-                cost)
+        return *solution(minimum.newton, minimum.host(self.solve), self.vector.x0, params), cost
 
 
 @api

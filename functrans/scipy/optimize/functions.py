@@ -82,7 +82,7 @@ class Objective:
 
     def _scalar(self, v, consts):
         out = self.fun(v, consts)
-        a = aval_of(out) if len(tree.leaves(out)) == 1 else None
+        a = aval_of(out) if tree.structure(out) is tree.LEAF else None
         if a is None or a.shape or a.dtype.kind not in "fiub":
             raise errors.NonScalarOutputError(
                 f"{self.what}: fun must return a real scalar, got {a or f'a {type(out).__name__}'}.",
@@ -155,13 +155,16 @@ class Rows:
                       operators: bool = False) -> Callable:
         """``v -> matrix``: sparse where that pays, else dense, or an operator where that would not fit."""
         n = len(v)
-        if pattern is not None or m * n > SMALL:
-            made = sparse.jacobian(self.flat, sparsity=pattern, check=check)
-            prepared = made.prepare((v, consts), {})
-            if pattern is not None or prepared.sparsity.nnz <= m * n * DENSITY:
-                if self.value.plain:                        # each branch has a program and a pattern
-                    return lambda v: made(v, consts)
-                return prepared
+        found = pattern
+        if found is None and m * n > SMALL:
+            found = sparse.jacobian_sparsity(self.flat)(v, consts)
+            found = None if found.nnz > m * n * DENSITY else found
+        if found is not None:
+            if self.value.plain:                            # each branch has a program and a pattern
+                made = sparse.jacobian(self.flat, sparsity=pattern, check=check)
+                return lambda v: made(v, consts)
+            prepared = sparse.jacobian(self.flat, sparsity=found, check=check).prepare((v, consts), {})
+            return lambda v: prepared(v, consts)
         if operators and m * n * 8 > MOST:
             return lambda v: self._operator(v, consts, m)
         return lambda v: self.jacobian(v, consts)

@@ -12,6 +12,7 @@ change of the parameters changes nothing about that, so the derivatives of x and
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from copy import copy
 from functools import partial
@@ -19,10 +20,12 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize as so
+from scipy.linalg import lapack
+from scipy.sparse.linalg import LinearOperator, gmres, splu
 
-from ... import errors, lax, tree
+from ... import errors, lax, sparse, tree
 from ...api.compilation import jit
-from ...api.derivatives import grad
+from ...api.derivatives import grad, jvp, vjp
 from ...api.implicit import solve_linear
 from ...api.jacobians import jacfwd, jacobian
 from ...calling.staging import as_value, current_builder
@@ -37,10 +40,11 @@ from .functions import Objective, Rows, values_needed
 from .problems import Problem
 from .vectors import Layout, Vector, is_traced, known
 
-POLISHED = 256              # unknowns up to which Newton steps on the conditions end the search
-DENSE = 1024                # unknowns up to which the tangent's equation is solved by its matrix
+DENSE = 1024                # unknowns up to which the conditions' Jacobian is a dense matrix
+COLORS = 256                # products that a sparse one may take; else its equations are solved by GMRES
 NEAR = 1e-3                 # how close to a side, relative to 1 + |side|, x may be held by it
 EXACT, LOOSE = 1e-7, 1e-4   # of the conditions' residual, with and without Newton steps
+SINGULAR = 1e-15            # reciprocal condition number
 
 
 def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
@@ -73,27 +77,35 @@ def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
     return [program(b, at) for b, at in zip(bodies, places, strict=True)], [known(c) for c in consts]
 
 
-def solution(conditions: Callable, host: Callable, x0, params, size: int) -> tuple[Any, dict]:
+def solution(newton: Newton, host: Callable, x0, params) -> tuple[Any, dict]:
     """What solves ``conditions(z, params, at) = 0``, differentiable in ``params``, and what ``host`` says.
 
     That is, for ``(x0, params)``, a dict of arrays: "z"; "at", which goes to the conditions; "ok", if they
     hold, without which derivatives are nan; and counts.
     """
-    whole = ShapeDtypeStruct((), "int64")
-    shapes = {"z": ShapeDtypeStruct((size,), "float64"), "at": ShapeDtypeStruct((size,), "int64"),
-              "ok": ShapeDtypeStruct((), "bool"), "success": ShapeDtypeStruct((), "bool"),
+    whole, vector = ShapeDtypeStruct((), "int64"), ShapeDtypeStruct((newton.size,), "float64")
+    truth = ShapeDtypeStruct((), "bool")
+    shapes = {"z": vector, "at": ShapeDtypeStruct((newton.size,), "int64"), "ok": truth, "success": truth,
               "status": whole, "nit": whole, "nfev": whole}
-    found = pure_callback(host, shapes, *tree.map(stop_gradient, (x0, params)))
-    weight = np.where(found["ok"], 1.0, np.nan)
+    x0, still = tree.map(stop_gradient, (x0, params))
+    found = pure_callback(host, shapes, x0, still)
+    weight, at = np.where(found["ok"], 1.0, np.nan), found["at"]
 
     def equations(z):
         # the sum has no value here, but its derivative is nan in each parameter where nothing was solved
         every = sum([np.real(np.sum(x)) for x in tree.leaves(params)
                      if type(x) is Tracer and x.dtype.kind in "fc"], 0.0)
-        return weight * conditions(z, params, found["at"]) + (weight - 1) * every
+        return weight * newton.conditions(z, params, at) + (weight - 1) * every
 
-    z = lax.custom_root(equations, found["z"], lambda f, z: z, lambda g, y: solve_linear(g, y, DENSE))
-    return z, found
+    def tangent(g, y):
+        if newton.size <= DENSE:
+            return solve_linear(g, y, DENSE)
+        place = found["z"], still, at
+        by = [lambda _, y, t=t: pure_callback(partial(newton.solve, transposed=t), vector, y, *place)
+              for t in (False, True)]
+        return lax.custom_linear_solve(g, y, *by)
+
+    return lax.custom_root(equations, found["z"], lambda f, z: z, tangent), found
 
 
 def report(result, z, at, ok) -> dict:
@@ -110,29 +122,88 @@ def outcome(found: dict, **values):
                              nfev=found["nfev"])
 
 
+try:
+    # so that jit and vmap can return results
+    tree.register_node(so.OptimizeResult, lambda r: ([r[k] for k in sorted(r)], tuple(sorted(r))),
+                       lambda names, values: so.OptimizeResult(zip(names, values, strict=True)))
+except ValueError:
+    pass                                        # a user has done so
+
+
 class Newton:
     """Newton's steps on conditions, so that derivatives are those of an exact solution."""
 
-    def __init__(self, conditions: Callable):
-        self.value, self.slope = jit(conditions), jit(jacfwd(conditions))
+    def __init__(self, conditions: Callable, size: int):
+        self.conditions, self.size, self.value = conditions, size, jit(conditions)
+        self.slope = jit(jacfwd(conditions))
+        self.sparse, self.pattern = sparse.jacobian(conditions), sparse.jacobian_sparsity(conditions)
+        self.push = jit(lambda v, *at: jvp(lambda z: conditions(z, *at[1:]), at[:1], (v,))[1])
+        self.pull = jit(lambda v, *at: vjp(lambda z: conditions(z, *at[1:]), at[0])[1](v)[0])
+        self.kept: Any = None
 
     def __call__(self, z, params, at):
-        """``(z, size of the residual, whether the system is regular)``."""
+        """``(z, size of the residual, how small it should be, whether the system is regular)``."""
         value = self.value(z, params, at)
-        left, regular = _most(value), True
-        if len(z) > POLISHED:
-            return z, left, regular
+        left, factors = _most(value), self.factors(z, params, at)
+        small = EXACT if factors is not None else LOOSE
         for _ in range(10):
-            slope = self.slope(z, params, at)
-            regular = np.isfinite(slope).all() and np.linalg.cond(slope) < 1e15
-            if not regular:
+            if not factors:
                 break
-            new = z - np.linalg.solve(slope, value)
+            new = z - factors(value, False)
             new_value = self.value(new, params, at)
             if not _most(new_value) < left:
                 break
             z, value, left = new, new_value, _most(new_value)
-        return z, left, regular
+            factors = self.factors(z, params, at)
+        return z, left, small, factors is not False
+
+    def factors(self, z, params, at):
+        """``(right-hand side, transposed) -> x`` for the Jacobian at z; False if it is singular, None if it
+        is neither small nor sparse."""
+        if self.size <= DENSE:
+            return _dense(self.slope(z, params, at))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sparse.SparsityWarning)
+            try:
+                if self.pattern(z, params, at).nnz > COLORS * self.size:
+                    return None
+                prepared = self.sparse.prepare((z, params, at), {})
+            except errors.SparsityError:
+                return None
+        if prepared.n_colors > COLORS:
+            return None
+        try:
+            factors = splu(prepared(z, params, at).tocsc())
+        except RuntimeError:                    # exactly singular
+            return False
+        return lambda b, transposed: factors.solve(b, "T" if transposed else "N")
+
+    def solve(self, y, z, params, at, transposed):
+        """The solution of a tangent's equation; nan where there is none."""
+        key, kept = tree.leaves((z, params, at)), self.kept
+        if kept is None or not all(map(np.array_equal, key, kept[0])):
+            kept = self.kept = key, self.factors(z, params, at)
+        factors = kept[1]
+        if factors is None:
+            product, back = (self.pull, self.push) if transposed else (self.push, self.pull)
+            n, eps = self.size, np.finfo(float).eps
+            operator = LinearOperator((n, n), lambda v: product(np.ravel(v), z, params, at),
+                                      lambda v: back(np.ravel(v), z, params, at))
+            x, missed = gmres(operator, y, rtol=100 * eps, atol=0.0, restart=min(n, 100), maxiter=50)
+            if missed and not np.linalg.norm(operator @ x - y) <= 1e-8 * np.linalg.norm(y):
+                return np.full(n, np.nan)
+            return x
+        return factors(np.asarray(y), transposed) if factors else np.full(self.size, np.nan)
+
+
+def _dense(matrix):
+    """``Newton.factors`` of a matrix."""
+    if not np.isfinite(matrix).all():
+        return False
+    lu, pivots, info = lapack.dgetrf(matrix)
+    if info or lapack.dgecon(lu, np.linalg.norm(matrix, 1))[0] < SINGULAR:
+        return False
+    return lambda b, transposed: lapack.dgetrs(lu, pivots, b, int(transposed))[0]
 
 
 def _most(x) -> float:
@@ -153,7 +224,7 @@ class Minimum:
         self.problem, self.n = problem, problem.vector.size
         self.layouts = [c.rows.layout for c in problem.constraints]
         self.size = self.n + sum(layout.size for layout in self.layouts)
-        self.newton = Newton(self.conditions)
+        self.newton = Newton(self.conditions, self.size)
         self.slope = jit(grad(problem.objective.fun))
         self.slopes = jit(jacobian(self.rows))
         self.heights = jit(self.rows)
@@ -198,14 +269,14 @@ class Minimum:
         at, y = self._held(x, low, high, params)
         z, scale = np.concatenate([x, y]), scale_of(self.slope(x0, params["consts"]))
         for _ in range(8):
-            z, left, regular = self.newton(z, params, at)
-            changed = self._corrected(z, at, low, high, params) if self.size <= POLISHED else at
+            z, left, small, regular = self.newton(z, params, at)
+            changed = self._corrected(z, at, low, high, params) if small == EXACT else at
             if np.array_equal(changed, at):
                 break
             at = changed
         else:
             left = np.inf
-        return z, at, regular and left <= scale * (EXACT if self.size <= POLISHED else LOOSE)
+        return z, at, regular and left <= scale * small
 
     def _values(self, x, params):
         """What the sides are sides of."""

@@ -91,7 +91,7 @@ def _traced(problem: Problem, params, method, kept):
     """The result as values of the trace."""
     minimum, vector = Minimum(problem), problem.vector
     host = minimum.host(lambda x0, params: problem.solve(x0, params, method, **kept))
-    z, found = solution(minimum.conditions, host, vector.x0, params, minimum.size)
+    z, found = solution(minimum.newton, host, vector.x0, params)
     x, fun, consts = z[:vector.size], problem.objective.fun, params["consts"]
     values = {"x": vector.restore(x), "fun": fun(x, consts), "jac": vector.restore(grad(fun)(x, consts))}
     if problem.constraints:
@@ -142,7 +142,7 @@ def minimize_scalar(fun: Callable, bracket: Any = None, bounds: Any = None, args
         result.x = np.array([result.x])
         return result
 
-    z, counts = solution(minimum.conditions, minimum.host(run), vector.x0, params, 1)
+    z, counts = solution(minimum.newton, minimum.host(run), vector.x0, params)
     return outcome(counts, x=z[0], fun=problem.objective.fun(z, params["consts"]))
 
 

@@ -12,7 +12,7 @@ from ... import errors
 from ...api.derivatives import grad
 from ...calling.staging import api, check_callable
 from .functions import Compiled, Objective, Rows, check_start
-from .implicit import EXACT, LOOSE, POLISHED, Newton, outcome, report, scale_of, solution, stage
+from .implicit import Newton, outcome, report, scale_of, solution, stage
 from .vectors import Vector
 
 SLOPES = ("hybr", "lm")
@@ -81,15 +81,15 @@ def root(fun: Callable, x0: Any, args: tuple = (), method: str = "hybr", *, tol:
 
 def _zero(run, solve, x0, consts):
     """The root of a program, differentiable in ``consts``; ``solve(x0, consts)`` is SciPy's result."""
-    newton = Newton(lambda z, consts, at: run(z, consts))
+    newton = Newton(lambda z, consts, at: run(z, consts), len(x0))
 
     def host(x0, consts):
-        result, scale = solve(np.array(x0), consts), scale_of(newton.value(x0, consts, ()))
-        z, left, regular = newton(np.array(result.x, float), consts, ())
-        return report(result, z, np.zeros(len(z)), regular and left <= scale * (
-            EXACT if len(z) <= POLISHED else LOOSE))
+        nowhere = np.zeros(len(x0), np.int64)
+        result, scale = solve(np.array(x0), consts), scale_of(newton.value(x0, consts, nowhere))
+        z, left, small, regular = newton(np.array(result.x, float), consts, nowhere)
+        return report(result, z, nowhere, regular and left <= scale * small)
 
-    return solution(lambda z, consts, at: run(z, consts), host, x0, consts, len(x0))
+    return solution(newton, host, x0, consts)
 
 
 @api
