@@ -217,6 +217,28 @@ def test_plans_are_told_apart():
         g.run(y, {x: np.ones(1)})
 
 
+def test_pairs_are_told_apart():
+    with Graph() as g:
+        p = {"w": g.placeholder((2,)), "b": g.placeholder()}
+        x = g.placeholder((2,))
+        y = np.sum(p["w"] * x) + p["b"]
+    w, b, v = np.array([1.0, 2.0]), 3.0, np.array([10.0, 1.0])
+    for _ in range(2):
+        for feeds in ([(p, {"w": w, "b": b}), (x, v)], [(x, v), (p, {"w": w, "b": b})],
+                      [(p["w"], w), (p["b"], b), (x, v)], [([p["w"], x], [w, v]), (p["b"], b)],
+                      [([p["w"], x], [w, [10, 1]]), (p["b"], 3)], [([x, p["w"]], [v, w]), [p["b"], b]],
+                      [((p, x), ({"w": w, "b": b}, v))],
+                      {(p["w"], x): (w, v), (p["b"],): (b,)}, ((p, {"w": w, "b": b}), (x, v)),
+                      {p["w"]: w, p["b"]: b, x: v}):
+            assert g.run(y, feeds) == 15.0
+        assert g.run(y, [((p, x), ({"w": 2 * w, "b": b}, v))]) == 27.0
+        for wrong in ([(p, {"w": w}), (x, v)], [((p, x), ({"w": w, "b": b},))]):
+            with pytest.raises(errors.TreeError):
+                g.run(y, wrong)
+        with pytest.raises(errors.ShapeError):
+            g.run(y, [(p, {"w": b, "b": b}), (x, v)])
+
+
 def test_threads_run_one_graph():
     with Graph() as g:
         x = g.placeholder((1000,))

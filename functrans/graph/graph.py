@@ -227,12 +227,14 @@ class Graph(Building):
         length = len(self._builder.eqns)
         found, ins, consts = self._pass(tuple(outs), tuple(given), structure)
         values = found.run([*[given[v] for v in ins], *consts])
-        if type(feeds) is dict and not any([type(x) is Tracer for x in (*given.values(), *consts)]):
+        if type(feeds) in (dict, list) and not any([type(x) is Tracer for x in (*given.values(), *consts)]):
             place = {v: i for i, v in enumerate(ins)}
             at = tuple([place.get(v, -1) for v in given])
             captured = tuple([c.value for c in consts])
+            keys = tuple(feeds) if type(feeds) is dict else tuple([own_copy(key) for key, _ in feeds])
             self._runner.remember(Plan(
-                structure, tree.leaves(fetches), tuple(feeds), tuple([v.aval.strong for v in given]),
+                structure, tree.leaves(fetches), keys, type(feeds) is list,
+                tuple([v.aval.strong for v in given]),
                 at, len(ins), captured, found.compiled(), length))
         return structure.unflatten(values)
 
@@ -251,7 +253,7 @@ class Graph(Building):
                 found.append((v, x, self._label(v)))
             else:
                 keys, treedef = tree.flatten(key)
-                xs = treedef.flatten_up_to(x, "the value of a feed", "its symbols")
+                xs = treedef.flatten_up_to(x, "a fed value", "its symbol")
                 for k, value, path in zip(keys, xs, treedef.paths(), strict=True):
                     v = self._var(k, f"run: feeds{path}")
                     found.append((v, value, self._label(v)))
@@ -426,3 +428,9 @@ class Graph(Building):
             outs = evaluate(jaxpr, g.arguments)
             g.results = [g._literal(x) if type(x) is Lit else g._given(x) for x in outs]
         return g
+
+
+def own_copy(symbols: Any) -> tuple[Any, Any]:
+    """A pytree of symbols in containers of our own, and its structure."""
+    leaves, structure = tree.flatten(symbols)
+    return structure.unflatten(leaves), structure
