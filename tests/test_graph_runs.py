@@ -72,6 +72,16 @@ def test_only_what_is_needed_runs():
     assert g.run([b, c], {x: 0.0, a: 7.0}) == [2.0, 70.0] and seen == [1.0, 2.0]
 
 
+def test_one_of_several_results_is_fed():
+    """The equation runs for the other one."""
+    with Graph() as g:
+        x = g.placeholder()
+        last, states = lax.scan(lambda c, _: (c * 2.0, c), x, None, length=3)
+        y = last + np.sum(states)
+    assert g.run(y, {x: 1.0}) == 15.0 and g.run(y, {x: 1.0, last: 100.0}) == 107.0
+    assert g.run([y, last], {x: 1.0, states: np.zeros(3)}) == [8.0, 8.0]
+
+
 def test_effects_follow_what_is_there(capfd):
     with Graph() as g:
         x = g.placeholder()
@@ -207,6 +217,28 @@ def test_plans_are_told_apart():
         g.run(y, {x: np.ones(1)})
 
 
+def test_pairs_are_told_apart():
+    with Graph() as g:
+        p = {"w": g.placeholder((2,)), "b": g.placeholder()}
+        x = g.placeholder((2,))
+        y = np.sum(p["w"] * x) + p["b"]
+    w, b, v = np.array([1.0, 2.0]), 3.0, np.array([10.0, 1.0])
+    for _ in range(2):
+        for feeds in ([(p, {"w": w, "b": b}), (x, v)], [(x, v), (p, {"w": w, "b": b})],
+                      [(p["w"], w), (p["b"], b), (x, v)], [([p["w"], x], [w, v]), (p["b"], b)],
+                      [([p["w"], x], [w, [10, 1]]), (p["b"], 3)], [([x, p["w"]], [v, w]), [p["b"], b]],
+                      [((p, x), ({"w": w, "b": b}, v))],
+                      {(p["w"], x): (w, v), (p["b"],): (b,)}, ((p, {"w": w, "b": b}), (x, v)),
+                      {p["w"]: w, p["b"]: b, x: v}):
+            assert g.run(y, feeds) == 15.0
+        assert g.run(y, [((p, x), ({"w": 2 * w, "b": b}, v))]) == 27.0
+        for wrong in ([(p, {"w": w}), (x, v)], [((p, x), ({"w": w, "b": b},))]):
+            with pytest.raises(errors.TreeError):
+                g.run(y, wrong)
+        with pytest.raises(errors.ShapeError):
+            g.run(y, [(p, {"w": b, "b": b}), (x, v)])
+
+
 def test_threads_run_one_graph():
     with Graph() as g:
         x = g.placeholder((1000,))
@@ -331,6 +363,15 @@ def test_arrays_are_captured_as_they_are():
     w[:] = 200.0
     close(g.run(y, {x: X}), 2 * X + 1.0)
     assert w.flags.writeable
+
+
+def test_derivatives_are_listed():
+    g = four_leaves()
+    da, again, dd = g.gradients("e", ["a", "a", "d"])
+    second = g.gradients([dd, "e"], "c")
+    assert g.gradients("a", "b") is None
+    found = [([g.label(y) for y in d.ys], g.label(d.x), d.symbol) for d in g.derivatives]
+    assert da is again and found == [(["e"], "a", da), (["e"], "d", dd), ([g.label(dd), "e"], "c", second)]
 
 
 # ----- graphs of functions --------------------------------------------------------------------------------

@@ -253,11 +253,26 @@ def test_graphs_know_their_origins():
     g, partial = built_graph()
     picture = viz.draw(g)._picture
     names = {n.label: n for n in picture.nodes}
-    assert {"a", "b", "c", "d", "e", g.label(partial)} <= set(names)
+    assert {"a", "b", "c", "d", "e", "de/dd"} <= set(names) and g.label(partial) not in names
     assert names["div"].item is names["log"].item and (names["div"].column, names["log"].column) == (1, 0)
     assert names["log"].boxes()[0].group is names["div"].boxes()[0].group
-    second = g.gradients(partial, ["d"])[0]
-    assert g.label(second) in {n.label for n in viz.draw(g)._picture.nodes}
+    g.gradients(partial, ["d"])
+    assert "d(de/dd)/dd" in {n.label for n in viz.draw(g)._picture.nodes}
+
+
+def test_derivatives_in_graphs_stand_beside_their_inputs():
+    """Each in its own lane, also those that are symbols of the forward part: de/da is b."""
+    g, partial = built_graph()
+    g.gradients("e", list("abc"))
+    g.gradients(partial, ["c", "d"])
+    picture = viz.draw(g)._picture
+    found = {n.label: n for n in picture.nodes if n.kind in ("input", "output")}
+    for name in "abcd":
+        assert found[f"de/d{name}"].item is found[name].item
+        assert found[f"de/d{name}"].column == 1
+    assert found["d(de/dd)/dc"].item is found["c"].item and found["d(de/dd)/dc"].column == 2
+    kept = {(e.start.label, e.end.label) for e in picture.edges if e.kind == "residual"}
+    assert {("b", "de/da"), ("a", "de/db"), ("log", "de/dc")} <= kept
 
 
 def test_gradients_stand_beside_their_inputs():

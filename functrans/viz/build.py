@@ -28,12 +28,12 @@ def build(origins: Origins, title: str, results: Any, headings: Callable[[int], 
     """
     jaxpr = origins.jaxpr
     n = max([mark_of(e).column for e in jaxpr.eqns], default=0) + 1
-    n = max(n, 2) if results.gradients else n
+    n = max([n, *[results.lanes.get(i, 1) + 1 for i in results.gradients]])
     table = Table()
     names = [*(jaxpr.names or ())]
     names += [f"captured {i}" for i in range(len(jaxpr.invars) - len(names))]
     maker = _Rows(origins, table, [(Lane(table), jaxpr, names, results.names) for _ in range(n)], True)
-    maker.gradients = results.gradients
+    maker.gradients = {i: (at, results.lanes.get(i, n - 1)) for i, at in results.gradients.items()}
     maker.fill()
     drawn = Picture(title, table, headings(n), maker.edges)
     many = len(drawn.nodes) > ROOM
@@ -59,7 +59,7 @@ class _Rows:
 
     def __init__(self, origins: Origins, table: Table, strips: list[Strip], whole: bool, ghost: bool = False):
         self.origins, self.table, self.strips, self.whole, self.ghost = origins, table, strips, whole, ghost
-        self.gradients: dict[int, int] = {}
+        self.gradients: dict[int, tuple[int, int]] = {}         # output: the input, the lane
         self.around: set[Row] = set()       # rows of the loops that this is inside of
         self.edges: list[Edge] = []
         self.items: dict[Row, Item] = {}
@@ -185,11 +185,11 @@ class _Rows:
                 continue
             column = source.column if source is not None else 0
             if i in self.gradients:
-                column = len(self.strips) - 1
+                column = self.gradients[i][1]
             kind = str(v.aval.strong)
             text = f"output {names[i]}: {kind}" + (f"; it is {v}" if type(v) is Lit else "")
             node = Node("output", names[i], str(v.value) if type(v) is Lit else "", text, column)
-            item = inputs[self.gradients[i]] if column and i in self.gradients else None
+            item = inputs[self.gradients[i][0]] if column and i in self.gradients else None
             if item is None:
                 item = Item(len(self.scopes))
                 up = source is not None and source.eqn is not None and source.eqn.backward

@@ -14,7 +14,7 @@ from ..errors import format_location
 from ..ir.core import Eqn, Jaxpr, Lit
 from ..trace.core import var_of
 from .model import Node
-from .origins import Mark, bodies, scope_of
+from .origins import Mark, bodies, mark_of, scope_of
 
 MOST = 24               # characters of the second line of a node
 # parameters that say how operands are counted, or what a second look (hovering) is for
@@ -105,29 +105,46 @@ class Results:
     """The outputs of a function's program.
 
     Attributes:
-      names: of each; gradients: which of them is the derivative by which input, by numbers.
+      names: of each; gradients: which of them is the derivative by which input, by numbers; lanes: where such
+        a derivative is shown, if not in the last one.
     """
+
+    lanes: dict[int, int]
 
     @classmethod
     def of_graph(cls, graph: Any, jaxpr: Jaxpr) -> tuple[Results, list[str]]:
-        """Of a graph's ends, and the names of its inputs."""
+        """Of a graph's ends and derivatives, and the names of its inputs."""
         self = cls.__new__(cls)
         labels = {var_of(s): graph.label(s) for s in graph.placeholders}
         ins = [labels.get(v, "constant") for v in jaxpr.invars]
         labels.update({var_of(s): graph.label(s) for e in graph.eqns for s in graph.outputs(e)})
-        self.names, self.gradients = [labels[v] for v in jaxpr.outs], {}
+        first = len(jaxpr.outs) - len(graph.derivatives)
+        self.names = [labels[v] for v in jaxpr.outs[:first]]
+        self.gradients, self.lanes = {}, {}
+        places = {v: i for i, v in enumerate(jaxpr.invars)}
+        columns = {v: mark_of(e).column for e in jaxpr.eqns for v in e.outs}
+        for i, d in enumerate(graph.derivatives, first):
+            y, x, found = var_of(d.ys[0]), var_of(d.x), var_of(d.symbol)
+            name = f"d{labels[y]}/d{labels[x]}" if len(d.ys) == 1 else f"grad {labels[x]}"
+            self.names.append(name)
+            if columns.get(found) and labels[found].startswith("%"):
+                labels[found] = f"({name})"
+            if x in places:
+                self.gradients[i] = places[x]
+                self.lanes[i] = 1 + max([columns.get(var_of(y), 0) for y in d.ys])
         return self, ins
 
     @classmethod
     def of_jaxpr(cls, jaxpr: Jaxpr) -> Results:
         self = cls.__new__(cls)
-        self.names, self.gradients = _numbered("result", len(jaxpr.outs)), {}
+        self.names, self.gradients, self.lanes = _numbered("result", len(jaxpr.outs)), {}, {}
         return self
 
     def __init__(self, fun: Callable, args: tuple, kwargs: dict, inputs: Sequence[str], out_tree: Any):
         paths = out_tree.paths()
         self.names = [f"result{p}" for p in paths]
         self.gradients: dict[int, int] = {}
+        self.lanes = {}
         while True:
             kind = fun.__name__.partition("(")[0] if isinstance(fun, Transformed) else ""
             if isinstance(fun, Jitted):

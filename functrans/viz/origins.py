@@ -134,8 +134,9 @@ class Origins:
             self.places.update(dict.fromkeys(e.outs, row))
             eqns.append(new)
         read = {x for e in eqns for x in e.inputs}
-        outs = [v for e in eqns for v in e.outs if v not in read]
-        level.jaxpr = self.jaxpr = Jaxpr(inputs, eqns, outs)
+        found = [var_of(d.symbol) for d in graph.derivatives]
+        outs = [v for e in eqns for v in e.outs if v not in read and v not in found]
+        level.jaxpr = self.jaxpr = Jaxpr(inputs, eqns, [*outs, *found])
         level.columns = 1 + max([m.column for m in marks.values()], default=0)
         self.levels.append(level)
         return self
