@@ -67,6 +67,12 @@ def test_what_both_compute_belongs_to_the_user():
     assert ("sin", "sin", 0) in found and not any(op == "sin" and column for op, _, column in found)
 
 
+def test_what_the_clean_up_writes_otherwise_is_still_the_users():
+    found = origins(value_and_grad(lambda x: np.sin((x + x) * x)), 2.0)
+    assert {("mul", "add", 0), ("mul", "mul", 0), ("sin", "sin", 0), ("cos", "sin", 1)} <= found
+    assert ("mul", "add", 1) not in found
+
+
 def test_second_derivative_has_a_column_of_its_own():
     found = origins(grad(grad(lambda x: np.sin(x) * np.exp(x))), 2.0)
     assert {("sin", "sin", 0), ("exp", "exp", 0), ("cos", "sin", 1), ("neg", "sin", 2)} <= found

@@ -19,6 +19,8 @@ from .model import Picture
 from .names import Results, headings
 from .origins import Origins
 
+INLINE = 3000           # nodes of a picture whose page goes into a notebook: 1 kB each. Larger ones are SVG.
+
 
 class Drawing:
     """A picture of a program, as ``draw`` returns it. Notebooks show it; ``save`` writes it to a file.
@@ -89,6 +91,8 @@ class Drawing:
         return self.svg()
 
     def _repr_html_(self) -> str:
+        if len(self._picture.nodes) > INLINE:
+            return self.svg()
         # A frame of its own: neither its styles nor its names meet those of the notebook.
         high = min(max(int(page.height(self._picture)) + 60, 220), 720)
         return (f'<iframe srcdoc="{escape(self.html())}" width="100%" height="{high}" '

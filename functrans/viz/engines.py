@@ -1,4 +1,7 @@
-"""The layout libraries: Graphviz where it is installed, grandalf else. Ranks are given to them."""
+"""The layout libraries: Graphviz where it is installed, grandalf else. Ranks are given to them.
+
+Their time grows fast with the size, so what is too large for them is only swept (``Choice``).
+"""
 
 from __future__ import annotations
 

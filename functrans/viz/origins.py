@@ -231,10 +231,12 @@ class Origins:
         # variables of programs around that are constants here
         lifted = {var_of(x): v for v, x in zip(jaxpr.invars, level.values, strict=False) if type(x) is Tracer}
         lifted.update({v: v for v in jaxpr.invars})
+        rewritten: dict[Var, tuple[Eqn, Mark]] = {}     # results of what may be a user's own, rewritten
         eqns = []
         for e in jaxpr.eqns:
             old = last_mark(e)
             scope = scope_of(e)
+            own = None
             if old is None:
                 row, column = Row(e, level, self._rows, base), base
                 self._rows += 1
@@ -250,14 +252,17 @@ class Origins:
                     else:
                         row, column = own.row, own.column
                         met.add(own)
+                        _own_after_all(e, own, known, rewritten, met)
             new = self._with_mark(self._with_bodies(e, level, column), scope, row, column, level)
             if old is None:
                 row.eqn = new
-            level.columns = max(level.columns, column + 1)
+            if old is not None and own is None and old.eqn is not None and not e.backward:
+                rewritten.update(dict.fromkeys(e.outs, (new, old)))
             level.by_work.setdefault(_work(new, new.inputs), mark_of(new))
             for v in e.outs:
                 self.places[v] = row
             eqns.append(new)
+        level.columns = max([level.columns, *[mark_of(e).column + 1 for e in eqns]])
         return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 
     def _with_mark(self, e: Eqn, scope: tuple, row: Row, column: int, level: Level) -> Eqn:
@@ -363,6 +368,22 @@ def _enter(level: Level, lifted: dict[Var, Var], known: dict, taken: dict) -> No
             here = v if v in lifted else lifted.get(var_of(x), var_of(x))
             known[level, here] = v
             taken[level, v] = here
+
+
+def _own_after_all(e: Eqn, own: Mark, known: dict, rewritten: dict[Var, tuple[Eqn, Mark]], met: set) -> None:
+    """What e reads in the place of another of the user's equations is that one, rewritten by the clean-up."""
+    assert own.eqn is not None
+    for x in e.inputs:
+        if x not in rewritten:
+            continue
+        maker, old = rewritten[x]
+        there = known.get((own.level, x))
+        outs = old.eqn.outs if old.eqn is not None else ()
+        if there in outs or (there is None and any(y in outs for y in own.eqn.inputs)):
+            mark_of(maker).column = old.column
+            met.add(old)
+            del rewritten[x]
+            _own_after_all(maker, old, known, rewritten, met)
 
 
 def _is_same(e: Eqn, old: Mark, known: dict, taken: dict, met: set) -> bool:
