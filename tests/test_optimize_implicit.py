@@ -236,7 +236,10 @@ def test_large_roots_with_sparse_jacobians(monkeypatch):
     assert_allclose(lap @ u, 1.5 * np.exp(u), atol=1e-4)
     want = np.linalg.solve(lap - 1.5 * np.diag(np.exp(u)), np.exp(u))
     assert_allclose(moved, want, rtol=1e-6)
-    assert_allclose(grad(lambda p: np.sum(solve(p)))(1.5), np.sum(want), rtol=1e-6)
+    total = jit(grad(lambda p: np.sum(solve(p))))
+    assert_allclose(total(1.5), np.sum(want), rtol=1e-6)
+    assert_allclose(total(0.5), (np.sum(jit(solve)(0.501)) - np.sum(jit(solve)(0.499))) / 0.002, rtol=1e-5)
+    assert_allclose(vmap(total)(np.array([0.5, 1.5])), [total(0.5), total(1.5)], rtol=1e-9)
 
 
 @pytest.mark.parametrize("dense", [1000, 10])
