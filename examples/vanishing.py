@@ -1,8 +1,9 @@
 """A deep sigmoid network whose gradients vanish, as a monitor shows, and what helps.
 
 Ten layers of sigmoids do not learn scikit-learn's scanned digits (8 x 8 pixels): each layer passes back a
-fraction of the gradient that it gets, so the first ones get next to nothing. The same net learns with relus and
-He initialisation, or with sigmoids behind normalisations. The monitor sees the difference at the first step.
+fraction of the gradient that it gets, so the first ones get next to nothing. The same net learns with relus
+and He initialisation, or with sigmoids behind normalisations. The monitor sees the difference at the first
+step.
 
     python examples/vanishing.py                    # trains three nets, writes examples/vanishing.png
     python examples/vanishing.py --output out.png   # writes the picture elsewhere
@@ -11,6 +12,7 @@ He initialisation, or with sigmoids behind normalisations. The monitor sees the 
 
 import argparse
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,7 @@ NETS = {                # activation, variance of a weight times the inputs, lea
 def init(rng, n_inputs, variance):
     sizes = [n_inputs, *[WIDTH] * LAYERS, CLASSES]
     return [{"w": rng.normal(0, np.sqrt(variance / n), (n, m)), "b": np.zeros(m)}
-            for n, m in zip(sizes, sizes[1:], strict=False)]
+            for n, m in pairwise(sizes)]
 
 
 def scores(activation, params, x):
@@ -83,7 +85,11 @@ def train(name, data, steps, seed, logdir):
     rng = np.random.default_rng(seed)
     params = init(rng, x.shape[1], variance)
     y = np.eye(CLASSES)[labels]
-    step = monitor(value_and_grad(lambda params, x, y: cross_entropy(scores(activation, params, x), y)), every=1)
+
+    def loss(params, x, y):
+        return cross_entropy(scores(activation, params, x), y)
+
+    step = monitor(value_and_grad(loss), every=1)
     losses = []
     for _ in range(steps):
         batch = rng.integers(0, len(x), BATCH)
@@ -118,7 +124,8 @@ def draw(results, path):
         above.set_xticks(range(1, len(layers) + 1))
         above.set_xlabel("layer, from the input to the output")
         found = sorted({problem for _, problem in step.problems})
-        above.set_title(f"{name}\n{', '.join(found) + ' gradients' if found else 'no problem found'}", fontsize=11)
+        verdict = ", ".join(found) + " gradients" if found else "no problem found"
+        above.set_title(f"{name}\n{verdict}", fontsize=11)
         below.plot(losses, color="0.8", linewidth=0.6)
         width = max(len(losses) // 30, 1)
         smooth = np.convolve(losses, np.ones(width) / width, "valid")
@@ -146,7 +153,8 @@ def main(argv=None):
         parser.error("--steps must be at least 1")
 
     images, labels = load_digits(return_X_y=True)
-    data = train_test_split(images / 16.0 - 0.5, labels, test_size=0.2, stratify=labels, random_state=args.seed)
+    data = train_test_split(images / 16.0 - 0.5, labels, test_size=0.2, stratify=labels,
+                            random_state=args.seed)
     results = {}
     for name in NETS:
         with warnings.catch_warnings(record=True) as caught:
@@ -154,8 +162,8 @@ def main(argv=None):
             results[name] = train(name, data, args.steps, args.seed, args.logdir)
         step, losses, accuracy = results[name]
         first, last = (step[n].gradient.rms[0] for n in (step.layers[0], step.layers[-1]))
-        print(f"{name}: loss {np.mean(losses[-50:]):.3f}, test accuracy {accuracy:.3f}; at the first step, the "
-              f"first layer's gradient is {first / last:.1g} times the last one's")
+        print(f"{name}: loss {np.mean(losses[-50:]):.3f}, test accuracy {accuracy:.3f}; at the first step, "
+              f"the first layer's gradient is {first / last:.1g} times the last one's")
         for w in caught[:1]:
             print(f"  {len(caught)} warnings, the first: {w.message}")
     draw(results, args.output)

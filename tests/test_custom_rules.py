@@ -224,6 +224,21 @@ def test_linear_call():
     assert closing(1.0) == 7.0
 
 
+def test_linear_call_with_a_rule_for_reverse_mode():
+    """Reverse mode by the residuals does not ask for the jvp of what is inside."""
+    @custom_vjp
+    def tripled(r):
+        return np.sin(r)
+    tripled.defvjp(lambda r: (np.sin(r), r), lambda r, ct: (3.0 * ct * np.cos(r),))
+
+    def f(r, x):
+        return linear_call(lambda r, x: tripled(r) * x, lambda r, ct: tripled(r) * ct, r, x)
+    for run in (lambda f: f, jit):
+        dr, dx = run(grad(f, (0, 1)))(0.5, 2.0)
+        np.testing.assert_allclose([dr, dx], [6.0 * np.cos(0.5), np.sin(0.5)])
+        np.testing.assert_allclose(run(vmap(grad(f)))(X, X), 3.0 * np.cos(X) * X)
+
+
 def test_linear_call_on_pytrees():
     def f(r, lin):
         return lin["a"] * r[0] + lin["b"], lin["b"] * r[1]

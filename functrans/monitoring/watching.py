@@ -16,7 +16,7 @@ from ..calling.staging import Traced, api, argument_names, check_callable, name_
 from ..trace.tracer import Tracer
 from ..tree.keys import path_words
 from .collect import Key, collect
-from .layers import Layer, N, Rows, Series, series
+from .layers import Layer, Rows, Series, series
 from .problems import Judge, names_of
 from .tags import tag_scopes
 
@@ -92,14 +92,25 @@ class Monitor:
         self.fun = fun
         self.every, self.histograms, self.vanishing = every, histograms, vanishing
         self._judge = Judge(vanishing, exploding, warn)
-        self._plain, self._full = _Watched(fun, False), _Watched(fun, True)
-        self._bare = fun if isinstance(fun, Jitted) else Jitted(fun, (), (), 256)
+        self._compile()
         self._records: list[Rows] = []
         self.step = 0
         self.__wrapped__, self.__name__ = fun, f"monitor({name_of(fun)})"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.reset()
 
+    def _compile(self) -> None:
+        self._plain, self._full = _Watched(self.fun, False), _Watched(self.fun, True)
+        self._bare = self.fun if isinstance(self.fun, Jitted) else Jitted(self.fun, (), (), 256)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_plain", "_full", "_bare")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._compile()
+
+    @api
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         step = self.step
         if step >= EARLY:
@@ -147,6 +158,7 @@ class Monitor:
     def _names(self, parameters: bool) -> list[str]:
         return names_of(self._records[-1].layout, parameters) if self._records else []
 
+    @api
     def __getitem__(self, name: str) -> Layer:
         """What was seen of a layer or, where no layer has the name, of a parameter."""
         for parameter in (False, True):
@@ -213,6 +225,8 @@ class Monitor:
         For each layer and step: ``<prefix>/<layer>/activation_rms``, ``.../gradient_norm`` and so on; and the
         histograms of the steps that have them.
         """
+        numbers: dict[int, dict[str, float]] = {}
+        rows: dict[int, dict[str, np.ndarray]] = {}
         for name in self:
             layer = self[name]
             for what, s in (("activation", layer.activation), ("gradient", layer.gradient),
@@ -220,15 +234,21 @@ class Monitor:
                 if s is None:
                     continue
                 head = f"{prefix}/{name}/{what}"
-                for i in np.flatnonzero(s.steps >= self._written):
+                new = np.flatnonzero(s.steps >= self._written).tolist()
+                for i in new:
                     step = int(s.steps[i])
-                    writer.add_scalars(head, {"norm": s.norm[i], "rms": s.rms[i], "zeros": s.zeros[i],
-                                              "nonfinite": s.nonfinite[i]}, step)
                     if step in s.histograms:
-                        writer.add_row(f"{head}/histogram",
-                                       np.concatenate([s.rows[i, :N], s.histograms[step][1]]), step)
+                        row = np.concatenate([s.rows[i], s.histograms[step][1]])
+                        rows.setdefault(step, {})[f"{head}/histogram"] = row
+                for part in ("norm", "rms", "zeros", "nonfinite"):
+                    values, tag = getattr(s, part).tolist(), f"{head}/{part}"
+                    for i in new:
+                        numbers.setdefault(int(s.steps[i]), {})[tag] = values[i]
+        for step in sorted(numbers):
+            writer.add_statistics(step, numbers[step], rows.get(step, {}))
         self._written = self.step
 
+    @api
     def plot(self, path: Any = None) -> Any:
         """A picture over training: gradients and activations by layer. Needs matplotlib.
 

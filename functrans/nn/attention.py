@@ -18,6 +18,7 @@ from ..api.recomputation import checkpoint, checkpoint_name
 from ..checkpoint_policies import save_only_these_names
 from .core import (
     OPS,
+    api,
     asvalue,
     aval_of,
     bools,
@@ -250,6 +251,7 @@ def _attention(name, q, k, v, bias, mask, q_lengths, lengths, scale, causal, win
     return np.reshape(out, (b, n, t, aval_of(v).shape[3]))
 
 
+@api
 def dot_product_attention(query, key, value, bias=None, mask=None, *, scale: float | None = None,
                           is_causal: bool = False, query_seq_lengths=None, key_value_seq_lengths=None,
                           local_window_size: int | tuple[int, int] | None = None,
@@ -304,6 +306,7 @@ def dot_product_attention(query, key, value, bias=None, mask=None, *, scale: flo
     return out if ndim == 4 else out[0]
 
 
+@api
 def scaled_dot_product_attention(query, key, value, attn_mask=None, is_causal: bool = False,
                                  scale: float | None = None, enable_gqa: bool = False):
     """``dot_product_attention`` in the layout of ``torch.nn.functional``: heads before lengths.

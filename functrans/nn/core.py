@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..calling.staging import api
 from ..ir.op import OPS
 from ..numpy.core import (
     asvalue,
@@ -124,6 +125,9 @@ def check_reduction(name: str, reduction: str) -> None:
         raise ValueError(f"nn.{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-__all__ = ["OPS", "asvalue", "aval_of", "axes_of", "axis_of", "bools", "broadcast_shape", "broadcast_to",
-           "broadcasts", "check_range", "check_reduction", "convert", "errors", "floats", "integers", "known",
-           "nonzero", "number", "program", "reduced", "stop_gradient", "top_of", "wide"]
+__all__ = [
+    "OPS", "api", "asvalue", "aval_of", "axes_of", "axis_of", "bools", "broadcast_shape",
+    "broadcast_to", "broadcasts", "check_range", "check_reduction", "convert", "errors", "floats",
+    "integers", "known", "nonzero", "number", "program", "reduced", "stop_gradient", "top_of",
+    "wide",
+]

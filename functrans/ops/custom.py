@@ -245,6 +245,17 @@ def _linear_jvp(primals, tangents, *, jaxpr, rule, n_res):
     return outs, totals
 
 
+def _linear_linearize(primals, tangents, *, jaxpr, rule, n_res):
+    """By the residuals the program is linearized: it may hold functions with reverse rules only."""
+    still = [Hooks.zero(aval_of(x)) for x in primals]
+    outs, totals = _linear_jvp(primals, [*still[:n_res], *tangents[n_res:]], jaxpr=jaxpr, rule=rule,
+                               n_res=n_res)
+    if not all(is_zero(t) for t in tangents[:n_res]):
+        _, more = Passes.linearize_inside(jaxpr, primals, [*tangents[:n_res], *still[n_res:]])
+        totals = [Hooks.add_tangents(a, b) for a, b in zip(totals, more, strict=True)]
+    return outs, totals
+
+
 def _linear_transpose(cts, operands, *, jaxpr, rule, n_res):
     if any(isinstance(x, Linear) for x in operands[:n_res]):
         raise NonDifferentiableError(f"the residual arguments of {rule.name} are transposed.",
@@ -265,6 +276,7 @@ def _linear_batch(size, operands, dims, *, jaxpr, rule, n_res):
 
 
 linear_call = Op("linear_call", "call", multiple=True, infer=_linear_infer, jvp=_linear_jvp,
+                 linearize=_linear_linearize,
                  transpose=_linear_transpose, batch=_linear_batch, lower=inline, work=_inner_work)
 
 

@@ -24,7 +24,7 @@ from ..transform.interpret import evaluate
 from ..transform.jvp import jvp_jaxpr
 from ..transform.linearize import joint_values, linearize_jaxpr
 from ..transform.programs import Cache
-from .patterns import Propagation, identity, known_value
+from .patterns import MOST, Propagation, identity, known_value
 from .structure import Structure, as_pattern, of_hessian, of_jacobian
 
 LAYOUTS, MODES, COLORINGS = ("csr", "csc"), ("auto", "forward", "reverse"), ("star", "acyclic", "column")
@@ -40,6 +40,8 @@ class SparseDerivative:
     Pattern and colouring are found at the first call and kept for as long as the function records the
     same program.
     """
+
+    most = MOST             # entries that a pattern may have
 
     def __init__(self, what, fun: Callable, argnums, sparsity, order, layout, check, *, mode=None,
                  coloring=None):
@@ -109,7 +111,7 @@ class SparseDerivative:
         avals = chosen.avals()
         n = sum(a.size for a in avals)
         moved, keep = _tangent_program(jaxpr, (True,) * len(avals) + (False,) * len(consts))
-        walk, first = Propagation(n), np.cumsum([0, *[a.size for a in avals]])
+        walk, first = Propagation(n, self.most), np.cumsum([0, *[a.size for a in avals]])
         own = [identity(a.size, at, n) for a, at in zip(avals, first, strict=False)]
         try:
             got, _ = walk.run(moved, [None] * len(jaxpr.invars) + own,

@@ -24,6 +24,7 @@ from .vectors import Layout, is_traced
 FEW = 64                    # unknowns up to which a Hessian is made as a matrix
 SMALL = 1 << 14             # entries of a Jacobian up to which no pattern is looked for
 DENSITY = 1 / 8             # a Jacobian with fewer entries than this part is sparse
+PATTERN = 20_000_000        # entries of patterns that are looked at
 MOST = 256 * 2**20          # bytes that a dense Jacobian may take
 
 
@@ -41,6 +42,16 @@ def values_needed() -> errors.NotSupportedError:
     return errors.NotSupportedError(
         "a solution inside of jit, grad or vmap, of a function that looks at values.",
         "Its derivative is that of a program: use np.where or lax.cond, or call it outside.")
+
+
+def sparse_pattern(derivative, args, most: int):
+    """The pattern, if it has no more than ``most`` entries, else None."""
+    derivative.most = PATTERN
+    try:
+        found = derivative.sparsity_at(args, {})
+    except errors.SparsityError:
+        return None
+    return None if found.nnz > most else found
 
 
 class Compiled:
@@ -157,8 +168,7 @@ class Rows:
         n = len(v)
         found = pattern
         if found is None and m * n > SMALL:
-            found = sparse.jacobian_sparsity(self.flat)(v, consts)
-            found = None if found.nnz > m * n * DENSITY else found
+            found = sparse_pattern(sparse.jacobian(self.flat), (v, consts), int(m * n * DENSITY))
         if found is not None:
             if self.value.plain:                            # each branch has a program and a pattern
                 made = sparse.jacobian(self.flat, sparsity=pattern, check=check)

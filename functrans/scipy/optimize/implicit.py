@@ -28,7 +28,7 @@ from ...api.compilation import jit
 from ...api.derivatives import grad, jvp, vjp
 from ...api.implicit import solve_linear
 from ...api.jacobians import jacfwd, jacobian
-from ...calling.staging import as_value, current_builder
+from ...calling.staging import PROGRAMS, as_value, current_builder
 from ...inspection.programs import ShapeDtypeStruct
 from ...ir.core import aval
 from ...lax.body import shared_consts, trace_body, with_consts
@@ -36,13 +36,14 @@ from ...rules.callbacks import pure_callback
 from ...rules.custom import stop_gradient
 from ...trace.tracer import Tracer
 from ...transform.interpret import evaluate
-from .functions import Objective, Rows, values_needed
+from .functions import Objective, Rows, sparse_pattern, values_needed
 from .problems import Problem
 from .vectors import Layout, Vector, is_traced, known
 
 DENSE = 1024                # unknowns up to which the conditions' Jacobian is a dense matrix
 COLORS = 256                # products that a sparse one may take; else its equations are solved by GMRES
 NEAR = 1e-3                 # how close to a side, relative to 1 + |side|, x may be held by it
+NEAR_START = 1e-2           # how far, relative to 1 + |x|, Newton steps may lead
 EXACT, LOOSE = 1e-7, 1e-4   # of the conditions' residual, with and without Newton steps
 SINGULAR = 1e-15            # reciprocal condition number
 
@@ -57,24 +58,48 @@ def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
     try:
         bodies = [trace_body(lambda xs, f=f: f(xs[0]), [aval((vector.size,), np.dtype(float))], what)
                   for f in functions]
-    except errors.ConcretizationError as e:
+    except Exception as e:
         if not is_traced(given, vector.x0):
-            return None
-        raise values_needed() from e
+            return None                         # SciPy may do without a program
+        if isinstance(e, errors.ConcretizationError):
+            raise values_needed() from e
+        raise
     consts, places = shared_consts(bodies)
     if not is_traced(given, vector.x0, consts):
         return None
+    programs = [Program(with_consts(b, consts, at, 1), b.out_tree)
+                for b, at in zip(bodies, places, strict=True)]
+    return programs, [known(c) for c in consts]
 
-    def program(body, at):
-        jaxpr = with_consts(body, consts, at, 1)
 
-        def run(v, consts):
-            outs = evaluate(jaxpr, [v, *consts])
-            return body.out_tree.unflatten([x if type(x) is Tracer else as_value(x) for x in outs])
+class Program:
+    """A traced function of the vector: ``(v, consts) -> result``."""
 
-        return run
+    def __init__(self, jaxpr, out_tree):
+        self.jaxpr, self.out_tree = jaxpr, out_tree
 
-    return [program(b, at) for b, at in zip(bodies, places, strict=True)], [known(c) for c in consts]
+    def __call__(self, v, consts):
+        outs = evaluate(self.jaxpr, [v, *consts])
+        return self.out_tree.unflatten([x if type(x) is Tracer else as_value(x) for x in outs])
+
+
+def shared(programs: list[Program], vector: Vector, settings, make: Callable):
+    """What ``make`` returns, kept for programs of equal structure and equal settings: their callback is the
+    same one then, and its functions are compiled once."""
+    if any([p.jaxpr.retraced for p in programs]):
+        return make()
+    key = ("optimize", tuple([(p.jaxpr, p.out_tree) for p in programs]), vector.what, vector.treedef,
+           tuple(vector.avals), settings)
+    try:
+        found = PROGRAMS.get(key)
+    except TypeError:                           # settings that are not hashable
+        return make()
+    return PROGRAMS.put(key, make()) if found is None else found
+
+
+def frozen(settings: dict) -> tuple:
+    """Settings as part of a key."""
+    return tuple([(k, frozen(v) if isinstance(v, dict) else v) for k, v in sorted(settings.items())])
 
 
 def solution(newton: Newton, host: Callable, x0, params) -> tuple[Any, dict]:
@@ -136,13 +161,16 @@ class Newton:
     def __init__(self, conditions: Callable, size: int):
         self.conditions, self.size, self.value = conditions, size, jit(conditions)
         self.slope = jit(jacfwd(conditions))
-        self.sparse, self.pattern = sparse.jacobian(conditions), sparse.jacobian_sparsity(conditions)
+        self.sparse = sparse.jacobian(conditions)
         self.push = jit(lambda v, *at: jvp(lambda z: conditions(z, *at[1:]), at[:1], (v,))[1])
         self.pull = jit(lambda v, *at: vjp(lambda z: conditions(z, *at[1:]), at[0])[1](v)[0])
         self.kept: Any = None
 
-    def __call__(self, z, params, at):
-        """``(z, size of the residual, how small it should be, whether the system is regular)``."""
+    def __call__(self, z, params, at, start):
+        """``(z, size of the residual, how small it should be, whether the system is regular)``.
+
+        ``start`` is what SciPy found, to which z, or its first part, stays near.
+        """
         value = self.value(z, params, at)
         left, factors = _most(value), self.factors(z, params, at)
         small = EXACT if factors is not None else LOOSE
@@ -151,7 +179,8 @@ class Newton:
                 break
             new = z - factors(value, False)
             new_value = self.value(new, params, at)
-            if not _most(new_value) < left:
+            far = _most(new[:len(start)] - start) > NEAR_START * (1 + _most(start))
+            if far or not _most(new_value) < left:
                 break
             z, value, left = new, new_value, _most(new_value)
             factors = self.factors(z, params, at)
@@ -162,14 +191,10 @@ class Newton:
         is neither small nor sparse."""
         if self.size <= DENSE:
             return _dense(self.slope(z, params, at))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", sparse.SparsityWarning)
-            try:
-                if self.pattern(z, params, at).nnz > COLORS * self.size:
-                    return None
-                prepared = self.sparse.prepare((z, params, at), {})
-            except errors.SparsityError:
+        with _quiet():
+            if sparse_pattern(self.sparse, (z, params, at), COLORS * self.size) is None:
                 return None
+            prepared = self.sparse.prepare((z, params, at), {})
         if prepared.n_colors > COLORS:
             return None
         try:
@@ -194,6 +219,11 @@ class Newton:
                 return np.full(n, np.nan)
             return x
         return factors(np.asarray(y), transposed) if factors else np.full(self.size, np.nan)
+
+
+def _quiet():
+    """A context in which patterns that are larger than need be are nobody's concern."""
+    return warnings.catch_warnings(action="ignore", category=sparse.SparsityWarning)
 
 
 def _dense(matrix):
@@ -226,12 +256,18 @@ class Minimum:
         self.size = self.n + sum(layout.size for layout in self.layouts)
         self.newton = Newton(self.conditions, self.size)
         self.slope = jit(grad(problem.objective.fun))
-        self.slopes = jit(jacobian(self.rows))
+        self.balance = jit(grad(self.lagrangian))
+        self.slopes, self.sparse = jit(jacobian(self.rows)), sparse.jacobian(self.rows)
         self.heights = jit(self.rows)
 
     def rows(self, x, consts):
         """All constraints' rows."""
         return np.concatenate([c.rows.flat(x, consts) for c in self.problem.constraints])
+
+    def lagrangian(self, x, y, consts):
+        """The function and the constraints' rows, weighted by their multipliers."""
+        value = self.problem.objective.fun(x, consts)
+        return value + y @ self.rows(x, consts) if self.layouts else value
 
     def sides(self, params):
         """Bounds and the constraints' sides, (lower, upper), in the order of z."""
@@ -246,11 +282,7 @@ class Minimum:
         x, y = z[:n], z[n:]
         low, high = self.sides(params)
 
-        def lagrangian(x):
-            value = self.problem.objective.fun(x, consts)
-            return value + y @ self.rows(x, consts) if len(self.layouts) else value
-
-        held, free = x, grad(lagrangian)(x)
+        held, free = x, grad(self.lagrangian)(x, y, consts)
         if len(self.layouts):
             held, free = np.concatenate([x, self.rows(x, consts)]), np.concatenate([free, y])
         return np.where(at < 0, held - low, np.where(at > 0, held - high, free))
@@ -269,7 +301,7 @@ class Minimum:
         at, y = self._held(x, low, high, params)
         z, scale = np.concatenate([x, y]), scale_of(self.slope(x0, params["consts"]))
         for _ in range(8):
-            z, left, small, regular = self.newton(z, params, at)
+            z, left, small, regular = self.newton(z, params, at, x)
             changed = self._corrected(z, at, low, high, params) if small == EXACT else at
             if np.array_equal(changed, at):
                 break
@@ -283,49 +315,53 @@ class Minimum:
         return np.concatenate([x, self.heights(x, params["consts"])]) if self.layouts else x
 
     def _held(self, x, low, high, params):
-        """Which sides hold x, and the multipliers that balance the gradient best."""
-        n = self.n
-        slope = self.slope(x, params["consts"])
-        if not self.layouts:
-            push, at = -slope, np.zeros(n, int)
-            with np.errstate(invalid="ignore"):
-                down, up = (x - low) / (1 + np.abs(low)), (high - x) / (1 + np.abs(high))
-            at[(push < 0) & (-push > down) & (down < NEAR)] = -1
-            at[(push > 0) & (push > up) & (up < NEAR)] = 1
-            at[low == high] = -1
-            return at, np.zeros(0)
-        values = self._values(x, params)
-        normals = np.concatenate([np.eye(n), self.slopes(x, params["consts"])])
+        """Which sides hold x, and the constraints' multipliers that balance the gradient best."""
+        values, equal = self._values(x, params), low == high
         with np.errstate(invalid="ignore"):
             down, up = (values - low) / (1 + np.abs(low)), (high - values) / (1 + np.abs(high))
-        equal = low == high
-        lower, upper = np.flatnonzero(~equal & (down < NEAR)), np.flatnonzero(~equal & (up < NEAR))
-        both = np.flatnonzero(equal)
-        # slope + normals.T @ y = 0, where y <= 0 at lower sides and y >= 0 at upper ones
-        columns = np.concatenate([-normals[lower], normals[upper], normals[both], -normals[both]]).T
-        weights = np.zeros(columns.shape[1])
-        if columns.size:
+        y = self._multipliers(x, equal | (down < NEAR), equal | (up < NEAR), params)
+        # of a side that holds, the multiplier is large beside the distance
+        at = np.where(equal | (-y > np.maximum(down, 0)), -1, np.where(y > np.maximum(up, 0), 1, 0))
+        return at, np.where(at == 0, 0.0, y)[self.n:]
+
+    def _multipliers(self, x, below, above, params):
+        """y with slope + normals.T @ y as small as can be: negative only where x is ``below`` (near a lower
+        side), positive only where it is ``above``."""
+        n, consts = self.n, params["consts"]
+        slope = self.slope(x, consts)
+
+        def signed(push):
+            return np.where(above[:n], np.maximum(push, 0), 0) + np.where(below[:n], np.minimum(push, 0), 0)
+
+        if not self.layouts:
+            return signed(-slope)
+        rows = np.flatnonzero((below | above)[n:])
+        y = np.zeros(self.size)
+        if self.size <= DENSE:
+            lower, upper = np.flatnonzero(below), np.flatnonzero(above)
+            normals = np.concatenate([np.eye(n), self.slopes(x, consts)])
+            columns = np.concatenate([-normals[lower], normals[upper]]).T
             try:
-                weights = so.nnls(columns, -slope)[0]
-            except RuntimeError:
+                weights = so.nnls(columns, -slope)[0] if columns.size else np.zeros(columns.shape[1])
+            except RuntimeError:                # too many turns: the first guess is a rough one
                 weights = np.maximum(np.linalg.lstsq(columns, -slope, rcond=None)[0], 0)
-        w_low, w_high, w_plus, w_minus = np.split(weights, np.cumsum([len(lower), len(upper), len(both)]))
-        at, y = np.zeros(len(low), int), np.zeros(len(low))
-        y[lower], y[both] = -w_low, w_plus - w_minus
-        y[upper] += w_high
-        at[lower[w_low > np.maximum(down[lower], 0)]] = -1
-        at[upper[w_high > np.maximum(up[upper], 0)]] = 1
-        at[both] = -1
-        y[at == 0] = 0
-        return at, y[n:]
+            y[lower] -= weights[:len(lower)]
+            y[upper] += weights[len(lower):]
+            return y
+        # many: first those of the constraints, from the unknowns that no bound holds
+        free = ~(below | above)[:n]
+        with _quiet():
+            normals = self.sparse(x, consts)[rows]
+        sign = (np.where(below[n:], -np.inf, 0)[rows], np.where(above[n:], np.inf, 0)[rows])
+        if len(rows) and free.any():
+            y[n + rows] = so.lsq_linear(normals[:, free].T.tocsc(), -slope[free], sign).x
+        y[:n] = signed(-slope - normals.T @ y[n + rows])
+        return y
 
     def _corrected(self, z, at, low, high, params):
         """Sides that pull instead of hold are left, those that are crossed hold."""
         x, y = z[:self.n], z[self.n:]
-        slope = self.slope(x, params["consts"])
-        if self.layouts:
-            slope = slope + y @ self.slopes(x, params["consts"])
-        push = np.concatenate([-slope, y])
+        push = np.concatenate([-self.balance(x, y, params["consts"]), y])
         values, small = self._values(x, params), 1e-9 * max(1.0, _most(push))
         new = at.copy()
         new[(at < 0) & (push > small) & (low != high)] = 0
@@ -336,7 +372,7 @@ class Minimum:
 
 
 def staged(problem: Problem, bounds, given, what: str):
-    """``(the problem of programs, its params)``, or None where nothing is traced."""
+    """``(the problem of programs, its params, the programs)``, or None where nothing is traced."""
     functions: list[Callable] = [partial(f, consts=()) for f in (problem.objective._scalar,
                                                  *[c.rows.flat for c in problem.constraints])]
     limits = [(c.low, c.high) for c in problem.constraints]
@@ -350,5 +386,5 @@ def staged(problem: Problem, bounds, given, what: str):
         new.layout, new.rows = c.rows.layout, Rows(run, c.what)
         new.rows.layout = Layout(np.zeros(c.rows.layout.size), c.what)
         constraints.append(new)
-    return (Problem(Objective(fun, what), problem.vector, constraints),
-            {"consts": consts, "bounds": bounds, "sides": [c.sides() for c in problem.constraints]})
+    params = {"consts": consts, "bounds": bounds, "sides": [c.sides() for c in problem.constraints]}
+    return Problem(Objective(fun, what), problem.vector, constraints), params, [fun, *rows]
