@@ -3,6 +3,7 @@
 What ``Graph`` needs of the trace room in C: to step into a builder and out of it, its inputs and
 constants, which variable a symbol stands for. ``Runner`` finds a plan that has run before.
 """
+cimport cython
 cimport numpy as cnp
 from functrans.ir.core cimport Aval, Var
 from functrans.plan.run cimport Program
@@ -76,6 +77,7 @@ def belongs_to(Tracer t, Builder b):
     return t.builder is b
 
 
+@cython.final
 cdef class Plan:
     """A program that has run: for the very symbols that were fetched and fed.
 
@@ -100,17 +102,19 @@ cdef class Plan:
 
     cdef list fed(self, object feeds):
         """All values that are fed, or None if this plan is for other symbols."""
-        cdef list found
+        cdef list found = []
         cdef Py_ssize_t i = 0
-        if len(feeds) != len(self.keys) or (type(feeds) is dict) == self.pairs:
-            return None
         if type(feeds) is dict:
-            for key in <dict>feeds:
+            if self.pairs or len(<dict>feeds) != len(self.keys):
+                return None
+            for key, x in (<dict>feeds).items():
                 if key is not self.keys[i]:
                     return None
+                found.append(x)
                 i += 1
-            return list((<dict>feeds).values())
-        found = []
+            return found
+        if not self.pairs or len(<list>feeds) != len(self.keys):
+            return None
         for pair in <list>feeds:
             if type(pair) is not tuple or len(<tuple>pair) != 2:
                 return None
@@ -184,6 +188,7 @@ cdef bint same(object x, object y):
     return structure is not leaf_def and structure == flatten_into(y, ys) and same(xs, ys)
 
 
+@cython.final
 cdef class Runner:
     """The plans that ran last, tried in turn. Several threads may call it."""
     cdef Builder builder
@@ -196,11 +201,12 @@ cdef class Runner:
         """The values, or MISSED."""
         cdef list values
         cdef Plan p
+        cdef tuple recent = self.recent
         cdef Builder top = top_builder()
-        if not self.recent or (type(feeds) is not dict and type(feeds) is not list) or (
+        if not recent or (type(feeds) is not dict and type(feeds) is not list) or (
                 Watch.run is not None or (top is not None and top.axes)):
             return MISSED
-        for p in self.recent:
+        for p in recent:
             if p.length == len(self.builder.eqns) and same(fetches, p.fetches):
                 values = p.values(feeds)
                 if values is not None:
