@@ -224,6 +224,16 @@ def test_linear_call():
     assert closing(1.0) == 7.0
 
 
+def test_rules_inside_of_a_linear_call():
+    # reverse mode by the residual must not ask for the jvp of a custom_vjp
+    doubled = custom_vjp(lambda r: 1.0 * r)
+    doubled.defvjp(lambda r: (1.0 * r, None), lambda _, ct: (2.0 * ct,))
+    f = lambda r, x: linear_call(lambda r, x: doubled(r) * x, lambda r, ct: r * ct, r, x)
+    assert grad(f, (0, 1))(3.0, 5.0) == (10.0, 3.0)
+    assert grad(lambda r: lax.scan(lambda c, _: (f(r, c), None), 1.0, None, length=2)[0])(3.0) == 12.0
+    assert vmap(grad(f))(np.ones(3), X).tolist() == (2 * X).tolist()
+
+
 def test_linear_call_on_pytrees():
     def f(r, lin):
         return lin["a"] * r[0] + lin["b"], lin["b"] * r[1]
