@@ -279,7 +279,8 @@ def _linear_batch(size, operands, dims, *, jaxpr, rule, n_res):
 
 
 linear_call = Op("linear_call", "call", multiple=True, infer=_linear_infer, jvp=_linear_jvp,
-                 linearize=_linear_linearize, transpose=_linear_transpose, batch=_linear_batch, lower=inline, work=_inner_work)
+                 linearize=_linear_linearize, transpose=_linear_transpose, batch=_linear_batch, lower=inline,
+                 work=_inner_work)
 
 
 # ----- functions with their own batching -----------------------------------------------------------------
