@@ -21,6 +21,8 @@ from functrans import (
     jvp,
     lax,
     pure_callback,
+    stop_gradient,
+    value_and_grad,
     vjp,
     vmap,
 )
@@ -159,6 +161,69 @@ def test_effects_in_loops_and_branches():
     state = iter(range(10))
     got = jit(lambda: [io_callback(lambda: np.int64(next(state)), Struct((), "int64")) for _ in range(3)])()
     assert got == [0, 1, 2]
+
+
+def _turns(kind, body, n, **options):
+    """``body`` applied n times, as one of the loops."""
+    if kind == "scan":
+        return lambda x: lax.scan(lambda c, _: (body(c), None), x, None, length=n, **options)[0]
+    return lambda x: lax.while_loop(lambda s: s[1] < n, lambda s: (body(s[0]), s[1] + 1), (x, 0),
+                                    **options)[0]
+
+
+def _nested(kind, body, n):
+    return lambda x: lax.scan(lambda c, _: (_turns(kind, body, n)(c), None), x, None, length=2)[0]
+
+
+def test_a_callback_is_not_the_same_at_every_turn():
+    # its operand is, and so looked the residual that its result is
+    for kind in ("scan", "while"):
+        numbers = iter(range(1, 100))
+        body = lambda c: c * io_callback(lambda: float(next(numbers)), F64)        # noqa: B023
+        assert grad(_turns(kind, body, 4))(1.0) == 24.0
+        assert next(numbers) == 5
+
+
+@pytest.mark.parametrize("make", [
+    lambda body: checkpoint(_turns("scan", body, 4)),
+    lambda body: checkpoint(_turns("while", body, 4)),
+    lambda body: _turns("scan", body, 4, checkpoint=2),
+    lambda body: _turns("scan", body, 4, checkpoint="binomial"),
+    lambda body: _turns("while", body, 4, checkpoint=3),
+    lambda body: _turns("while", body, 4, checkpoint="sqrt"),
+    lambda body: _nested("scan", body, 2),
+    lambda body: _nested("while", body, 2)])
+def test_what_runs_again_does_not_act_again(make):
+    seen = []
+
+    def body(c):
+        debug.callback(lambda v: seen.append(float(v)), c)
+        return lax.cond(c > 0, np.sin, np.cos, c)
+
+    chain = [1.0]
+    while len(chain) < 5:
+        chain.append(float(np.sin(chain[-1])))
+    slope = np.prod(np.cos(chain[:4]))
+    f = make(body)
+    assert np.isclose(grad(f)(1.0), slope)
+    assert np.allclose(seen, chain[:4])
+    seen.clear()
+    d2 = grad(grad(f))(1.0)
+    assert np.allclose(seen, chain[:4])
+    assert np.isclose(d2, jvp(grad(make(np.sin)), (1.0,), (1.0,))[1])
+
+
+def test_results_of_actions_are_kept_not_made_again():
+    draws = iter(range(1, 1000))
+    body = lambda c: c * io_callback(lambda _: float(next(draws)), F64, stop_gradient(c))
+    once = _turns("scan", body, 3)
+    for f in (checkpoint(once), _turns("scan", body, 3, checkpoint=2), _nested("scan", body, 2)):
+        value, slope = value_and_grad(f)(1.0)
+        assert value == slope                       # linear in x, with the factors that were drawn
+    for f in (_nested("while", body, 2), _turns("while", body, 3, checkpoint=2)):
+        with pytest.raises(errors.NonDifferentiableError, match="uses results of an io_callback"):
+            grad(f)(1.0)
+        assert jvp(f, (1.0,), (1.0,))[1] > 0
 
 
 def test_effects_see_large_values_when_they_are_made():

@@ -502,3 +502,36 @@ def test_an_exception_in_a_body_is_the_users_own():
     with pytest.raises(KeyError, match="mine"):
         jit(grad(lambda x: lax.scan(body, x, np.ones(3))[0]))(1.0)
     assert grad(np.sin)(0.0) == 1.0
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("unroll", [2, 3, 9, True])
+def test_unrolled_scans_are_the_same_loops(unroll, reverse):
+    xs = np.random.default_rng(3).normal(size=(7, 2))
+    w = np.array([[0.3, -0.2], [0.5, 0.1]])
+
+    def run(c, xs, **options):
+        return lax.scan(lambda c, x: (np.tanh(w @ c) + x, {"c": c, "s": np.sum(c * x)}), c, xs,
+                        reverse=reverse, **options)
+
+    plain, rolled = run, lambda c, xs: run(c, xs, unroll=unroll)
+    c = np.array([0.4, -1.0])
+    loss = lambda f: lambda c, xs: np.sum(f(c, xs)[0] ** 2) + np.sum(f(c, xs)[1]["s"] ** 3)
+    for f in (lambda f: f, jit, lambda f: grad(loss(f), (0, 1)), lambda f: jit(hessian(loss(f))),
+              lambda f: lambda c, xs: jvp(f, (c, xs), (c, xs)), lambda f: lambda c, xs: vmap(f, (0, None))(
+                  np.stack([c, 2 * c]), xs)):
+        for a, b in zip(tree.leaves(f(rolled)(c, xs)), tree.leaves(f(plain)(c, xs)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    assert rolled(c, xs[:0])[1]["c"].shape == (0, 2)
+    assert lax.fori_loop(0, 7, lambda i, t: t + i, 0, unroll=unroll) == 21
+    loops = str(make_jaxpr(rolled)(c, xs)).count("= scan[")
+    assert loops == {2: 2, 3: 2, 9: 1, True: 1}[unroll]
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda: lax.scan(lambda c, _: (c, None), 1.0, length=3, unroll=0), "bool or a positive integer, got 0"),
+    (lambda: lax.scan(lambda c, _: (c, None), 1.0, length=3, unroll=2, checkpoint=2), "exclude each other"),
+    (lambda: jit(lambda n: lax.fori_loop(0, n, lambda i, c: c, 0, unroll=2))(3), "needs integers as bounds")])
+def test_wrong_unroll(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()

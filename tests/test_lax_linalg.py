@@ -6,7 +6,7 @@ import scipy.linalg as sl
 from test_lax_names import check_modes
 from util import rng_of
 
-from functrans import errors, jit
+from functrans import errors, grad, jacfwd, jacrev, jit, stop_gradient
 from functrans.lax import linalg as la
 
 
@@ -146,3 +146,11 @@ def test_refusals():
                  lambda: la.qdwh(np.ones((2, 3)))):
         with pytest.raises(errors.ShapeError, match=r"lax\.linalg"):
             call()
+
+
+def test_schur_says_that_it_has_no_derivative():
+    x = np.array([[1.0, 2.0], [0.5, 3.0]])
+    for transform in (jacfwd, jacrev):
+        with pytest.raises(errors.NonDifferentiableError, match="schur has no derivative"):
+            transform(lambda m: la.schur(m)[0])(x)
+    assert grad(lambda m: np.sum(m * la.schur(stop_gradient(m))[0]))(x).shape == (2, 2)

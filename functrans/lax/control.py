@@ -17,9 +17,11 @@ from ..calling.staging import api, describe
 from ..ir.core import aval
 from ..ir.op import OPS
 from ..numpy.core import axis_of, convert
+from ..ops.call import call
 from ..ops.control import cond as cond_op
 from ..ops.control import rearranged
 from ..ops.scan import scan as scan_op
+from ..ops.segments import unrolled_scan
 from ..ops.while_loop import while_ as while_op
 from ..trace.core import aval_of, bind
 from ..trace.tracer import Tracer
@@ -50,7 +52,9 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
       xs: a pytree of arrays with a common leading axis, or None (then ``length`` says how often).
       length: the number of turns; only needed without ``xs``.
       reverse: from the last to the first; ``ys`` stays in the order of ``xs``.
-      unroll: accepted for compatibility; it has no effect.
+      unroll: so many turns, written one after the other, become one turn of a shorter loop; True: all of
+        them. A turn costs next to nothing by itself, so it seldom pays: it may where the carry is an array
+        of thousands of elements, and large programs of tiny carries become slower.
       checkpoint: what reverse mode keeps. None: what the derivative needs, of every turn. An integer n:
         the carry of every n-th turn, the turns between being run again; ``"sqrt"`` is an n that makes both
         few, ``"binomial"`` does it in several levels, for the least memory at four runs of each turn.
@@ -68,7 +72,22 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     avals = leaf_avals(leaves, treedef, "scan: xs")
     length = _scan_length(avals, treedef, length)
     return _scan(f, init, leaves, treedef, [aval(a.shape[1:], a.dtype) for a in avals], length,
-                 bool(reverse), "scan", _segments(checkpoint, length, "scan"))
+                 bool(reverse), "scan", _segments(checkpoint, length, "scan"),
+                 unroll=_unrolled(unroll, length, checkpoint, "scan"))
+
+
+def _unrolled(unroll, length, checkpoint, name):
+    """How many turns become one."""
+    if isinstance(unroll, (bool, np.bool_)):
+        n = max(length, 1) if unroll else 1
+    elif hasattr(unroll, "__index__") and unroll.__index__() > 0:
+        n = min(unroll.__index__(), max(length, 1))
+    else:
+        raise ValueError(f"{name}: unroll must be a bool or a positive integer, got {unroll!r}")
+    if n > 1 and checkpoint is not None:
+        raise ValueError(f"{name}: unroll={unroll!r} and checkpoint={checkpoint!r} exclude each other; "
+                         "give one")
+    return n
 
 
 def _scan_length(avals, treedef, length):
@@ -110,7 +129,7 @@ def _segments(checkpoint, length, name):
 LEVELS = 4          # of "binomial": so often is each turn run before its derivative
 
 
-def _scan(f, init, xs, x_tree, x_avals, length, reverse, name, segments=(), function=None):
+def _scan(f, init, xs, x_tree, x_avals, length, reverse, name, segments=(), function=None, unroll=1):
     carry, carry_tree = tree.flatten(init)
     carry_avals = leaf_avals(carry, carry_tree, f"{name}: init")
     n_carry, n_x = len(carry), len(xs)
@@ -134,9 +153,13 @@ def _scan(f, init, xs, x_tree, x_avals, length, reverse, name, segments=(), func
     n_in, n_consts = n_carry + n_x, len(body.consts)
     jaxpr = rearranged(body.jaxpr, [*range(n_in, n_in + n_consts), *range(n_in)],
                        range(len(body.jaxpr.outs)))
-    outs = bind_loop(scan_op, body.consts, [*carry, *xs],
-                     {"jaxpr": jaxpr, "n_consts": n_consts, "n_carry": n_carry, "length": length,
-                      "reverse": reverse, "segments": segments})
+    params = {"jaxpr": jaxpr, "n_consts": n_consts, "n_carry": n_carry, "length": length, "reverse": reverse}
+    if unroll > 1:
+        avals = [aval_of(x).strong for x in (*body.consts, *carry, *xs)]
+        outs = bind_loop(call, body.consts, [*carry, *xs],
+                         {"jaxpr": unrolled_scan(scan_op, avals, size=unroll, **params), "name": name})
+    else:
+        outs = bind_loop(scan_op, body.consts, [*carry, *xs], {**params, "segments": segments})
     return carry_tree.unflatten(outs[:n_carry]), y_tree[0].unflatten(outs[n_carry:])
 
 
@@ -249,8 +272,8 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
               checkpoint: Any = None) -> Any:
     """``for i in range(lower, upper): val = body_fun(i, val)``, returning the last ``val``.
 
-    With integers as bounds it is a ``scan``, with traced bounds a ``while_loop``, whose
-    ``checkpoint`` it takes. ``unroll`` has no effect.
+    With integers as bounds it is a ``scan``, with traced bounds a ``while_loop``, whose ``checkpoint`` it
+    takes. ``unroll`` is that of ``scan`` and needs integers as bounds.
 
     >>> from functrans import lax
     >>> int(lax.fori_loop(0, 5, lambda i, total: total + i, 0))
@@ -262,7 +285,12 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
         first, last = _bound(lower), _bound(upper)
         return _scan(lambda state, _: ((state[0] + 1, body_fun(_weak(state[0]), state[1])), None),
                      (np.int64(first), init_val), [], tree.structure(None), [], max(0, last - first), False,
-                     "fori_loop", _segments(checkpoint, max(0, last - first), "fori_loop"), body_fun)[0][1]
+                     "fori_loop", _segments(checkpoint, max(0, last - first), "fori_loop"), body_fun,
+                     1 if unroll is None else _unrolled(unroll, max(0, last - first), checkpoint, "fori_loop")
+                     )[0][1]
+    if unroll is not None and unroll is not False:
+        raise ValueError(f"fori_loop: unroll={unroll!r} needs integers as bounds, got {aval_of(lower)} and "
+                         f"{aval_of(upper)}; leave it out")
     for x in (lower, upper):
         if aval_of(x).dtype.kind not in "iu" or aval_of(x).shape:
             raise errors.DtypeError(f"fori_loop: bounds must be integer scalars, got {aval_of(x)}.",

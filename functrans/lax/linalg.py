@@ -20,6 +20,7 @@ from ..ops import matrices as mat
 from ..ops import solve as solving
 from ..ops import spectral
 from ..rules.callbacks import pure_callback
+from ..rules.custom import custom_jvp
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from .control import scan
@@ -293,8 +294,16 @@ def schur(x, *, compute_schur_vectors: bool = True, sort_eig_vals: bool = False,
             out[0][at], out[1][at] = one(m[at])
         return out
 
-    t, z = pure_callback(all_of, types, x, vmap_method="broadcast_all")
+    factors = custom_jvp(lambda m: pure_callback(all_of, types, m, vmap_method="broadcast_all"))
+    factors.defjvp(_no_derivative_of_schur)
+    t, z = factors(x)
     return [t, z] if compute_schur_vectors else [t]
+
+
+def _no_derivative_of_schur(primals, tangents):
+    raise errors.NonDifferentiableError(
+        "lax.linalg.schur has no derivative.",
+        "Eigenvalues have one (eig, eigh); put stop_gradient around the operand where none is wanted.")
 
 
 def svd(x, *, full_matrices: bool = True, compute_uv: bool = True,

@@ -39,10 +39,11 @@ def check_carry(name, carry, got):
 
 
 def invariant(jaxpr, n_consts) -> set:
-    """Variables of a body that depend on its consts alone."""
+    """Variables of a body that are the same at every turn: they depend on its consts alone, and on no
+    equation that acts (a callback may give something else each time)."""
     fixed = set(jaxpr.invars[:n_consts])
     for eqn in jaxpr.eqns:
-        if all(type(x) is not Var or x in fixed for x in eqn.inputs):
+        if not eqn.sig.effect and all(type(x) is not Var or x in fixed for x in eqn.inputs):
             fixed.update(eqn.outs)
     return fixed
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..ir.core import Jaxpr, Var, eqn, signature
 from ..ir.op import OPS, Hooks, Op, aval_of, move_axis, spread
 
 # ----- calls into Python ---------------------------------------------------------------------------------
@@ -138,6 +139,29 @@ callback_op = Op(
     why={"transpose": "A callback has no derivative; use functrans.custom_vjp."})
 
 
+def silenced(eqns, wanted) -> list:
+    """The equations for another run, whose results ``wanted`` are: what only acts has acted, and is left out,
+    in the programs that they hold as well. ``sig.effect`` stays where the result of an action is used."""
+    need, kept = {x for x in wanted if type(x) is Var}, []
+    for e in reversed(eqns):
+        if e.sig.effect and need.isdisjoint(e.outs):
+            continue
+        need.update([x for x in e.inputs if type(x) is Var])
+        if e.sig.effect and e.op is not callback_op:
+            params = {name: _silent(p) for name, p in e.params.items()}
+            e = eqn(signature(e.op, e.sig.in_avals, params), e.inputs, e.outs, e)
+        kept.append(e)
+    return kept[::-1]
+
+
+def _silent(param):
+    if isinstance(param, tuple):
+        return tuple([_silent(p) for p in param])
+    if isinstance(param, Jaxpr):
+        return Jaxpr(param.invars, silenced(param.eqns, param.outs), param.outs, param.retraced)
+    return param
+
+
 # ----- the barrier ---------------------------------------------------------------------------------------
 
 
@@ -161,4 +185,4 @@ optimization_barrier = Op(
     jvp=_barrier_jvp, transpose=_barrier_transpose, lower=lambda ctx, eqn, views: views,
     batch=lambda size, operands, dims: (optimization_barrier(*operands), dims))
 
-__all__ = ["METHODS", "Callback", "callback_op", "optimization_barrier"]
+__all__ = ["METHODS", "Callback", "callback_op", "optimization_barrier", "silenced"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ..ir.core import Jaxpr, Var
 from ..ir.op import ErrorSample, Op, Sample, linear, program_work
 from .call import Passes, call, check_args, fill, inline, is_zero, nonzero, split
+from .effects import silenced
 from .reach import inside
 
 
@@ -44,8 +45,14 @@ def _parts(fwd, n_out, policy):
     start from."""
     makers = {v: e for e in fwd.eqns for v in e.outs}
     place = {v: i for i, v in enumerate(fwd.invars)}
-    saves = {e: policy is not None and not any(a.stacked for a in e.sig.outs)
-             and bool(policy(e.op, *e.sig.in_avals, **e.params)) for e in fwd.eqns}
+
+    def save(e):
+        """What a policy says; and an action's result, which another run may not give."""
+        return not any(a.stacked for a in e.sig.outs) and (
+            (policy is not None and bool(policy(e.op, *e.sig.in_avals, **e.params)))
+            or any(again.sig.effect for again in silenced([e], e.outs)))
+
+    saves = {e: save(e) for e in fwd.eqns}
     again, used, saved = set(), set(), {}
     todo = list(fwd.outs[n_out:])
     while todo:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.core import Jaxpr, aval
-from ..ir.op import OPS
+from ..ir.op import OPS, aval_of
 from .call import Passes, split
 from .remat import remat
 
@@ -19,30 +19,56 @@ def scan_in_segments(scan, in_avals, *, jaxpr, n_consts, n_carry, length, revers
     """A scan as one over segments of ``segments[0]`` turns, these in segments of ``segments[1]``, and so on;
     what is left over comes behind."""
     size, inner = segments[0], segments[1:]
-    q, r = divmod(length, size)
 
     def one(*values):
         return scan(*values, jaxpr=jaxpr, n_consts=n_consts, n_carry=n_carry, length=size, reverse=reverse,
                     segments=inner)
 
-    def part(x, start, stop):
-        a = x.aval
-        return OPS["slice"](x, start=(start, *[0] * (a.ndim - 1)), limit=(stop, *a.shape[1:]),
-                            stride=(1,) * a.ndim)
+    def again(avals):
+        once = Passes.stage(one, avals)
+        return Passes.stage(lambda *v: remat(*v, jaxpr=once), avals)
+
+    return _in_parts(scan, in_avals, again, size, jaxpr, n_consts, n_carry, length, reverse)
+
+
+def unrolled_scan(scan, in_avals, *, jaxpr, n_consts, n_carry, length, reverse, size) -> Jaxpr:
+    """A scan as one whose body is ``size`` turns, one written after the other; what is left over comes
+    behind."""
+    def turns(*values):
+        consts, carry, xs = split(values, n_consts, n_carry)
+        ys = []
+        for i in range(size)[::-1 if reverse else 1]:
+            row = [OPS["reshape"](_part(x, i, i + 1), shape=x.aval.shape[1:]) for x in xs]
+            carry, y = split(Passes.evaluate(jaxpr, [*consts, *carry, *row]), n_carry)
+            ys.append([OPS["reshape"](v, shape=(1, *aval_of(v).shape)) for v in y])
+        columns = zip(*(ys[::-1] if reverse else ys), strict=True)
+        return [*carry, *[OPS["concatenate"](*c, axis=0) for c in columns]]
+
+    return _in_parts(scan, in_avals, lambda avals: Passes.stage(turns, avals), size, jaxpr, n_consts, n_carry,
+                     length, reverse)
+
+
+def _part(x, start, stop):
+    _, *rest = x.aval.shape
+    return OPS["slice"](x, start=(start, *[0] * len(rest)), limit=(stop, *rest), stride=(1,) * x.aval.ndim)
+
+
+def _in_parts(scan, in_avals, body, size, jaxpr, n_consts, n_carry, length, reverse) -> Jaxpr:
+    """A scan over parts of ``size`` turns, which ``body(avals)`` is a program of, and one of the rest."""
+    q, r = divmod(length, size)
 
     def program(*values):
         consts, carry, xs = split(values, n_consts, n_carry)
         at = r if reverse else 0
-        main = [OPS["reshape"](part(x, at, at + q * size), shape=(q, size, *x.aval.shape[1:])) for x in xs]
+        main = [OPS["reshape"](_part(x, at, at + q * size), shape=(q, size, *x.aval.shape[1:])) for x in xs]
         entries = [aval(x.aval.shape[1:], x.aval.dtype) for x in main]
-        once = Passes.stage(one, [x.aval for x in (*consts, *carry)] + entries)
-        again = Passes.stage(lambda *v: remat(*v, jaxpr=once), list(once.in_avals))
-        outs = scan(*consts, *carry, *main, jaxpr=again, n_consts=n_consts, n_carry=n_carry, length=q,
+        several = body([x.aval for x in (*consts, *carry)] + entries)
+        outs = scan(*consts, *carry, *main, jaxpr=several, n_consts=n_consts, n_carry=n_carry, length=q,
                     reverse=reverse)
         carry, ys = split(outs, n_carry)
         ys = [OPS["reshape"](y, shape=(q * size, *y.aval.shape[2:])) for y in ys]
         if r:
-            rest = [part(x, 0, r) if reverse else part(x, q * size, length) for x in xs]
+            rest = [_part(x, 0, r) if reverse else _part(x, q * size, length) for x in xs]
             outs = scan(*consts, *carry, *rest, jaxpr=jaxpr, n_consts=n_consts, n_carry=n_carry, length=r,
                         reverse=reverse)
             carry, more = split(outs, n_carry)

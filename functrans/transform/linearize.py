@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import NonDifferentiableError
 from ..ir.core import Jaxpr, Lit, Var, eqn, lit
+from ..ops.effects import silenced
 from ..trace.core import Tangents, aval_of, trace
 from .interpret import jvp_values, transpose_values
 from .programs import cached_pass, closed
@@ -79,8 +81,14 @@ def _without_stacks(fwd: Jaxpr, lin: Jaxpr, n_out: int):
 
 
 def recomputing(fwd: Jaxpr, lin: Jaxpr, n_out: int, again, given) -> Jaxpr:
-    """The linear half from ``given`` variables of the other one, by the equations ``again`` of that."""
+    """The linear half from ``given`` variables of the other one, by the equations ``again`` of that. What
+    they do beside their results they do not do again."""
     residuals = fwd.outs[n_out:]
+    again = silenced(again, residuals)
+    if any(e.sig.effect for e in again):
+        raise NonDifferentiableError(
+            "reverse mode would run a loop again that uses results of an io_callback, which may give others.",
+            "Use scan in place of an inner while_loop or of one with checkpoint=, or use pure_callback.")
     n_lin = len(lin.invars) - len(residuals)
     names = dict(zip(lin.invars[n_lin:], residuals, strict=True))
     eqns = [eqn(e.sig, tuple([names.get(x, x) for x in e.inputs]), e.outs, e) for e in lin.eqns]
