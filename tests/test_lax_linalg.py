@@ -6,7 +6,7 @@ import scipy.linalg as sl
 from test_lax_names import check_modes
 from util import rng_of
 
-from functrans import errors, jit
+from functrans import errors, grad, jit, jvp, vmap
 from functrans.lax import linalg as la
 
 
@@ -136,6 +136,16 @@ MODES = {
 @pytest.mark.parametrize("name", MODES)
 def test_modes(name):
     check_modes(*MODES[name], tol=1e-6)
+
+
+def test_schur_has_no_derivative():
+    a = rng_of("schur").normal(size=(2, 3, 3))
+    t, z = jit(vmap(la.schur))(a)
+    np.testing.assert_allclose(z @ t @ z.transpose(0, 2, 1), a, atol=1e-12)
+    for d in (lambda: grad(lambda a: np.sum(la.schur(a)[0]))(a[0]), lambda: jvp(la.schur, (a[0],), (a[0],))):
+        with pytest.raises(errors.NonDifferentiableError, match="schur has no derivative") as caught:
+            d()
+        assert "eigvals" in str(caught.value)
 
 
 def test_refusals():

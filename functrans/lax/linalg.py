@@ -20,6 +20,7 @@ from ..ops import matrices as mat
 from ..ops import solve as solving
 from ..ops import spectral
 from ..rules.callbacks import pure_callback
+from ..rules.custom import custom_jvp
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from .control import scan
@@ -269,8 +270,12 @@ def eig(x, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors
 def schur(x, *, compute_schur_vectors: bool = True, sort_eig_vals: bool = False, select_callable: Any = None):
     """``[t, z]`` with x = z t z', t upper triangular (for real x with blocks of 2), z unitary; or ``[t]``.
 
-    It is SciPy's, called from the program, and has no derivative. ``sort_eig_vals`` puts eigenvalues first
-    for which ``select_callable`` holds.
+    It is SciPy's, called from the program. ``sort_eig_vals`` puts eigenvalues first for which
+    ``select_callable`` holds.
+
+    Raises:
+      NonDifferentiableError: when it is differentiated: z is only fixed up to signs or phases, the order of
+        the eigenvalues is LAPACK's, and blocks of 2 come and go with x. (JAX has no derivative either.)
 
     >>> import numpy as np
     >>> from functrans import lax
@@ -293,7 +298,18 @@ def schur(x, *, compute_schur_vectors: bool = True, sort_eig_vals: bool = False,
             out[0][at], out[1][at] = one(m[at])
         return out
 
-    t, z = pure_callback(all_of, types, x, vmap_method="broadcast_all")
+    @custom_jvp
+    def factors(x):
+        return pure_callback(all_of, types, x, vmap_method="broadcast_all")
+
+    @factors.defjvp
+    def no_derivative(primals, tangents):
+        raise errors.NonDifferentiableError(
+            "lax.linalg.schur has no derivative: its factors are not functions of the matrix alone.",
+            "Differentiate what does not depend on the choice: np.linalg.eigvals, scipy.linalg.expm, sqrtm, "
+            "solve_sylvester, or put stop_gradient around it.")
+
+    t, z = factors(x)
     return [t, z] if compute_schur_vectors else [t]
 
 
