@@ -39,7 +39,8 @@ HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", 
            "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
            "fastmath_f32.h", "scalar_vm.h", "lanes.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
            "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
-           "fft_body.h", "special.h", "fits.h", "special_fits.h", "statistics.h", "statistics_body.h")
+           "fft_body.h", "special.h", "special_fits.h", "fits_airy.h", "fits_bessel.h", "fits_integrals.h",
+           "fits_normal.h", "statistics.h", "statistics_body.h")
 SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
                   "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "select.c", "lapack.c",
                   "random.c", "statistics.c")

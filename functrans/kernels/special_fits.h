@@ -1,11 +1,14 @@
 /* Special functions where SciPy's formulas lose more than a few digits of the last place: by polynomials over
- * short intervals (fits.h). Each has a condition that says where it holds; elsewhere SciPy is called.
+ * short intervals (fits_*.h). Each has a condition that says where it holds; elsewhere SciPy is called.
  *
  * What is large in an exponent is computed in two parts, as exp multiplies its error by it. */
 #ifndef FUNCTRANS_SPECIAL_FITS_H
 #define FUNCTRANS_SPECIAL_FITS_H
 
-#include "fits.h"
+#include "fits_airy.h"
+#include "fits_bessel.h"
+#include "fits_integrals.h"
+#include "fits_normal.h"
 
 /* The difference to the middle of the interval is exact; that to the first point need not be. */
 FT_INLINE double ft_fit_value(const double *rows, int count, int terms, double first, double per, double x)
