@@ -1,4 +1,4 @@
-"""Polynomials for special functions whose usual formulas lose digits: writes functrans/kernels/fits.h.
+"""Polynomials for special functions whose usual formulas lose digits: writes functrans/kernels/fits_*.h.
 
     python benchmarks/fits.py
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mpmath import mp
 
-TARGET = Path(__file__).resolve().parent.parent / "functrans" / "kernels" / "fits.h"
+FOLDER = Path(__file__).resolve().parent.parent / "functrans" / "kernels"
 mp.dps = 50
 
 
@@ -30,6 +30,9 @@ FITS: dict[str, tuple[str, float, float, int, Callable]] = {
     "dawsn": ("F(x) / x", 0, 8, 4, lambda x: mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x) / x),
     "spence": ("Li2(1 - exp(v)) / v", 0.375, 3.5, 8, lambda v: mp.re(mp.polylog(2, 1 - mp.exp(v))) / v),
     "k0": ("K0(x)", 0.5, 2, 8, lambda x: mp.besselk(0, x)),
+    "exp1": ("E1(x)", 0.375, 1.5, 16, mp.e1),
+    "shi": ("exp(-x) Shi(x)", 3, 8, 2, lambda x: mp.exp(-x) * mp.shi(x)),
+    "y1": ("Y1(x)", 1.5, 3, 4, lambda x: mp.bessely(1, x)),
     "y0": ("Y0(x)", 1, 3.875, 4, lambda x: mp.bessely(0, x)),
     "i1": ("exp(-x) I1(x) / x", 0, 8, 2, lambda x: mp.exp(-x) * mp.besseli(1, x) / x),
     "log_ndtr": ("log of the normal distribution", -2, 4, 4,
@@ -94,10 +97,17 @@ def listed(values, indent="    "):
                                  for i in range(0, len(values), 4))
 
 
-def main():
+# One header each, of fewer than 600 lines.
+GROUPS = {"integrals": "expi expi_far spence exp1 shi", "bessel": "k0 y1 y0 i1", "normal": "dawsn log_ndtr",
+          "airy": "ai ai_scaled aip aip_scaled bi bi_scaled bip bip_scaled"}
+
+
+def written(group, names):
+    guard = f"FUNCTRANS_FITS_{group.upper()}_H"
     text = ["/* Written by benchmarks/fits.py: polynomials in t = -1 ... 1, one a row, for intervals of",
-            " * equal width. */", "#ifndef FUNCTRANS_FITS_H", "#define FUNCTRANS_FITS_H", ""]
-    for name, (what, first, last, per, f) in FITS.items():
+            " * equal width. */", f"#ifndef {guard}", f"#define {guard}", ""]
+    for name in names.split():
+        what, first, last, per, f = FITS[name]
         found = rows(f, first, last, per)
         text.append(f"/* {what}, {first} ... {last} */")
         text.append(f"enum {{ FT_FIT_{name}_TERMS = {len(found[0])}, FT_FIT_{name}_PER = {per} }};")
@@ -105,10 +115,17 @@ def main():
         text += [f"    {{{listed(row, '     ')}}}," for row in found]
         text.append("};\n")
         print(name, len(found), "intervals,", len(found[0]), "terms", flush=True)
-    for name, series in zip(("ai", "aip"), airy_series(), strict=True):
-        text.append(f"/* Of the asymptotic series of {name}: DLMF 9.7.2. */")
-        text.append(f"static const double ft_series_{name}[{len(series)}] = {{\n    {listed(series)}}};\n")
-    TARGET.write_text("\n".join([*text, "#endif", ""]))
+    if group == "airy":
+        for name, series in zip(("ai", "aip"), airy_series(), strict=True):
+            text.append(f"/* Of the asymptotic series of {name}: DLMF 9.7.2. */")
+            text.append(f"static const double ft_series_{name}[{len(series)}] = {{")
+            text.append(f"    {listed(series)}}};\n")
+    (FOLDER / f"fits_{group}.h").write_text("\n".join([*text, "#endif", ""]))
+
+
+def main():
+    for group, names in GROUPS.items():
+        written(group, names)
 
 
 if __name__ == "__main__":

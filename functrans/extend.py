@@ -83,12 +83,18 @@ def _address(function) -> tuple[int, str | None]:
         return address, None
     if kind.__module__ == "_cffi_backend":
         import cffi
-        return int(cffi.FFI().cast("uintptr_t", function)), None
-    for attribute in ("address", "function"):               # numba.cfunc; scipy.LowLevelCallable
+        ffi = cffi.FFI()
+        pointer, numbers = ffi.typeof(function), ("double", "float")
+        kinds = [a.cname for a in pointer.args] if pointer.kind == "function" else []
+        known = bool(kinds) and {pointer.result.cname, *kinds} <= set(numbers)
+        return (int(ffi.cast("uintptr_t", function)),
+                f"{pointer.result.cname}({', '.join(kinds)})" if known else None)
+    for attribute in ("ctypes", "address", "function"):     # numba.cfunc; scipy.LowLevelCallable
         if hasattr(function, attribute):
             return _address(getattr(function, attribute))
     raise errors.ArgumentError(f"primitive: the kernel is a {kind.__name__}.",
-                               "Give a ctypes or cffi function pointer, a PyCapsule (such as those in the "
+                               "Give a ctypes or cffi function pointer (of a module that cffi compiled, "
+                               "ffi.addressof(lib, name)), a PyCapsule (such as those in the "
                                "__pyx_capi__ of a Cython module), an address, or an object that has one.")
 
 

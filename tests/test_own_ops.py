@@ -102,6 +102,38 @@ def test_functions_of_numbers():
     assert y0(1.0) == cython_special.y0(1.0) and jit(y0)(np.ones(3)).shape == (3,)
 
 
+def test_pointers_of_other_libraries():
+    """cffi's pointers know their signatures."""
+    cffi = pytest.importorskip("cffi")
+    ffi = cffi.FFI()
+    ffi.cdef("double cbrt(double); double fmin(double, double); float cbrtf(float);")
+    libm = ffi.dlopen(ctypes.util.find_library("m"))
+    x = np.abs(X) + 0.5
+    cbrt = primitive(kernel=libm.cbrt, name="cffi_cbrt")
+    cbrt.def_jvp(lambda p, t: (cbrt(p[0]), t[0] / (3.0 * cbrt(p[0]) ** 2)))
+    np.testing.assert_allclose(jit(cbrt)(x), np.cbrt(x), rtol=1e-15)
+    check_modes(cbrt, x)
+    np.testing.assert_array_equal(primitive(kernel=libm.fmin, name="cffi_fmin")(X, 0.5), np.minimum(X, 0.5))
+    single = primitive(kernel=libm.cbrtf, name="cffi_cbrtf")(x.astype(np.float32))
+    assert single.dtype == np.float32
+
+    @ffi.callback("int(void **, const int64_t *, const double *)")
+    def doubled(data, shapes, parameters):
+        out, value = ffi.cast("double *", data[0]), ffi.cast("double *", data[1])
+        for i in range(shapes[1]):
+            out[i] = 2.0 * value[i]
+        return 0
+    op = primitive(kernel=doubled, name="cffi_doubled", shape=lambda x: x)
+    np.testing.assert_array_equal(vmap(op)(X), 2.0 * X)
+
+
+def test_pointers_of_numba():
+    numba = pytest.importorskip("numba")
+    square = numba.cfunc("float64(float64)")(lambda x: x * x)
+    op = primitive(kernel=square, name="numba_square")
+    np.testing.assert_array_equal(jit(op)(X), X * X)
+
+
 SOURCE = r"""
 #include <stdint.h>
 /* rows of x sorted out: out[0] = p[0] * x, out[1] = the sum of x; fails for a negative first element */

@@ -299,3 +299,41 @@ def test_numpys_i0_and_sinc():
     for f in (np.i0, np.sinc):
         np.testing.assert_allclose(ft.jit(f)(x), f(x), rtol=1e-14, atol=1e-16)
     assert ft.grad(np.i0)(0.5) == pytest.approx(scipy.special.i1(0.5))
+
+
+# Where kernels of our own replace SciPy's: function, mpmath's, points (joints of the intervals among them).
+OWN = {
+    "expi": (special.expi, mp.ei, [1.0, 1.6, 7.99, 8.0, 18.0, 38.0, 50.0, 699.0, 700.5, 0.9]),
+    "exp1": (special.exp1, mp.e1, [0.3, 0.375, 0.62, 0.99, 1.0, 1.49, 1.5]),
+    "dawsn": (special.dawsn, lambda x: mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x),
+              [1e-300, -1e-9, 0.3, 5.7, -7.99, 8.0, 8.7, 30.0, 1e20, 1e40]),
+    "erfi": (special.erfi, mp.erfi, [1e-300, -1e-9, 0.03, 1.7, -2.9, 7.0, 12.6, 25.9, 27.0]),
+    "spence": (special.spence, lambda x: mp.re(mp.polylog(2, 1 - x)),
+               [1.5, 1.51, 5.0, 19.9, 29.9, 30.0, 1e9]),
+    "log_ndtr": (special.log_ndtr, lambda x: mp.log(mp.ncdf(x)) if x < 0 else mp.log1p(-mp.ncdf(-x)),
+                 [-2.1, -2.0, -0.7, 0.0, 1e-9, 2.97, 3.99, np.nextafter(4.0, 0)]),
+    "shi": (lambda x: special.shichi(x)[0], mp.shi, [2.9, 3.0, 6.5, 7.99, 8.0]),
+    "k0": (special.k0, lambda x: mp.besselk(0, x), [1e-200, 1e-3, 0.27, 0.4999, 0.5, 0.63, 1.99, 2.0]),
+    "k0e": (special.k0e, lambda x: mp.exp(x) * mp.besselk(0, x), [1e-3, 0.39, 0.5, 1.37, 2.0]),
+    "y0": (special.y0, lambda x: mp.bessely(0, x), [1.0, 2.49, 3.2, 3.7]),
+    "y1": (special.y1, lambda x: mp.bessely(1, x), [1.5, 1.99, 2.15, 2.25, 2.99, 3.0]),
+    "i1": (special.i1, lambda x: mp.besseli(1, x), [-7.99, -1e-9, 0.0, 0.3, 2.8, 8.0]),
+    "i1e": (special.i1e, lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), [-5.0, 0.0156, 7.5]),
+    **{f"airy {i}": (lambda x, i=i: special.airy(x)[i],
+                     lambda x, i=i: (mp.airyai, mp.airybi)[i // 2](x, derivative=i % 2),
+                     [0.0, 1e-12, 1.84, 2.0, 5.3, 8.999, 9.99, 10.0, 17.1, 77.8, 99.9]) for i in range(4)},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_digits(name):
+    """At most 4 units in the last place, in f64 and in f32."""
+    f, exact, points = OWN[name]
+    for dtype in (np.float64, np.float32):
+        x = np.array([v for v in points if v == 0 or 1e-37 < abs(v) < 1e38 or dtype is np.float64], dtype)
+        with mp.workdps(50):
+            want = [exact(mp.mpf(float(v))) for v in x]
+            for v, g, w in zip(x, ft.jit(f)(x), want, strict=True):
+                unit = np.spacing(np.abs(dtype(float(w)))) if abs(w) < np.finfo(dtype).max else np.inf
+                assert abs(float(g)) == np.inf or abs(mp.mpf(float(g)) - w) <= 4 * mp.mpf(float(unit)), (v, g)
+                assert (abs(float(g)) == np.inf) == (abs(w) > np.finfo(dtype).max), v

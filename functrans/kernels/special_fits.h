@@ -1,25 +1,30 @@
 /* Special functions where SciPy's formulas lose more than a few digits of the last place: by polynomials over
- * short intervals (fits.h). Each has a condition that says where it holds; elsewhere SciPy is called.
+ * short intervals (fits_*.h). Each has a condition that says where it holds; elsewhere SciPy is called.
  *
  * What is large in an exponent is computed in two parts, as exp multiplies its error by it. */
 #ifndef FUNCTRANS_SPECIAL_FITS_H
 #define FUNCTRANS_SPECIAL_FITS_H
 
-#include "fits.h"
+#include "fits_airy.h"
+#include "fits_bessel.h"
+#include "fits_integrals.h"
+#include "fits_normal.h"
 
-FT_INLINE double ft_fit_value(const double *rows, int terms, double first, double per, double x)
+/* The difference to the middle of the interval is exact; that to the first point need not be. */
+FT_INLINE double ft_fit_value(const double *rows, int count, int terms, double first, double per, double x)
 {
-    double u = (x - first) * per;
-    int i = (int)u;
+    int i = (int)((x - first) * per);
+    i = i < count ? i : count - 1;
     const double *c = rows + (int64_t)i * terms;
-    double t = 2 * (u - i) - 1, value = c[terms - 1];
+    double t = (x - (first + (i + 0.5) / per)) * (2 * per), value = c[terms - 1];
     for (int k = terms - 2; k >= 0; k--)
         value = value * t + c[k];
     return value;
 }
 
 #define FT_FIT(name, first, x) \
-    ft_fit_value(&ft_fit_##name[0][0], FT_FIT_##name##_TERMS, first, FT_FIT_##name##_PER, x)
+    ft_fit_value(&ft_fit_##name[0][0], sizeof ft_fit_##name / sizeof ft_fit_##name[0],           \
+                 FT_FIT_##name##_TERMS, first, FT_FIT_##name##_PER, x)
 
 FT_INLINE double ft_fit_series(const double *c, int n, double t)
 {
@@ -69,8 +74,31 @@ static double ft_near_spence(double x)
     return (sum - v * log1p(-u)) - 1.6449340668482264365 - 0.5 * v * v;
 }
 
-static double ft_near_k0(double x) { return FT_FIT(k0, 0.5, x); }                   /* 0.5 <= x < 2 */
-static double ft_near_k0e(double x) { return exp(x) * FT_FIT(k0, 0.5, x); }
+/* For 1e-300 <= x < 2: below 0.5 by DLMF 10.31.2, whose terms are all positive there. */
+static double ft_near_k0(double x)
+{
+    if (x >= 0.5)
+        return FT_FIT(k0, 0.5, x);
+    double t = 0.25 * x * x, power = 1, harmonic = 0, i0 = 0, sum = 0;
+    double head[9], tail[9];
+    for (int k = 0; k < 9; k++) {
+        head[k] = power;
+        tail[k] = harmonic * power;
+        power *= t / ((k + 1.0) * (k + 1.0));
+        harmonic += 1 / (k + 1.0);
+    }
+    for (int k = 8; k >= 0; k--) {                  /* the smallest first */
+        i0 += head[k];
+        sum += tail[k];
+    }
+    return -(log(0.5 * x) + 0.57721566490153286061) * i0 + sum;
+}
+
+static double ft_near_k0e(double x) { return exp(x) * ft_near_k0(x); }
+static double ft_near_y1(double x) { return FT_FIT(y1, 1.5, x); }                   /* 1.5 <= x < 3 */
+static double ft_near_exp1(double x) { return FT_FIT(exp1, 0.375, x); }             /* 0.375 <= x < 1.5 */
+/* Shi, the first result of shichi: 3 <= x < 8 */
+static double ft_near_shichi(int which, double x) { return (void)which, exp(x) * FT_FIT(shi, 3, x); }
 static double ft_near_y0(double x) { return FT_FIT(y0, 1, x); }                     /* 1 <= x < 4 */
 static double ft_near_i1e(double x) { return x * FT_FIT(i1, 0, fabs(x)); }          /* |x| < 8 */
 static double ft_near_i1(double x) { return exp(fabs(x)) * ft_near_i1e(x); }

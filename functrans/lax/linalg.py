@@ -270,8 +270,12 @@ def eig(x, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors
 def schur(x, *, compute_schur_vectors: bool = True, sort_eig_vals: bool = False, select_callable: Any = None):
     """``[t, z]`` with x = z t z', t upper triangular (for real x with blocks of 2), z unitary; or ``[t]``.
 
-    It is SciPy's, called from the program, and has no derivative. ``sort_eig_vals`` puts eigenvalues first
-    for which ``select_callable`` holds.
+    It is SciPy's, called from the program. ``sort_eig_vals`` puts eigenvalues first for which
+    ``select_callable`` holds.
+
+    Raises:
+      NonDifferentiableError: when it is differentiated: z is only fixed up to signs or phases, the order of
+        the eigenvalues is LAPACK's, and blocks of 2 come and go with x. (JAX has no derivative either.)
 
     >>> import numpy as np
     >>> from functrans import lax

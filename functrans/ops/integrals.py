@@ -31,7 +31,7 @@ from .special import ROOT_PI, by_scipy, near, no_rule, of_whole, special
 
 expi = special("expi", "ft_sp1(expi, x)", fitted=(1, 700), domain=(0.3, 3.0), ns=25.0,
                partials=[lambda out, x: div(exp(x), x)])
-exp1 = special("exp1", "ft_sp1(exp1, x)", domain=(0.3, 3.0), ns=40.0,
+exp1 = special("exp1", "ft_sp1(exp1, x)", fitted=(0.375, 1.5), domain=(0.3, 3.0), ns=40.0,
                partials=[lambda out, x: neg(div(exp(neg(x)), x))])
 expn = special("expn", "ft_sp1whole(expn, x, y)", domain=((2.0, 2.0), (0.3, 3.0)), ns=80.0,
                reference=of_whole("expn"),
@@ -58,7 +58,8 @@ sine_integral = special("sine_integral", "ft_sp1of2(sici, 0, x)", domain=(-4.0, 
                         partials=[_by_x(sin, -1)])
 cosine_integral = special("cosine_integral", "ft_sp1of2(sici, 1, x)", domain=(0.3, 4.0), ns=45.0,
                           partials=[lambda out, x: div(cos(x), x)])
-sinh_integral = special("sinh_integral", "ft_sp1of2(shichi, 0, x)", domain=(-4.0, 4.0), ns=50.0,
+sinh_integral = special("sinh_integral", "ft_sp1of2(shichi, 0, x)", fitted=(3, 8), domain=(-4.0, 4.0),
+                        ns=50.0,
                         partials=[_by_x(sinh, 1)])
 cosh_integral = special("cosh_integral", "ft_sp1of2(shichi, 1, x)", domain=(0.3, 4.0), ns=50.0,
                         partials=[lambda out, x: div(cosh(x), x)])
