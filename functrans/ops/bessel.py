@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .elementwise import abs, add, div, eq, exp, log, lt, mul, neg, select, sign, sub, zmul
-from .special import ROOT_PI, gammaln, near, no_rule, of_whole, power_series, special
+from .special import ROOT_PI, by_scipy, gammaln, near, no_rule, of_whole, power_series, rounded, special
 
 
 def _half_series(sign, n=12):
@@ -25,6 +27,16 @@ def _over_x(value, x, series):
     return near(x, 1.0, series, lambda far: div(value, far), even=True)
 
 
+def _halves(name):
+    """SciPy's function, but x/2 near 0, where SciPy loses the sign of -0 and rounds the least numbers up."""
+    far = by_scipy(name)
+
+    def reference(x):
+        half = np.asarray(x, np.float64) / 2
+        return np.where(np.abs(half) < 1e-17, rounded(half, x), far(x))
+    return reference
+
+
 # ----- orders 0 and 1 (DLMF 10.6.3, 10.29.3) -------------------------------------------------------------
 
 j0 = special("bessel_j0", "ft_sp1(j0, x)", domain=(-4.0, 4.0), ns=25.0, partials=[lambda out, x: neg(j1(x))])
@@ -36,10 +48,12 @@ y1 = special("bessel_y1", "ft_sp1(y1, x)", fitted=(1.5, 3), domain=(0.5, 6.0), n
              partials=[lambda out, x: sub(y0(x), div(out, x))])
 i0 = special("bessel_i0", "ft_sp1(i0, x)", domain=(-3.0, 3.0), ns=20.0, partials=[lambda out, x: i1(x)])
 i1 = special("bessel_i1", "ft_sp1(i1, x)", fitted=(-8, 8), domain=(-3.0, 3.0), ns=20.0,
+             reference=_halves("i1"),
              partials=[lambda out, x: sub(i0(x), _over_x(out, x, _I_SERIES))])
 i0e = special("bessel_i0e", "ft_sp1(i0e, x)", domain=(0.3, 4.0), ns=15.0,
               partials=[lambda out, x: sub(i1e(x), zmul(sign(x), out))])
 i1e = special("bessel_i1e", "ft_sp1(i1e, x)", fitted=(-8, 8), domain=(0.3, 4.0), ns=15.0,
+              reference=_halves("i1e"),
               partials=[lambda out, x: sub(sub(i0e(x), zmul(sign(x), out)), _i1e_over_x(out, x))])
 k0 = special("bessel_k0", "ft_sp1(k0, x)", fitted=(1e-300, 2), domain=(0.4, 4.0), ns=30.0,
              partials=[lambda out, x: neg(k1(x))])
