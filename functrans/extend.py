@@ -83,8 +83,15 @@ def _address(function) -> tuple[int, str | None]:
         return address, None
     if kind.__module__ == "_cffi_backend":
         import cffi
-        return int(cffi.FFI().cast("uintptr_t", function)), None
-    for attribute in ("address", "function"):               # numba.cfunc; scipy.LowLevelCallable
+        ffi = cffi.FFI()
+        ctype = ffi.typeof(function)
+        known = None
+        if ctype.kind == "function" and all(a.kind == "primitive" for a in ctype.args):
+            # c_int: an int of its own, not the one that Cython's functions take behind their arguments
+            takes = [a.cname if a.cname in ("double", "float") else f"c_{a.cname}" for a in ctype.args]
+            known = f"{ctype.result.cname}({', '.join(takes)})"
+        return int(ffi.cast("uintptr_t", function)), known
+    for attribute in ("ctypes", "address", "function"):     # numba.cfunc; scipy.LowLevelCallable
         if hasattr(function, attribute):
             return _address(getattr(function, attribute))
     raise errors.ArgumentError(f"primitive: the kernel is a {kind.__name__}.",
