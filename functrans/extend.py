@@ -88,8 +88,8 @@ def _address(function) -> tuple[int, str | None]:
         known = None
         if ctype.kind == "function" and all(a.kind == "primitive" for a in ctype.args):
             # c_int: an int of its own, not the one that Cython's functions take behind their arguments
-            takes = [a.cname if a.cname in ("double", "float") else f"c_{a.cname}" for a in ctype.args]
-            known = f"{ctype.result.cname}({', '.join(takes)})"
+            kinds = [a.cname if a.cname in ("double", "float") else f"c_{a.cname}" for a in ctype.args]
+            known = f"{ctype.result.cname}({', '.join(kinds)})"
         return int(ffi.cast("uintptr_t", function)), known
     for attribute in ("ctypes", "address", "function"):     # numba.cfunc; scipy.LowLevelCallable
         if hasattr(function, attribute):
