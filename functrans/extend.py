@@ -84,11 +84,13 @@ def _address(function) -> tuple[int, str | None]:
     if kind.__module__ == "_cffi_backend":
         import cffi
         ffi = cffi.FFI()
-        pointer, numbers = ffi.typeof(function), ("double", "float")
-        kinds = [a.cname for a in pointer.args] if pointer.kind == "function" else []
-        known = bool(kinds) and {pointer.result.cname, *kinds} <= set(numbers)
-        return (int(ffi.cast("uintptr_t", function)),
-                f"{pointer.result.cname}({', '.join(kinds)})" if known else None)
+        ctype = ffi.typeof(function)
+        known = None
+        if ctype.kind == "function" and all(a.kind == "primitive" for a in ctype.args):
+            # c_int: an int of its own, not the one that Cython's functions take behind their arguments
+            kinds = [a.cname if a.cname in ("double", "float") else f"c_{a.cname}" for a in ctype.args]
+            known = f"{ctype.result.cname}({', '.join(kinds)})"
+        return int(ffi.cast("uintptr_t", function)), known
     for attribute in ("ctypes", "address", "function"):     # numba.cfunc; scipy.LowLevelCallable
         if hasattr(function, attribute):
             return _address(getattr(function, attribute))

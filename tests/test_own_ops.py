@@ -134,6 +134,24 @@ def test_pointers_of_numba():
     np.testing.assert_array_equal(jit(op)(X), X * X)
 
 
+def test_pointers_of_other_libraries_know_their_signature():
+    class Compiled:             # what numba.cfunc makes has these
+        ctypes = libm("hypot", 2)
+    hypot = primitive(kernel=Compiled(), name="own_hypot")
+    np.testing.assert_array_equal(jit(hypot)(3 * X, 4 * X), np.hypot(3 * X, 4 * X))
+    cffi = pytest.importorskip("cffi")
+    ffi = cffi.FFI()
+    ffi.cdef("double cbrt(double); double ldexp(double, int);")
+    library = ffi.dlopen(ctypes.util.find_library("m"))
+    for pointer in (library.cbrt, ffi.addressof(library, "cbrt")):
+        cbrt = primitive(kernel=pointer, name="cffi_cbrt")
+        cbrt.def_jvp(lambda p, t: (cbrt(p[0]), t[0] / (3.0 * cbrt(p[0]) ** 2)))     # noqa: B023
+        check_modes(cbrt, np.abs(X) + 0.5)
+    with pytest.raises(errors.ArgumentError, match="a kernel of signature"):
+        primitive(kernel=library.ldexp, name="cffi_ldexp")
+
+
+
 SOURCE = r"""
 #include <stdint.h>
 /* rows of x sorted out: out[0] = p[0] * x, out[1] = the sum of x; fails for a negative first element */
