@@ -128,13 +128,12 @@ class BuildExt(build_ext):
         compile_openmp, link_openmp = self.probe_openmp(work)
         base = [*FLAGS, *WARNINGS, f"-I{KERNELS}", f"-I{generated}", "-D_GNU_SOURCE", "-fPIC",
                 "-std=gnu11", "-g0"]
-        jobs = [(KERNELS / name, work / f"{Path(name).stem}.o", ["-O2", *compile_openmp, *base])
-                for name in codegen.SHARED_SOURCES]
+        shared = sorted(KERNELS.glob("*.c"))
+        jobs = [(source, work / f"{source.stem}.o", ["-O2", *compile_openmp, *base]) for source in shared]
         jobs += [(source, work / f"{source.stem}_{level}.o",
                   ["-O3", *flags, f"-DFT_LEVEL={level}", *base])
                  for level, flags in levels.items() for source in sources]
-        headers = [KERNELS / name for name in codegen.HEADERS]
-        headers += sorted(p for p in KERNELS.glob("*.h") if p not in headers)
+        headers = sorted(KERNELS.glob("*.h"))
         newest = max(p.stat().st_mtime for p in headers)
         with ThreadPoolExecutor(JOBS) as pool:
             compiled = list(pool.map(lambda job: self.compile_object(*job, newest), jobs))
@@ -147,8 +146,7 @@ class BuildExt(build_ext):
         ext.extra_objects = [str(job[1]) for job in jobs]
         ext.include_dirs.append(str(generated))
         ext.extra_link_args += ["-pthread", *link_openmp]
-        ext.depends += [str(p) for p in (*headers, *sources, generated / "ft_levels.h")]
-        ext.depends += [str(KERNELS / name) for name in codegen.SHARED_SOURCES]
+        ext.depends += [str(p) for p in (*headers, *shared, *sources, generated / "ft_levels.h")]
         ext.depends += ext.extra_objects
 
     def compile_object(self, source: Path, target: Path, flags: list[str], newest: float) -> bool:

@@ -3,13 +3,16 @@
 The graph is built by parts, extended by the equations of its own derivatives, printed, and run in part.
 
     python examples/graph.py                    # prints
+    python examples/graph.py --output e.svg     # also draws (or .html, .png, .dot)
 """
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
-from functrans import Graph, name_scope
+from functrans import Graph, name_scope, viz
 
 VALUES = {"a": 2.0, "b": 3.0, "c": 4.0, "d": 5.0}
 BY_HAND = {"a": 3.0, "b": 2.0, "c": np.log(5.0), "d": 4.0 / 5.0}
@@ -28,6 +31,9 @@ def build() -> Graph:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", help="where the picture of the graph goes")
+    output = parser.parse_args().output
     g = build()
     print("e = a*b + c*log(d), as a graph:\n")
     print(g)
@@ -53,6 +59,8 @@ def main() -> None:
             origin = g.origin(eqn)
             print(f"  {g.label(g.outputs(eqn)[0])} = {eqn.op.name}(...)  for {origin.op.name} "
                   f"in {'/'.join(origin.scope or ('-',))}")
+    if output:
+        viz.draw(g).save(output)
 
 
 if __name__ == "__main__":

@@ -64,11 +64,12 @@ def draw(x, y, units, path, costs, file):
     ends = np.array([x.min(), x.max()])
     shown = np.unique(np.geomspace(1, len(path), 5).astype(int)) - 1
     for i, shade in zip(shown, np.linspace(0.25, 1.0, len(shown)), strict=True):
-        left.plot(mx + sx * ends, my + sy * predict(path[i], ends), label=f"after {i} steps",
+        left.plot(mx + sx * ends, my + sy * predict(path[i], ends), label=f"step {i}",
                   color=matplotlib.colormaps["Blues"](shade))
     left.set(xlabel="mean radius of the nuclei", ylabel="mean perimeter", title="The line on its way")
     left.legend(frameon=False)
     right.plot(costs, color="tab:blue")
+    right.xaxis.get_major_locator().set_params(integer=True)
     right.axhline(GOAL, color="0.6", linestyle="--", linewidth=1)
     right.annotate(f"goal: {GOAL}", (0, GOAL), xytext=(2, 4), textcoords="offset points", color="0.4")
     right.set_yscale("log")

@@ -384,7 +384,7 @@ class KernelError(FunctransError, RuntimeError):
     """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
 
 
-class LogdirError(FunctransError, OSError):
+class LogdirError(FunctransError, ValueError):
     """A folder or file for logs cannot be made or written to."""
 
 

@@ -131,6 +131,10 @@ def generic(name, size, rng):
             args = operands(op, code, (size,), rng)
             out = next(r[2] for r in ROWS if r[0] == op and r[1] == code)
         return [np.empty(size, DTYPE[out])], args, (size,), (3,), None
+    if kind == "statistics":        # a row of columns and of buckets for each of two arrays
+        x = numbers(code, size, rng)
+        ints = (1, x.itemsize, size, size // 3)
+        return [np.empty((2, 7 + 1550))], [x, x[:size // 3].copy()], (), ints, [()] * 3
     if kind == "reduce":
         x = tame(code, (size // 8, 8), rng)
         return [np.empty(8, x.dtype)], [x], (8, size // 8), (1,), [(x.itemsize, 0), x.strides[::-1]]

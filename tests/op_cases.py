@@ -6,7 +6,7 @@ import numpy as np
 from util import INTEGERS, TYPES, parse, recode, rng_of, sample, show
 
 import functrans as ft
-import functrans.api  # fills the table
+import functrans._load  # fills the table
 from functrans.ir.op import CODE, OPS, ErrorSample
 
 # Programs inside ops, named axes, matrices that must have a decomposition, distributions: their operands

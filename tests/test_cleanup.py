@@ -160,3 +160,26 @@ def test_unknown_sizes():
     for f in (np.zeros, lambda n: np.ones((2, n)), np.arange, np.eye, lambda n: [1, 2, 3][n]):
         with pytest.raises(ConcretizationError, match="static"):
             jit(lambda n, f=f: f(n))(2)
+
+
+def test_sums_of_what_was_negated():
+    x = np.random.default_rng(0).integers(-9, 9, (30, 40)).astype(F)
+    for final, names in ((True, ["reduce_sum", "neg"]), (False, ["neg", "reduce_sum"])):
+        rewritten(lambda op, x: op("reduce_sum", op("neg", x), axes=(1,)), names, [(30, 40)], [x], final,
+                  zero_signs=False)
+
+
+@pytest.mark.parametrize("mode", ["clip", "wrap", "drop"])
+@pytest.mark.parametrize("axes", [(1, 2), (0, 1, 2), (1, 2, 3), (1,), (2, 3)])
+def test_sums_of_what_was_scattered(mode, axes):
+    """Into zeros: those of the updates, where the sum goes over all axes that positions count."""
+    shape, where = (3, 20, 10, 4), (3, 5, 2)
+    rng = np.random.default_rng(1)
+    updates = rng.integers(-9, 9, (*where, 4)).astype(F)
+    at = [rng.integers(-30, 30, where) for _ in range(2)]
+    sums = mode != "drop" and {1, 2} <= set(axes)
+    for base in (full(0.0, shape=shape), full(1.0, shape=shape)):
+        rewritten(lambda op, u, i, j, base=base: op(
+            "reduce_sum", op("scatter_add", base, u, i, j, mode=mode, batch=1), axes=axes),
+            ["reduce_sum"] if sums and base.value == 0 else ["scatter_add", "reduce_sum"],
+            [updates.shape, *[aval(where, "int64")] * 2], [updates, *at], zero_signs=False)

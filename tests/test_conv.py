@@ -1,5 +1,9 @@
 """Convolutions and sliding windows: the kernels at sizes that reach all their paths, and lax's functions."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from util import assert_same, rng_of
@@ -101,6 +105,32 @@ def test_infinities_stay_where_they_are():
     ct = np.ones(out.shape)
     (dw,) = ft.linear_transpose(lambda w: lax.conv(x, w, (1, 1), "VALID"), np.ones((9, 8, 3, 3)))(ct)
     assert np.isfinite(dw[..., :-1]).all() and np.isinf(dw[..., -1]).all()
+
+
+NARROW = """
+import numpy as np, functrans as ft
+from functrans import lax
+rng = np.random.default_rng(0)
+for dtype in ("float32", "float64"):
+    for wide in range(1, 10):
+        for filters in (3, 4, 5, 6, 8, 9, 10, 17, 18):
+            x, ct = rng.normal(size=(2, 3, 9, wide + 1)), rng.normal(size=(2, filters, 8, wide))
+            x, ct = x.astype(dtype), ct.astype(dtype)
+            f = lambda w: lax.conv(x, w, (1, 1), "VALID")
+            (got,) = ft.linear_transpose(f, np.ones((filters, 3, 2, 2), dtype))(ct)
+            view = np.lib.stride_tricks.sliding_window_view(x, (8, wide), (2, 3))
+            want = np.einsum("ncyxhw,nohw->ocyx", view, ct)
+            assert np.allclose(got, want, rtol=0, atol=1e-4 if dtype == "float32" else 1e-12)
+"""
+
+
+@pytest.mark.skipif(len(lib.levels()) < 2, reason="one level only")
+@pytest.mark.parametrize("level", lib.levels()[:-1])
+def test_narrow_lines_of_few_filters(level):
+    """Short vectors: lines of few filters, ended by zeros, are longer than their taps side by side."""
+    done = subprocess.run([sys.executable, "-c", NARROW], env={**os.environ, "FUNCTRANS_ISA": level},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_second_derivative():

@@ -224,14 +224,19 @@ def test_linear_call():
     assert closing(1.0) == 7.0
 
 
-def test_rules_inside_of_a_linear_call():
-    # reverse mode by the residual must not ask for the jvp of a custom_vjp
-    doubled = custom_vjp(lambda r: 1.0 * r)
-    doubled.defvjp(lambda r: (1.0 * r, None), lambda _, ct: (2.0 * ct,))
-    f = lambda r, x: linear_call(lambda r, x: doubled(r) * x, lambda r, ct: r * ct, r, x)
-    assert grad(f, (0, 1))(3.0, 5.0) == (10.0, 3.0)
-    assert grad(lambda r: lax.scan(lambda c, _: (f(r, c), None), 1.0, None, length=2)[0])(3.0) == 12.0
-    assert vmap(grad(f))(np.ones(3), X).tolist() == (2 * X).tolist()
+def test_linear_call_with_a_rule_for_reverse_mode():
+    """Reverse mode by the residuals does not ask for the jvp of what is inside."""
+    @custom_vjp
+    def tripled(r):
+        return np.sin(r)
+    tripled.defvjp(lambda r: (np.sin(r), r), lambda r, ct: (3.0 * ct * np.cos(r),))
+
+    def f(r, x):
+        return linear_call(lambda r, x: tripled(r) * x, lambda r, ct: tripled(r) * ct, r, x)
+    for run in (lambda f: f, jit):
+        dr, dx = run(grad(f, (0, 1)))(0.5, 2.0)
+        np.testing.assert_allclose([dr, dx], [6.0 * np.cos(0.5), np.sin(0.5)])
+        np.testing.assert_allclose(run(vmap(grad(f)))(X, X), 3.0 * np.cos(X) * X)
 
 
 def test_linear_call_on_pytrees():

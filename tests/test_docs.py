@@ -56,10 +56,10 @@ def test_code_blocks_run(page):
 
 def test_pages_hold_code_blocks():
     assert [p.name for p in PAGES if not blocks(p, "python")] == ["benchmarks.md"]
-    assert [p.name for p in PAGES] == ["README.md", "accuracy.md", "architecture.md", "benchmarks.md",
-                                       "custom_optimizers.md", "errors.md", "graph.md", "nn.md", "numpy.md",
-                                       "optimization.md", "own_ops.md", "performance.md", "pictures.md",
-                                       "recipes.md", "semantics.md", "transforms.md"]
+    assert [p.name for p in PAGES] == [
+        "README.md", "accuracy.md", "architecture.md", "benchmarks.md", "custom_optimizers.md",
+        "errors.md", "graph.md", "monitoring.md", "nn.md", "numpy.md", "optimization.md", "own_ops.md",
+        "performance.md", "pictures.md", "recipes.md", "semantics.md", "transforms.md"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"],
@@ -195,10 +195,32 @@ def test_digits_example_says_which_package_is_missing(tmp_path):
     assert "pip install -e '.[examples]'" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(any(importlib.util.find_spec(m) is None for m in EXTRAS),
+                    reason="needs the packages of the extra 'examples'")
+def test_vanishing_example(tmp_path):
+    """The deep net's gradients vanish and it does not learn; both remedies do."""
+    picture = tmp_path / "vanishing.png"
+    out = run_program(ROOT / "examples/vanishing.py", "--output", picture, "--logdir", tmp_path / "runs")
+    found = re.findall(r"^(.+): loss [\d.]+, test accuracy ([\d.]+); .* is ([\d.e+-]+) times", out,
+                       re.MULTILINE)
+    assert [name for name, *_ in found] == ["sigmoid", "relu, He initialisation",
+                                            "sigmoid behind normalisation"]
+    (bad, tiny), *good = [(float(accuracy), float(ratio)) for _, accuracy, ratio in found]
+    assert bad < 0.2 and tiny < 1e-4 and "vanishing gradient: that of 'layer1/out'" in out
+    assert all(accuracy > 0.9 and 0.1 < ratio < 10 for accuracy, ratio in good)
+    assert picture.read_bytes().startswith(b"\x89PNG") and len(list((tmp_path / "runs").iterdir())) == 3
+
+
 def test_graph_example():
     out = run_program(ROOT / "examples/graph.py")
     for name, value in (("a", 3.0), ("b", 2.0), ("c", math.log(5.0)), ("d", 0.8)):
         assert f"de/d{name} = {value:.6f}" in out
+
+
+@pytest.mark.skipif(importlib.util.find_spec("grandalf") is None, reason="needs the extra 'viz'")
+def test_graph_example_draws(tmp_path):
+    run_program(ROOT / "examples/graph.py", "--output", tmp_path / "graph.svg")
+    assert "logarithm</text>" in (tmp_path / "graph.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("program", ["overhead.py", "compare.py", "models.py", "indexing.py", "contended.py",

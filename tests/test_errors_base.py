@@ -48,6 +48,9 @@ BUILTIN = {
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
     "HyperparameterError": ValueError,
+    "LogdirError": ValueError,
+    "ClosedError": ValueError,
+    "TagError": ValueError,
     "MissingPackageError": ImportError,
     "BuildError": ImportError,
 }

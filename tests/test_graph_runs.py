@@ -1,6 +1,7 @@
 """Runs of parts of graphs, names and scopes, printing, graphs of functions."""
 
 import threading
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -69,6 +70,16 @@ def test_only_what_is_needed_runs():
     assert g.run(c, {x: 0.0}) == 10.0 and seen == [1.0]
     assert g.run(c, {a: 5.0}) == 50.0 and seen == [1.0]
     assert g.run([b, c], {x: 0.0, a: 7.0}) == [2.0, 70.0] and seen == [1.0, 2.0]
+
+
+def test_one_of_several_results_is_fed():
+    """The equation runs for the other one."""
+    with Graph() as g:
+        x = g.placeholder()
+        last, states = lax.scan(lambda c, _: (c * 2.0, c), x, None, length=3)
+        y = last + np.sum(states)
+    assert g.run(y, {x: 1.0}) == 15.0 and g.run(y, {x: 1.0, last: 100.0}) == 107.0
+    assert g.run([y, last], {x: 1.0, states: np.zeros(3)}) == [8.0, 8.0]
 
 
 def test_effects_follow_what_is_there(capfd):
@@ -180,6 +191,52 @@ def test_plans_are_kept():
         z = y * 2.0
     close(g.run([y, z], {x: X}), [np.sin(X), 2 * np.sin(X)])
     close(g.run(y, {x: X}), np.sin(X))
+
+
+def test_plans_are_told_apart():
+    """By the symbols and the containers of each call, also where a list was changed meanwhile."""
+    Pair = namedtuple("Pair", "first second")
+    with Graph() as g:
+        x = g.placeholder()
+        y, z = x + 1.0, x * 10.0
+    wanted = [y, z]
+    a, b = 3.0, 20.0
+    for make, want in ((lambda: wanted, [a, b]), (lambda: (y, z), (a, b)), (lambda: [z, y], [b, a]),
+                       (lambda: [y, [z]], [a, [b]]), (lambda: [[y], z], [[a], b]),
+                       (lambda: {"y": y, "z": z}, {"y": a, "z": b}),
+                       (lambda: {"y": y, "w": z}, {"y": a, "w": b}),
+                       (lambda: Pair(y, z), Pair(a, b)), (lambda: Pair(z, None), Pair(b, None)),
+                       (lambda: [y, None], [a, None]), (lambda: [y], [a]), (lambda: y, a)) * 2:
+        for feeds in ({x: 2.0}, {x: 2}, {x: np.float64(2.0)}, [(x, 2.0)], {x: 2.0, z: b}, {z: b, x: 2.0}):
+            got = g.run(make(), feeds)
+            assert got == want and type(got) in (type(want), np.float64)
+    wanted.reverse()
+    assert g.run(wanted, {x: 2.0}) == [20.0, 3.0]
+    assert g.run([y, z], {x: 2.0, z: 5.0}) == [3.0, 5.0]
+    with pytest.raises(errors.ShapeError):
+        g.run(y, {x: np.ones(1)})
+
+
+def test_pairs_are_told_apart():
+    with Graph() as g:
+        p = {"w": g.placeholder((2,)), "b": g.placeholder()}
+        x = g.placeholder((2,))
+        y = np.sum(p["w"] * x) + p["b"]
+    w, b, v = np.array([1.0, 2.0]), 3.0, np.array([10.0, 1.0])
+    for _ in range(2):
+        for feeds in ([(p, {"w": w, "b": b}), (x, v)], [(x, v), (p, {"w": w, "b": b})],
+                      [(p["w"], w), (p["b"], b), (x, v)], [([p["w"], x], [w, v]), (p["b"], b)],
+                      [([p["w"], x], [w, [10, 1]]), (p["b"], 3)], [([x, p["w"]], [v, w]), [p["b"], b]],
+                      [((p, x), ({"w": w, "b": b}, v))],
+                      {(p["w"], x): (w, v), (p["b"],): (b,)}, ((p, {"w": w, "b": b}), (x, v)),
+                      {p["w"]: w, p["b"]: b, x: v}):
+            assert g.run(y, feeds) == 15.0
+        assert g.run(y, [((p, x), ({"w": 2 * w, "b": b}, v))]) == 27.0
+        for wrong in ([(p, {"w": w}), (x, v)], [((p, x), ({"w": w, "b": b},))]):
+            with pytest.raises(errors.TreeError):
+                g.run(y, wrong)
+        with pytest.raises(errors.ShapeError):
+            g.run(y, [(p, {"w": b, "b": b}), (x, v)])
 
 
 def test_threads_run_one_graph():
@@ -308,6 +365,15 @@ def test_arrays_are_captured_as_they_are():
     assert w.flags.writeable
 
 
+def test_derivatives_are_listed():
+    g = four_leaves()
+    da, again, dd = g.gradients("e", ["a", "a", "d"])
+    second = g.gradients([dd, "e"], "c")
+    assert g.gradients("a", "b") is None
+    found = [([g.label(y) for y in d.ys], g.label(d.x), d.symbol) for d in g.derivatives]
+    assert da is again and found == [(["e"], "a", da), (["e"], "d", dd), ([g.label(dd), "e"], "c", second)]
+
+
 # ----- graphs of functions --------------------------------------------------------------------------------
 
 
@@ -326,6 +392,15 @@ def test_graph_of_a_function():
     close([got, aux["h"], aux["one"]], [np.sum(h ** 2), h, 1.0])
     close(g.run(g.gradients(value, g.arguments[0]["w"]), feeds), grad(lambda p: loss(p, X)[0])(params)["w"])
     close(g.run(g.gradients(value, parts["h"]), {"params['w']": WEIGHTS, "x": X}), 2 * h)
+
+
+def test_graph_of_a_program_with_constant_results():
+    g = Graph.from_jaxpr(make_jaxpr(lambda x: (x, 2.0, X))(1.0))
+    captured = g.arguments[1]                   # as the program has it: an input behind the arguments
+    close(g.run(g.results, {"x": 5.0, captured: X}), [5.0, 2.0, X])
+    assert not any(e.backward for e in g.eqns)
+    one = g.gradients(g.results[0], "x")        # a literal, too, but of a gradient
+    assert g.run(one, {}) == 1.0 and g.eqns[-1].backward
 
 
 def test_derivatives_run_in_part():

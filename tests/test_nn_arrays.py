@@ -1,6 +1,7 @@
 """functrans.nn on images and sequences: convolutions, pooling, attention, against loops in NumPy."""
 
 import itertools
+import traceback
 
 import numpy as np
 import pytest
@@ -313,3 +314,9 @@ def test_refusals_name_the_line():
         ft.grad(lambda w: np.sum(nn.conv2d(X, w)))(np.ones((4, 2, 3, 3)))
     assert "test_nn_arrays.py" in str(caught.value)
     assert "weight must be [out, in, *space]" in str(caught.value)
+    for call in (lambda: nn.softmax(np.ones((2, 0))), lambda: nn.max_pool2d(X, 9),
+                 lambda: nn.glu(np.ones(3))):
+        with pytest.raises(E.ShapeError) as caught:
+            call()
+        files = [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
+        assert all(["test_nn_arrays" in f for f in files])          # no frame of ours

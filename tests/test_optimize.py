@@ -255,6 +255,14 @@ def test_operators_where_a_jacobian_would_not_fit(monkeypatch):
     assert_allclose(found.x, want, atol=1e-5)
 
 
+def test_no_pattern_is_kept_that_is_too_large_to_look_at(monkeypatch):
+    monkeypatch.setattr(functions, "PATTERN", 100)
+    a = np.random.default_rng(1).normal(size=(160, 120))
+    found = optimize.least_squares(lambda x: a @ x - 1, np.zeros(120))
+    assert isinstance(found.jac, np.ndarray)
+    assert_allclose(found.x, np.linalg.lstsq(a, np.ones(160), rcond=None)[0], atol=1e-8)
+
+
 def test_given_sparsity_is_used_and_checked_on_request():
     f = lambda x: np.concatenate([x ** 2, x[1:] * x[:-1]]) - 1
     true = np.concatenate([np.eye(4), np.eye(4)[1:] + np.eye(4)[:-1]])

@@ -29,6 +29,11 @@ def objective_of_several_values_without_gradient():
     optimize.minimize(lambda x: x[:1], X, method="nelder-mead")  # BAD
 
 
+@case(E.NonScalarOutputError, "minimize: fun", "a dict")
+def objective_of_a_dict():
+    optimize.minimize(lambda x: {"loss": square(x)}, X)  # BAD
+
+
 @case(E.NonScalarOutputError, "minimize_scalar: fun", "list")
 def objective_of_a_list():
     optimize.minimize_scalar(lambda x: [x, x])  # BAD

@@ -70,6 +70,36 @@ def test_strong_wolfe_conditions(name, length):
     np.testing.assert_allclose(state.grad, slope, rtol=1e-9, atol=1e-9)
 
 
+SHAPES = {
+    "parabola": lambda t, a, b: a * (t - b) ** 2,
+    "cosh": lambda t, a, b: np.cosh(a * (t - b)),
+    "well": lambda t, a, b: 1e-3 * t * t - np.exp(-a * (t - b) ** 2),
+    "waves": lambda t, a, b: np.sin(3 * a * t) + 0.1 * (t - b) ** 2,
+    "kink": lambda t, a, b: a * np.abs(t - b) ** 1.5,
+    "logarithm": lambda t, a, b: np.log1p((a * (t - b)) ** 2),
+    "quartic": lambda t, a, b: a * (t - b) ** 4,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_strong_wolfe_conditions_of_many(shape):
+    """500 random functions of a shape at once, first steps from 1e-6 to 1e4."""
+    rng, f, opt = np.random.default_rng(0), SHAPES[shape], opts.zoom_linesearch(20)
+    x, a, b = 3 * rng.normal(size=500), np.exp(rng.normal(size=500)), rng.normal(size=500)
+
+    def search(x, a, b, length):
+        value, g = value_and_grad(f)(x, a, b)
+        move, _ = opt.update(-length * np.sign(g), opt.init(x), x, value=value, grad=g,
+                             value_fn=lambda x: f(x, a, b))
+        return value, g, move, *value_and_grad(f)(x + move, a, b)
+
+    value, g, move, end, slope = jit(vmap(search))(x, a, b, 10 ** rng.uniform(-6, 4, 500))
+    looked = np.isfinite(value) & np.isfinite(g) & (g != 0)
+    assert looked.sum() > 400
+    assert np.all((end <= value + 1e-4 * move * g + 1e-14 * np.abs(value))[looked])
+    assert np.all((np.abs(slope) <= 0.9 * np.abs(g))[looked])
+
+
 def test_tighter_conditions():
     f, x = PROBLEMS["beale"]
     g = grad(f)(x)

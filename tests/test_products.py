@@ -117,6 +117,20 @@ def test_hessian_diag(chunk_size):
     assert hessian_diag(lambda x: np.sum(x), chunk_size=chunk_size)(np.zeros(0)).shape == (0,)
 
 
+def test_products_pass_on_what_the_function_returns_beside():
+    f = lambda x, a: (np.sum(x ** 3) * a, {"twice": 2 * x, "name": "f"})
+    for run in (lambda g: g, lambda g: jit(lambda *xs: (lambda got: (got[0], got[1]["twice"]))(g(*xs)))):
+        moved, aux = run(hvp(f, has_aux=True))(X, 2.0, X + 1)
+        assert_allclose(moved, 12 * X * (X + 1))
+        assert_allclose(aux["twice"] if isinstance(aux, dict) else aux, 2 * X)
+        diagonal, aux = run(hessian_diag(f, has_aux=True))(X, 2.0)
+        assert_allclose(diagonal, 12 * X)
+        assert_allclose(aux["twice"] if isinstance(aux, dict) else aux, 2 * X)
+    assert hvp(f, has_aux=True)(X, 2.0, X)[1]["name"] == "f"
+    with pytest.raises(errors.ResultTypeError, match="has_aux=True"):
+        hvp(lambda x: np.sum(x), has_aux=True)(X, X)
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "all", True])
 def test_bad_chunks(bad):
     for transform in (jacfwd, jacrev, jacobian, hessian, hessian_diag):

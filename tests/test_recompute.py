@@ -139,3 +139,10 @@ def test_many_sweeps_stay_as_long_as_they_are(monkeypatch):
     _, now = both(grad(f), np.random.default_rng(0).normal(size=300_000), monkeypatch=monkeypatch)
     assert now.cost.transcendentals <= 3 * 300_000
     assert now.cost.flops < 30 * 60 * 300_000
+
+
+def test_positions_of_extrema_of_large_arrays():
+    """They are of the reductions' family, but have one axis."""
+    x = np.random.default_rng(0).normal(size=(500, 400))
+    f = jit(lambda x: np.argmax(np.exp(x) + 1.0, -1) + np.argmin(x, -1))
+    assert (f(x) == np.argmax(x, -1) + np.argmin(x, -1)).all()

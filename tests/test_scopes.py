@@ -37,6 +37,24 @@ def test_derivatives_keep_scopes():
     assert next(e.scope for e in batched if e.op.name == "cos") == ("first", "inner")
 
 
+def test_users_rules_are_in_the_scopes_of_the_call():
+    @custom_vjp
+    def f(x):
+        return np.sin(x)
+
+    def back(x, ct):
+        with name_scope("rule"):
+            return (ct * np.cos(x),)
+    f.defvjp(lambda x: (np.sin(x), x), back)
+
+    def outer(x):
+        with name_scope("call"):
+            y = f(x)
+        return np.sum(np.exp(y))
+    found = scopes(make_jaxpr(grad(outer))(np.ones(3)))
+    assert found["sin", False] == ("call",) and found["cos", True] == ("call", "rule")
+
+
 def test_same_structure_in_other_scopes():
     def in_scope(name):
         def f(x):

@@ -49,6 +49,8 @@ FUNCTIONS = {
     "laplace": (laplace, True),
     "matrix": (lambda x: A @ np.sin(x), True),
     "matrix of x": (lambda x: x.reshape(3, 4) @ np.ones((4, 2)), True),
+    "number times vector": (lambda x: lax.dot_general(np.array(2.0), x, (((), ()), ((), ()))), True),
+    "zero times vector": (lambda x: lax.dot_general(np.array(0.0), x, (((), ()), ((), ()))) + x[0], True),
     "both": (lambda x: x.reshape(3, 4) @ x.reshape(4, 3), True),
     "cumsum": (np.cumsum, True),
     "cumsum backwards": (lambda x: np.cumsum(x.reshape(3, 4)[:, ::-1], axis=1), True),

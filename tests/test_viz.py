@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from functrans import (
+    Graph,
     custom_vjp,
     errors,
     grad,
@@ -174,6 +175,7 @@ CASES = {
         lambda w: w - 0.1 * grad(lambda w: np.sum(np.tanh(X @ w)))(w), **k)(np.ones(3)),
     "program": lambda **k: viz.draw(make_jaxpr(grad(recurrent))(
         np.ones((4, 4)), np.ones(4), np.ones((6, 4))), **k),
+    "graph": lambda **k: viz.draw(built_graph()[0], **k),
     "identity": lambda **k: viz.draw(lambda x: x, **k)(1.0),
     "long": lambda **k: viz.draw(grad(unrolled(100)), **k)(0.5),
 }
@@ -236,6 +238,41 @@ def test_edges_connect_producers_and_readers(case):
         if n.kind == "op":
             for x in n.eqn.inputs:
                 assert not hasattr(x, "index") or (id(n), id(x)) in into
+
+
+def built_graph():
+    with Graph() as g:
+        a, b, c, d = [g.placeholder(name=n) for n in "abcd"]
+        with name_scope("logarithm"):
+            e = c * np.log(d)
+        g["e"] = a * b + e
+    return g, g.gradients("e", [d])[0]
+
+
+def test_graphs_know_their_origins():
+    g, partial = built_graph()
+    picture = viz.draw(g)._picture
+    names = {n.label: n for n in picture.nodes}
+    assert {"a", "b", "c", "d", "e", "de/dd"} <= set(names) and g.label(partial) not in names
+    assert names["div"].item is names["log"].item and (names["div"].column, names["log"].column) == (1, 0)
+    assert names["log"].boxes()[0].group is names["div"].boxes()[0].group
+    g.gradients(partial, ["d"])
+    assert "d(de/dd)/dd" in {n.label for n in viz.draw(g)._picture.nodes}
+
+
+def test_derivatives_in_graphs_stand_beside_their_inputs():
+    """Each in its own lane, also those that are symbols of the forward part: de/da is b."""
+    g, partial = built_graph()
+    g.gradients("e", list("abc"))
+    g.gradients(partial, ["c", "d"])
+    picture = viz.draw(g)._picture
+    found = {n.label: n for n in picture.nodes if n.kind in ("input", "output")}
+    for name in "abcd":
+        assert found[f"de/d{name}"].item is found[name].item
+        assert found[f"de/d{name}"].column == 1
+    assert found["d(de/dd)/dc"].item is found["c"].item and found["d(de/dd)/dc"].column == 2
+    kept = {(e.start.label, e.end.label) for e in picture.edges if e.kind == "residual"}
+    assert {("b", "de/da"), ("a", "de/db"), ("log", "de/dc")} <= kept
 
 
 def test_gradients_stand_beside_their_inputs():

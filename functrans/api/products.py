@@ -17,13 +17,14 @@ from .jacobians import float_leaves, with_arguments
 
 
 @api
-def hvp(fun: Callable, argnums: int | Sequence[int] = 0) -> Callable:
+def hvp(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
     """The Hessian of a scalar function times a vector: ``hvp(f)(*args, v)``, forward over reverse mode.
 
     Costs a few gradients, whatever the size of the Hessian.
 
     Args:
       argnums: the arguments to differentiate with respect to.
+      has_aux: ``fun`` returns ``(scalar, aux)``; then the result is ``(product, aux)``.
 
     Returns:
       a function of ``fun``'s arguments and, last, ``v``: a pytree like the argument (a tuple of them for
@@ -43,16 +44,17 @@ def hvp(fun: Callable, argnums: int | Sequence[int] = 0) -> Callable:
                                        "Write hvp(f)(x, v): the arguments of f, then the vector.")
         *args, v = args
         nums = selection.check(args, kwargs)
-        gradient = grad(with_arguments(fun, args, kwargs, nums), tuple(range(len(nums))))
+        gradient = grad(with_arguments(fun, args, kwargs, nums), tuple(range(len(nums))), has_aux=has_aux)
         chosen = tuple([args[i] for i in nums])
-        _, moved = jvp(gradient, chosen, (v,) if selection.single else tuple(v))
-        return moved[0] if selection.single else moved
+        _, moved, *aux = jvp(gradient, chosen, (v,) if selection.single else tuple(v), has_aux=has_aux)
+        moved = moved[0] if selection.single else moved
+        return (moved, aux[0]) if has_aux else moved
 
-    return Transformed(call, fun, "hvp", (hvp, (fun, argnums)))
+    return Transformed(call, fun, "hvp", (hvp, (fun, argnums, has_aux)))
 
 
 @api
-def hessian_diag(fun: Callable, argnums: int | Sequence[int] = 0, *,
+def hessian_diag(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, *,
                  chunk_size: int | str | None = "auto") -> Callable:
     """The diagonal of the Hessian of a scalar function, as a pytree like the argument.
 
@@ -60,6 +62,7 @@ def hessian_diag(fun: Callable, argnums: int | Sequence[int] = 0, *,
     the Hessian is sparse.
 
     Args:
+      argnums, has_aux: as in ``hvp``.
       chunk_size: how many products are taken at a time: "auto" bounds the memory to about 256 MiB.
 
     >>> import numpy as np
@@ -75,7 +78,9 @@ def hessian_diag(fun: Callable, argnums: int | Sequence[int] = 0, *,
         nums = selection.check(args, kwargs)
         chosen = tuple([args[i] for i in nums])
         leaves, treedef = float_leaves(chosen, "hessian_diag with respect to", False)
-        gradient = grad(with_arguments(fun, args, kwargs, nums), tuple(range(len(nums))))
+        partial = with_arguments(fun, args, kwargs, nums)
+        scalar = (lambda *xs: partial(*xs)[0]) if has_aux else partial
+        gradient = grad(scalar, tuple(range(len(nums))))
         _, push = linearize(gradient, *chosen)
         avals = [aval_of(x).strong for x in leaves]
         total = sum([a.size for a in avals])
@@ -91,10 +96,11 @@ def hessian_diag(fun: Callable, argnums: int | Sequence[int] = 0, *,
         cuts = np.cumsum([a.size for a in avals]).tolist()
         out = treedef.unflatten([np.reshape(diagonal[end - a.size:end], a.shape).astype(a.dtype)
                                  for a, end in zip(avals, cuts, strict=True)])
-        return out[0] if selection.single else out
+        out = out[0] if selection.single else out
+        return (out, partial(*chosen)[1]) if has_aux else out
 
-    return Transformed(call, fun, "hessian_diag", (_diag_again, (fun, argnums, chunk_size)))
+    return Transformed(call, fun, "hessian_diag", (_diag_again, (fun, argnums, has_aux, chunk_size)))
 
 
-def _diag_again(fun, argnums, chunk_size):
-    return hessian_diag(fun, argnums, chunk_size=chunk_size)
+def _diag_again(fun, argnums, has_aux, chunk_size):
+    return hessian_diag(fun, argnums, has_aux, chunk_size=chunk_size)

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from ..ir.core import Eqn, Jaxpr, Var, eqn, eqn_in, lit, signature, var
 from ..ir.op import OPS
-from ..trace.core import trace
+from ..trace.core import trace, var_of
+from ..trace.tracer import Tracer
 from ..transform.cleanup import cleanup
 from ..transform.interpret import transpose_values
 from ..transform.linearize import linearize_values
 from ..transform.programs import checked
 from ..transform.zeros import Zero, has_tangent
-from .parts import Parts, live
+from .parts import Parts, live, renamed
 
 
 class Mark:
@@ -81,11 +82,10 @@ def forward(parts: Parts, ys: Sequence[Var], xs: Sequence[Var], stops: Collectio
         inputs = tuple([now.get(x, x) if type(x) is Var else x for x in e.inputs])
         others.update([(x, None) for x in inputs if type(x) is Var and x not in known])
         known.update(inputs)
-        results = tuple([var(v.aval, 0) if v in stops else v for v in e.outs])
-        new.append(eqn_in(eqn(e.sig, inputs, results, e), mark))
+        new.append(eqn_in(renamed(e, inputs, stops), mark))
         made += e.outs
-        inside += results
-        known.update(results)
+        inside += new[-1].outs
+        known.update(new[-1].outs)
         for v in e.outs:
             if v in taps:
                 tap, total = taps[v]
@@ -202,8 +202,27 @@ def without_repeats(program: Jaxpr, values: list, reached: list[Var], made: list
         outs.append(new[v])
     used = {x for e in eqns for x in e.inputs} | set(program.outs[:n])
     taken = [r for r in has if r in used]
-    return Backward(cleanup(Jaxpr([*program.invars, *taken], eqns, outs, program.retraced)),
-                    [*values, *[symbol(has[r]) for r in taken]], reached, twins)
+    new_program = cleanup(Jaxpr([*program.invars, *taken], eqns, outs, program.retraced))
+    return Backward(new_program, [*values, *[symbol(has[r]) for r in taken]], reached, twins)
+
+
+def without_known(new: Backward, parts: Parts, symbol: Any) -> Backward:
+    """Without equations that the graph has, with the same operands: those of former gradients."""
+    parts.made()
+    jaxpr = new.jaxpr
+    there = {v: var_of(x) for v, x in zip(jaxpr.invars, new.values, strict=True) if type(x) is Tracer}
+    eqns, known = [], []
+    for e in jaxpr.eqns:
+        found = parts.works.get((e.sig, tuple([there.get(x, x) if type(x) is Var else x for x in e.inputs])))
+        if found is None or e.sig.effect:
+            eqns.append(e)
+        else:
+            there.update(zip(e.outs, found, strict=True))
+            known += e.outs
+    if not known:
+        return new
+    return new._replace(jaxpr=Jaxpr([*jaxpr.invars, *known], eqns, jaxpr.outs, jaxpr.retraced),
+                        values=[*new.values, *[symbol(there[v]) for v in known]])
 
 
 def origin_of(e: Eqn) -> Eqn | None:

@@ -12,7 +12,7 @@ from .. import errors, tree
 from ..calling.staging import Cache, api
 from ..ir.core import Aval, Eqn, Var, aval
 from ..ir.show import equation
-from ..trace.core import Captured, aval_of
+from ..trace.core import Captured, aval_of, var_of
 from ..trace.source import scope_now
 from ..trace.tracer import Tracer
 from .feeding import described
@@ -26,7 +26,6 @@ from .symbols import (
     step_in,
     step_out,
     symbol_of,
-    var_of,
 )
 
 

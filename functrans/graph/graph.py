@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,16 +13,24 @@ from ..ir.check import MalformedJaxpr, check
 from ..ir.core import Jaxpr, Lit, Var, eqn, lit, signature
 from ..ir.op import OPS
 from ..ops.shape import Box
-from ..trace.core import aval_of, bind
+from ..trace.core import aval_of, bind, var_of
 from ..trace.source import set_scope
 from ..trace.tracer import Tracer
 from ..transform.interpret import evaluate
 from ..transform.programs import checked
 from ..transform.zeros import has_tangent
-from .backward import Backward, backward, forward, with_source
+from .backward import Backward, backward, forward, with_source, without_known
 from .building import Building
 from .feeding import Target, check_unconnected, described, fed_value, seeds_of
-from .symbols import MISSED, Plan, add_constant, var_of
+from .symbols import MISSED, Plan, add_constant
+
+
+class Derivative(NamedTuple):
+    """A symbol that is the derivative of the sum of ys with respect to x."""
+
+    ys: tuple
+    x: Any
+    symbol: Any
 
 
 class Graph(Building):
@@ -54,6 +62,10 @@ class Graph(Building):
 
     arguments: Any = ()
     results: Any = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._derivatives: list[Derivative] = []
 
     # ----- gradients -----
 
@@ -102,34 +114,43 @@ class Graph(Building):
         chosen = [i for i, y in enumerate(y_vars) if has_tangent(y.aval)]
         found: dict[Var, Any] = {}
         with self._lock, self:
-            part = forward(self._parts, [y_vars[i] for i in chosen], x_vars, set(stops))
             new = None
-            if part.leaves or part.tapped:
-                with Uncollected():
+            with Uncollected():
+                part = forward(self._parts, [y_vars[i] for i in chosen], x_vars, set(stops))
+                if part.leaves or part.tapped:
                     new = backward(part, [seeds[i] for i in chosen], self._symbol)
-            lost = [i for i, x in enumerate(x_vars) if new is None or x not in new.reached]
+                    new = without_known(new, self._parts, self._symbol)
+            reached = set(new.reached) if new is not None else set()
+            lost = [i for i, x in enumerate(x_vars) if x not in reached]
             if lost and unconnected == "raise":
                 paths = xs_tree.paths() if len(x_vars) > 1 else [""]
                 names = ", ".join([f"xs{paths[i]} ({self._text(x_vars[i])})" for i in lost])
                 raise errors.GraphError(f"gradients: no y depends on {names}.",
                                         "Leave it out, or say unconnected='zero'.")
+            first = len(self._builder.eqns)
             around = set_scope(None)
             try:
                 if new is not None:
                     self._add(new, found)
-                if unconnected == "zero":
-                    for i in lost:
-                        found[x_vars[i]] = self._literal(lit(0, x_vars[i].aval.strong))
+                for i in lost if unconnected == "zero" else ():
+                    found[x_vars[i]] = self._literal(lit(0, x_vars[i].aval.strong))
             finally:
                 set_scope(around)
+                self._mark(first)
+        self._derivatives += [Derivative(tuple([self._symbol(y) for y in y_vars]), self._symbol(x), found[x])
+                              for x in dict.fromkeys(x_vars) if x in found]
         return xs_tree.unflatten([found.get(x) for x in x_vars])
+
+    @property
+    def derivatives(self) -> list[Derivative]:
+        """What ``gradients`` has returned so far, each with ``ys``, ``x`` and ``symbol``, the derivative."""
+        return list(self._derivatives)
 
     def _add(self, new: Backward, found: dict[Var, Any]) -> None:
         """Adds the equations of a gradient, and its symbols to ``found``."""
         first = len(self._builder.eqns)
         with Uncollected():
             outs = evaluate(new.jaxpr, new.values)
-            self._mark(first)
             made = {v for e in self._builder.eqns[first:] for v in e.outs}
         for x, out in zip(new.reached, outs, strict=False):
             found[x] = self._literal(out) if type(out) is Lit else self._given(out)
@@ -152,10 +173,7 @@ class Graph(Building):
 
     def _literal(self, x: Lit) -> Any:
         """A literal as a symbol: an equation that only writes it."""
-        first = len(self._builder.eqns)
-        symbol = self._keep(bind(OPS["convert"], (x,), {"dtype": x.aval.dtype}))
-        self._mark(first)
-        return symbol
+        return self._keep(bind(OPS["convert"], (x,), {"dtype": x.aval.dtype}))
 
     # ----- running -----
 
@@ -209,11 +227,14 @@ class Graph(Building):
         length = len(self._builder.eqns)
         found, ins, consts = self._pass(tuple(outs), tuple(given), structure)
         values = found.run([*[given[v] for v in ins], *consts])
-        if type(feeds) is dict and not any([type(x) is Tracer for x in (*given.values(), *consts)]):
-            at = tuple([ins.index(v) if v in ins else -1 for v in given])
+        if type(feeds) in (dict, list) and not any([type(x) is Tracer for x in (*given.values(), *consts)]):
+            place = {v: i for i, v in enumerate(ins)}
+            at = tuple([place.get(v, -1) for v in given])
             captured = tuple([c.value for c in consts])
+            keys = tuple(feeds) if type(feeds) is dict else tuple([own_copy(key) for key, _ in feeds])
             self._runner.remember(Plan(
-                structure, tuple(tree.leaves(fetches)), tuple(feeds), tuple([v.aval.strong for v in given]),
+                structure, tree.leaves(fetches), keys, type(feeds) is list,
+                tuple([v.aval.strong for v in given]),
                 at, len(ins), captured, found.compiled(), length))
         return structure.unflatten(values)
 
@@ -232,7 +253,7 @@ class Graph(Building):
                 found.append((v, x, self._label(v)))
             else:
                 keys, treedef = tree.flatten(key)
-                xs = treedef.flatten_up_to(x, "the value of a feed", "its symbols")
+                xs = treedef.flatten_up_to(x, "a fed value", "its symbol")
                 for k, value, path in zip(keys, xs, treedef.paths(), strict=True):
                     v = self._var(k, f"run: feeds{path}")
                     found.append((v, value, self._label(v)))
@@ -407,3 +428,9 @@ class Graph(Building):
             outs = evaluate(jaxpr, g.arguments)
             g.results = [g._literal(x) if type(x) is Lit else g._given(x) for x in outs]
         return g
+
+
+def own_copy(symbols: Any) -> tuple[Any, Any]:
+    """A pytree of symbols in containers of our own, and its structure."""
+    leaves, structure = tree.flatten(symbols)
+    return structure.unflatten(leaves), structure

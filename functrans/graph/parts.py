@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..ir.core import Eqn, Var, eqn
+from ..ir.core import Eqn, Var, eqn, var
 
 
 class Part(NamedTuple):
@@ -35,6 +35,7 @@ class Parts:
         self.effects: list[int] = []
         self.origins: dict[Eqn, Eqn] = {}
         self.numbered: dict[int, Var] = {}      # every variable by its index
+        self.works: dict[tuple, tuple[Var, ...]] = {}   # signature and operands -> results of the first such
         self._made: dict[Var, int] = {}
         self._read = 0                  # so many equations are in the tables
 
@@ -42,10 +43,13 @@ class Parts:
         """Variable -> position of the equation that makes it, up to now."""
         eqns = self.builder.eqns
         for position in range(self._read, len(eqns)):
-            for v in eqns[position].outs:
+            e = eqns[position]
+            for v in e.outs:
                 self._made[v] = position
                 self.numbered[v.index] = v
-            if eqns[position].sig.effect and position not in self.effects:
+            if not e.sig.effect:
+                self.works.setdefault((e.sig, e.inputs), e.outs)
+            elif position not in self.effects:
                 self.effects.append(position)
         self._read = len(eqns)
         for i in range(len(self.consts), len(self.builder.const_vars)):
@@ -94,10 +98,11 @@ class Parts:
                 there.update(e.outs)
                 ends.update([(x, None) for x in e.inputs if x in given or x in self.consts])
         same = self._chosen(positions, given, ends)
-        if not same:
-            return Part([eqns[position] for position in sorted(positions)], outs, ends)
-        outs = [same.get(v, v) for v in outs]
-        return Part(live(self._in_order(sorted(positions), same), outs), outs, ends)
+        kept = [eqns[position] for position in sorted(positions)]
+        if same:
+            outs = [same.get(v, v) for v in outs]
+            kept = live(self._in_order(sorted(positions), same), outs)
+        return Part([renamed(e, e.inputs, given) for e in kept], outs, ends)
 
     def _chosen(self, positions: set[int], given: Collection[Var],
                 ends: dict[Var, None]) -> dict[Var, Var]:
@@ -142,8 +147,16 @@ class Parts:
                     todo += [position, *needs]
                     continue
                 done.add(position)
-                kept.append(e if inputs == e.inputs else eqn(e.sig, inputs, e.outs, e))
+                kept.append(e if inputs == e.inputs else renamed(e, inputs, ()))
         return kept
+
+
+def renamed(e: Eqn, inputs: tuple, cut: Collection[Var]) -> Eqn:
+    """The equation on other inputs; those of its results that are in ``cut`` get other names."""
+    outs = e.outs
+    if not all([v not in cut for v in outs]):
+        outs = tuple([var(v.aval, 0) if v in cut else v for v in outs])
+    return e if inputs is e.inputs and outs is e.outs else eqn(e.sig, inputs, outs, e)
 
 
 def live(eqns: Sequence[Eqn], outs: Iterable, cut: Collection[Var] = ()) -> list[Eqn]:

@@ -72,10 +72,6 @@ def symbol_of(Builder b, Var v):
     return tracer(b, v)
 
 
-def var_of(Tracer t):
-    return t.var
-
-
 def belongs_to(Tracer t, Builder b):
     return t.builder is b
 
@@ -84,29 +80,57 @@ cdef class Plan:
     """A program that has run: for the very symbols that were fetched and fed.
 
     Attributes:
-      structure, fetches: of what was fetched; keys: of what was fed, in order, with their types.
+      fetches: the same symbols in containers of our own; structure: theirs.
+      keys: what was fed, in order: of a dict symbols and names; of pairs what holds them, with its structure.
+      avals: types of all values.
       at: where the program takes each value (-1: it needs it not); consts follow those.
       length: how many equations the graph had when it was found.
     """
     cdef TreeDef structure
-    cdef tuple fetches, keys, avals, at, consts
+    cdef object fetches
+    cdef tuple keys, avals, at, consts
     cdef Program program
     cdef Py_ssize_t n, length
+    cdef bint pairs
 
-    def __init__(self, structure, fetches, keys, avals, at, n, consts, program, length):
-        self.structure, self.fetches, self.keys, self.avals = structure, fetches, keys, avals
+    def __init__(self, structure, leaves, keys, bint pairs, avals, at, n, consts, program, length):
+        self.structure, self.fetches = structure, structure.unflatten(leaves)
+        self.keys, self.pairs, self.avals = keys, pairs, avals
         self.at, self.n, self.consts, self.program, self.length = at, n, consts, program, length
 
-    cdef list values(self, dict feeds):
-        """What the program takes, in its order; None unless each feed has exactly the type of its symbol."""
-        cdef list found = [None] * self.n
-        cdef Py_ssize_t i = 0, at
+    cdef list fed(self, object feeds):
+        """All values that are fed, or None if this plan is for other symbols."""
+        cdef list found
+        cdef Py_ssize_t i = 0
+        if len(feeds) != len(self.keys) or (type(feeds) is dict) == self.pairs:
+            return None
+        if type(feeds) is dict:
+            for key in <dict>feeds:
+                if key is not self.keys[i]:
+                    return None
+                i += 1
+            return list((<dict>feeds).values())
+        found = []
+        for pair in <list>feeds:
+            if type(pair) is not tuple or len(<tuple>pair) != 2:
+                return None
+            key, structure = <tuple>self.keys[i]
+            if not same((<tuple>pair)[0], key) or flatten_into((<tuple>pair)[1], found) != structure:
+                return None
+            i += 1
+        return found
+
+    cdef list values(self, object feeds):
+        """What the program takes, in its order; None unless each value has exactly the type of its symbol."""
+        cdef list found = [None] * self.n, xs = self.fed(feeds)
+        cdef Py_ssize_t i, at
         cdef int k
         cdef Aval a
         cdef tuple shape
-        for key, x in feeds.items():
-            if key is not self.keys[i]:
-                return None
+        if xs is None or len(xs) != len(self.avals):
+            return None
+        for i in range(len(xs)):
+            x = xs[i]
             a = <Aval>self.avals[i]
             t = type(x)
             if t is float or t is _float64:
@@ -125,7 +149,6 @@ cdef class Plan:
             at = self.at[i]
             if at >= 0:
                 found[at] = x
-            i += 1
         if self.consts:
             found.extend(self.consts)
         return found
@@ -135,6 +158,30 @@ cdef type _float64 = np.float64
 cdef Aval _f64 = aval((), np.float64)
 cdef int RECENT = 6
 MISSED = object()
+
+
+cdef bint same(object x, object y):
+    """Whether x and y hold the very same symbols, in containers of the same structure."""
+    cdef Py_ssize_t i
+    cdef list xs, ys
+    cdef TreeDef structure
+    cdef object t = type(x)
+    if x is y:
+        return True
+    if t is not type(y) or t is Tracer:
+        return False
+    if t is list or t is tuple:
+        if len(x) != len(y):
+            return False
+        for i in range(len(x)):
+            if not same(x[i], y[i]):
+                return False
+        return True
+    if t is str:
+        return x == y
+    xs, ys = [], []
+    structure = flatten_into(x, xs)
+    return structure is not leaf_def and structure == flatten_into(y, ys) and same(xs, ys)
 
 
 cdef class Runner:
@@ -147,30 +194,18 @@ cdef class Runner:
 
     def __call__(self, fetches, feeds):
         """The values, or MISSED."""
-        cdef list leaves, values
-        cdef TreeDef structure
+        cdef list values
         cdef Plan p
         cdef Builder top = top_builder()
-        cdef Py_ssize_t i
-        if not self.recent or type(feeds) is not dict or Watch.run is not None or (
-                top is not None and top.axes):
+        if not self.recent or (type(feeds) is not dict and type(feeds) is not list) or (
+                Watch.run is not None or (top is not None and top.axes)):
             return MISSED
-        leaves = []
-        structure = flatten_into(fetches, leaves)
         for p in self.recent:
-            if p.structure is not structure and p.structure != structure:
-                continue
-            if p.length != len(self.builder.eqns) or len(<dict>feeds) != len(p.keys):
-                continue
-            for i in range(len(leaves)):
-                if leaves[i] is not p.fetches[i]:
-                    break
-            else:
-                values = p.values(<dict>feeds)
-                if values is None:
-                    continue
-                values = p.program.run(values)
-                return values[0] if structure is leaf_def else structure.unflatten(values)
+            if p.length == len(self.builder.eqns) and same(fetches, p.fetches):
+                values = p.values(feeds)
+                if values is not None:
+                    values = p.program.run(values)
+                    return values[0] if p.structure is leaf_def else p.structure.unflatten(values)
         return MISSED
 
     def remember(self, Plan p):

@@ -30,19 +30,6 @@ FLOATS = ("f32", "f64")
 INTS = tuple(c for c in CODES if c[0] in "iu")
 WIDE = ("i64", "u32", "u64")            # index types that are computed with as int64
 OPERANDS = "xyzw"
-HEADERS = ("abi.h", "common.h", "scalar.h", "vmath.h", "threads.h", "driver.h", "reduce.h",
-           "move.h", "index.h", "matmul.h", "conv.h", "window.h", "space.h", "lapack.h",
-           "complexmath.h", "half.h", "lapack_body.h", "reduce_body.h", "arg_body.h",
-           "cumulative_body.h", "logsumexp_body.h",
-           "copy_body.h", "iota_body.h", "index_body.h", "pick_body.h", "scatter_body.h",
-           "matmul_body.h", "gemm_body.h",
-           "conv_body.h", "window_body.h", "fastmath.h", "fastmath_body.h", "fastmath_f64.h",
-           "fastmath_f32.h", "scalar_vm.h", "lanes.h", "stream.h", "sort.h", "sort_body.h", "radix_body.h",
-           "fastmath_erfinv.h", "random.h", "random_body.h", "specfun.h", "fft.h", "fft_passes.h",
-           "fft_body.h", "special.h", "statistics.h", "statistics_body.h")
-SHARED_SOURCES = ("cpus.c", "threads.c", "driver.c", "reduce.c", "move.c", "index.c", "matmul.c",
-                  "conv.c", "window.c", "space.c", "group.c", "lanes.c", "sort.c", "select.c", "lapack.c",
-                  "random.c", "statistics.c")
 PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
          "random", "fourier", "statistics", "special")
 

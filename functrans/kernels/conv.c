@@ -10,6 +10,8 @@
 #define PART_BYTES (256 << 10)     /* of a task's packed image: the second cache's */
 #define LINES_BYTES (4 << 20)      /* of the packed filters of the deep form, at once */
 #define TASKS 16
+#define FEW_FILTERS 2              /* as FEW in conv_body.h: their lines are kept whole, */
+#define LINE_BYTES 64              /* ended to a multiple of this */
 #define FEW_PIXELS 192             /* a block of the output is not cut further */
 #define SLACK 256                  /* elements that vectors may read beyond a packed image */
 #define CHUNK 2e4                  /* multiply-adds that are worth handing to a thread */
@@ -172,9 +174,13 @@ static int wide(conv *p)
  * channels in strips. The channels are cut into `parts` where there are few tasks else: each part has
  * sums of its own, which are added in order. Filters are packed for `some` channels of each part. */
 
-static int64_t lines_bytes(const conv *p)      /* of one strip of one channel */
+/* Of one strip of one channel: taps of nr filters side by side, or whole lines of few filters, each of which
+ * kernels end with zeros. */
+static int64_t lines_bytes(const conv *p)
 {
-    return product3(p->c.k) * p->kernel->nr * p->kernel->size;
+    int64_t n = p->c.k[2], size = p->kernel->size, lanes = LINE_BYTES / size;
+    int64_t side = n * p->kernel->nr, whole = FEW_FILTERS * parts_of(n, lanes) * lanes;
+    return p->c.k[0] * p->c.k[1] * (side > whole ? side : whole) * size;
 }
 
 static int64_t channels_of(const conv *p, int64_t part, int64_t *first)

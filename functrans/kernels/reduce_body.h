@@ -7,7 +7,37 @@
 #define NVEC (FT_LANE_BYTES / FT_VBYTES)
 
 #ifndef FT_PAIRS
+#define HALF FT_NAME(half)
+#define QUARTER FT_NAME(quarter)
 typedef T VEC __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
+typedef T HALF __attribute__((vector_size(32), aligned(sizeof(T)), may_alias));
+typedef T QUARTER __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
+
+/* The lanes folded by halves, in registers as long as they are vectors. */
+FT_INLINE T FT_NAME(fold)(VEC *acc)
+{
+    for (int h = NVEC / 2; h; h /= 2)
+        for (int v = 0; v < h; v++)
+            acc[v] = FT_VCOMB(acc[v], acc[v + h]);
+#if FT_VBYTES == 64
+    HALF a = ((HALF *)acc)[0], b = ((HALF *)acc)[1], both = FT_VCOMB(a, b);
+#elif FT_VBYTES == 32
+    HALF both = acc[0];
+#endif
+#if FT_VBYTES > 16
+    QUARTER c = ((QUARTER *)&both)[0], d = ((QUARTER *)&both)[1], last = FT_VCOMB(c, d);
+#else
+    QUARTER last = acc[0];
+#endif
+    T lane[16 / sizeof(T)];
+    memcpy(lane, &last, sizeof lane);
+    for (int h = 16 / (int)sizeof(T) / 2; h; h /= 2)
+        for (int j = 0; j < h; j++)
+            lane[j] = FT_COMB(lane[j], lane[j + h]);
+    return lane[0];
+}
+#undef HALF
+#undef QUARTER
 #endif
 
 static T FT_NAME(block)(const T *x, int64_t n)
@@ -18,13 +48,19 @@ static T FT_NAME(block)(const T *x, int64_t n)
             r = FT_COMB(r, x[i]);
         return r;
     }
-    T lane[FT_LANE_BYTES / sizeof(T)];
     int64_t i = LANES;
 #ifdef FT_PAIRS
+    T lane[FT_LANE_BYTES / sizeof(T)];
     memcpy(lane, x, sizeof lane);
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++)
             lane[j] = FT_COMB(lane[j], x[i + j]);
+    for (int j = 0; j < n - i; j++)
+        lane[j] = FT_COMB(lane[j], x[i + j]);
+    for (int h = LANES / 2; h; h /= 2)
+        for (int j = 0; j < h; j++)
+            lane[j] = FT_COMB(lane[j], lane[j + h]);
+    return lane[0];
 #else
     VEC acc[NVEC];
     for (int v = 0; v < NVEC; v++)
@@ -34,14 +70,20 @@ static T FT_NAME(block)(const T *x, int64_t n)
             VEC b = *(const VEC *)(x + i + v * PER);
             acc[v] = FT_VCOMB(acc[v], b);
         }
-    memcpy(lane, acc, sizeof lane);
+    for (int v = 0; v < NVEC && i < n; v++, i += PER) {
+        T lane[FT_VBYTES / sizeof(T)];
+        if (i + PER <= n) {
+            VEC b = *(const VEC *)(x + i);
+            acc[v] = FT_VCOMB(acc[v], b);
+            continue;
+        }
+        memcpy(lane, &acc[v], sizeof lane);
+        for (int j = 0; j < n - i; j++)
+            lane[j] = FT_COMB(lane[j], x[i + j]);
+        memcpy(&acc[v], lane, sizeof lane);
+    }
+    return FT_NAME(fold)(acc);
 #endif
-    for (int j = 0; j < n - i; j++)
-        lane[j] = FT_COMB(lane[j], x[i + j]);
-    for (int h = LANES / 2; h; h /= 2)
-        for (int j = 0; j < h; j++)
-            lane[j] = FT_COMB(lane[j], lane[j + h]);
-    return lane[0];
 }
 
 static void FT_NAME(run)(char *out, const char *x, int64_t stride, int64_t n)

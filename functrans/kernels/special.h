@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "common.h"
+#include "special_fits.h"
 #include "specfun.h"
 
 extern void *ft_special[FT_SPECIALS];

@@ -5,6 +5,7 @@ zeros, non-finite counts and histograms of what the tags marked and of the gradi
 are results of the same program (``collect``), so no callback runs, and nothing else changes.
 """
 
+from .. import _load as _load
 from .problems import MonitorWarning
 from .tags import tag
 from .watching import Monitor, monitor

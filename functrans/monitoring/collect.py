@@ -11,7 +11,7 @@ import numpy as np
 from .. import errors
 from ..ir.core import Eqn, Jaxpr, aval, eqn, lit, signature, var
 from ..ir.op import OPS
-from ..ops.monitoring import BUCKETS, COLUMNS, EXTREMES, statistics, tag
+from ..ops.monitoring import BUCKETS, COLUMNS, EXTREMES, plain, statistics, tag
 from .tags import holds
 
 # bytes: looked at at once, while it is in a cache; what is smaller, in the end, together
@@ -55,11 +55,11 @@ def _check_names(jaxpr: Jaxpr) -> None:
     while todo:
         for e in todo.pop().eqns:
             if e.op is tag and e.params["kind"] == "value" and e.src is not None:
-                before = lines.setdefault(e.params["name"], e.src)
+                before = lines.setdefault(plain(e.params["name"]), e.src)
                 if before[:2] != e.src[:2]:
                     raise errors.TagError(
-                        f"the tag {e.params['name']!r} is used at {errors.format_location(*before)} and at "
-                        f"{errors.format_location(*e.src)}.",
+                        f"the tag {plain(e.params['name'])!r} is used at {errors.format_location(*before)} "
+                        f"and at {errors.format_location(*e.src)}.",
                         "Give each layer a name of its own, or put functrans.name_scopes around them.", False)
             todo += [p for value in e.params.values()
                      for p in (value if type(value) is tuple else (value,)) if type(p) is Jaxpr]
@@ -111,8 +111,10 @@ class _Rows:
         for e in jaxpr.eqns:
             rule: Any = _RULES.get(e.op.name, _inner if "jaxpr" in e.params else None)
             if e.op is tag:
-                self.eqns.append(e)
-                self.look(Key(e.params["name"], e.params["kind"]), e.outs[0], e)
+                name, kind = plain(e.params["name"]), e.params["kind"]
+                sig = signature(tag, e.sig.in_avals, {"name": name, "kind": kind}, e.sig.out.weak)
+                self.eqns.append(eqn(sig, e.inputs, e.outs, e))
+                self.look(Key(name, kind), e.outs[0], e)
             elif rule is not None and holds_any(e):
                 keys, matrix = rule(self, e)
                 if keys:

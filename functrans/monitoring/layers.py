@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..ops.monitoring import BUCKETS, COLUMNS, EXTREMES, bucket_limits
+from ..ops.monitoring import COLUMNS, EXTREMES, bucket_limits
 
 COUNT, ZEROS, NONFINITE, SUM, SQUARES, MAX, MINUS_MIN = range(len(COLUMNS))
 N = len(COLUMNS)
@@ -95,13 +95,15 @@ def series(records: list[Rows], key: Any) -> Series | None:
     """The Series of a key; None where no record has it."""
     steps, rows, histograms = [], [], {}
     limits = bucket_limits()
+    layout, at = None, []
     for r in records:
-        at = [i for i, k in enumerate(r.layout.rows) if k == key]
+        if r.layout is not layout:
+            layout, at = r.layout, [i for i, k in enumerate(r.layout.rows) if k == key]
         if not at:
             continue
-        row = merged(r.matrix[at])
+        row = r.matrix[at[0]] if len(at) == 1 else merged(r.matrix[at])
         steps.append(r.step)
         rows.append(row[:N])
-        if len(row) == N + BUCKETS:
+        if len(row) > N:
             histograms[r.step] = limits, row[N:]
     return Series(np.array(steps), np.array(rows), histograms) if steps else None

@@ -29,7 +29,7 @@ def draw(m: Any, path: Any) -> Any:
     _positive(over)
     _profile(profile, gradients, m.vanishing)
     if activations:
-        _lines(values, activations, "rms", "Activation by layer, over training")
+        _lines(values, activations, "rms", "Activation by layer, over training", False)
         values.set_ylabel("rms of the activation")
         _positive(values)
     else:
@@ -57,20 +57,22 @@ def _colours(n: int) -> Any:
 
 
 def _positive(axes: Any) -> None:
-    """A logarithmic axis where there is anything to show on one."""
-    if any([np.any(np.asarray(line.get_ydata()) > 0) for line in axes.get_lines()]):
+    """A logarithmic axis, where values differ much."""
+    values = np.array([y for line in axes.get_lines() for y in line.get_ydata()], float)
+    values = values[np.isfinite(values) & (values > 0)]
+    if values.size and values.max() > 10 * values.min():
         axes.set_yscale("log")
 
 
-def _lines(axes: Any, found: dict[str, Any], what: str, title: str) -> None:
+def _lines(axes: Any, found: dict[str, Any], what: str, title: str, legend: bool = True) -> None:
     """A line for each layer; those near the input are dark."""
     shown = set(list(found)[::-(-len(found) // _MOST_LABELS)]) if found else set()
     for colour, (name, s) in zip(_colours(len(found)), found.items(), strict=True):
         axes.plot(s.steps, getattr(s, what), color=colour, linewidth=1.3, label=name if name in
                   shown else None, marker="." if len(s) < 20 else None)
     axes.set_title(title, fontsize=11)
-    if shown:
-        axes.legend(fontsize=8, frameon=False, ncols=1 + (len(shown) > 6))
+    if legend:
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _profile(axes: Any, gradients: dict[str, Any], vanishing: float) -> None:

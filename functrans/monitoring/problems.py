@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import errors
 from .collect import Key, Layout
-from .layers import COUNT, NONFINITE, SQUARES, Rows, merged
+from .layers import COUNT, NONFINITE, SQUARES, N, Rows, merged
 
 
 class MonitorWarning(UserWarning):
@@ -61,12 +61,12 @@ class Judge:
 
     def look(self, records: Sequence[Rows]) -> None:
         """At each of these for what is not finite; at the last one for the rest."""
-        bad = [r for r in records if r.matrix[:, NONFINITE].any()]
-        for r in bad:
-            for i in np.flatnonzero(r.matrix[:, NONFINITE]):
-                self._not_finite(r.layout.rows[i], r.matrix[i], r.step)
         if not records:
             return
+        finite = not np.concatenate([r.matrix[:, :N] for r in records])[:, NONFINITE].any()
+        for r in () if finite else records:
+            for i in np.flatnonzero(r.matrix[:, NONFINITE]):
+                self._not_finite(r.layout.rows[i], r.matrix[i], r.step)
         r = records[-1]
         pair = self.layouts.get(r.layout)
         if pair is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors, tree
+from ..calling.staging import Rewriting, api
 from ..ir.core import Eqn, Jaxpr, Var, eqn, signature, var
 from ..ops import monitoring as ops
 from ..trace.source import set_scope
@@ -12,6 +13,7 @@ from ..trace.tracer import Tracer
 from ..tree.keys import path_words
 
 
+@api
 def tag(name: str, value: Any) -> Any:
     """``value`` itself, marked with a name under which ``monitor`` looks at it and at its gradient.
 
@@ -41,14 +43,19 @@ def tag(name: str, value: Any) -> Any:
         raise errors.ArgumentError(f"tag: the name {name!r}.",
                                    "Give a string that is not empty, first: tag('hidden', h).")
     if type(value) is Tracer:
-        return ops.tag(value, name=full_name(name), kind="value")
+        return ops.tag(value, name=wanted(full_name(name)), kind="value")
     pairs, treedef = tree.flatten_with_path(value)
     if not any(type(x) is Tracer for _, x in pairs):
         return value
     full = full_name(name)
     return treedef.unflatten([
-        ops.tag(x, name="/".join([full, *path_words(path)]), kind="value") if type(x) is Tracer else x
+        ops.tag(x, name=wanted("/".join([full, *path_words(path)])), kind="value") if type(x) is Tracer else x
         for path, x in pairs])
+
+
+def wanted(name: str) -> Any:
+    """The name as a tag has it, now: a monitor wants all values."""
+    return name if Rewriting.rule is None else ops.Wanted(name)
 
 
 def full_name(name: str) -> str:
@@ -114,7 +121,7 @@ def _tagged(jaxpr: Jaxpr) -> Jaxpr:
                     name = "/".join(scope[:depth]) + (f":{names}" if names else "")
                     names += 1
                     x = now.get(v, v)
-                    sig = signature(ops.tag, (x.aval,), {"name": name, "kind": "value"})
+                    sig = signature(ops.tag, (x.aval,), {"name": ops.Wanted(name), "kind": "value"})
                     out = var(sig.out, 0)
                     eqns.append(eqn(sig, (x,), (out,)))
                     now[v] = out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,13 @@ from ..calling.staging import Traced, api, argument_names, check_callable, name_
 from ..trace.tracer import Tracer
 from ..tree.keys import path_words
 from .collect import Key, collect
-from .layers import Layer, N, Rows, Series, series
+from .layers import Layer, Rows, Series, series
 from .problems import Judge, names_of
 from .tags import tag_scopes
 
-EARLY, OFTEN = 16, 64       # calls after each of which problems are looked for; later on, after so many
+EARLY, OFTEN = 16, 128      # looks after each of which problems are searched; later on, after so many
+# How much of the time looking may take; of a call, and of the Python code for one that is looked at.
+SHARE, CALL_NS, LOOK_NS = 0.05, 3e3, 2.5e3
 MOST = 1 << 16              # records that are kept; beyond, every other one goes
 
 
@@ -84,21 +87,41 @@ class Monitor:
       step: how often it was called.
     """
 
-    def __init__(self, fun: Callable, histograms: int, vanishing: float, exploding: float, warn: bool):
+    def __init__(self, fun: Callable, every: int | None, histograms: int, vanishing: float, exploding: float,
+                 warn: bool):
         self.fun = fun
-        self.histograms, self.vanishing = histograms, vanishing
+        self.every, self.histograms, self.vanishing = every, histograms, vanishing
         self._judge = Judge(vanishing, exploding, warn)
-        self._plain, self._full = _Watched(fun, False), _Watched(fun, True)
+        self._compile()
         self._records: list[Rows] = []
         self.step = 0
         self.__wrapped__, self.__name__ = fun, f"monitor({name_of(fun)})"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.reset()
 
+    def _compile(self) -> None:
+        self._plain, self._full = _Watched(self.fun, False), _Watched(self.fun, True)
+        self._bare = self.fun if isinstance(self.fun, Jitted) else Jitted(self.fun, (), (), 256)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_plain", "_full", "_bare")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._compile()
+
+    @api
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         step = self.step
-        every = self.histograms
-        out, rows = (self._full if every and not step % every else self._plain)(*args, **kwargs)
+        if step >= EARLY:
+            if not self.every:
+                self.every = self._pace(args, kwargs)
+            if step % self.every:
+                self.step = step + 1
+                return self._bare(*args, **kwargs)
+        look = len(self._records)
+        full = self.histograms and not look % self.histograms
+        out, rows = (self._full if full else self._plain)(*args, **kwargs)
         if type(rows.matrix) is Tracer:
             raise errors.ConcretizationError(
                 f"{self.__name__} is called inside of another transform: what it sees is not known there.",
@@ -106,9 +129,15 @@ class Monitor:
         rows.step = step
         self._records.append(rows)
         self.step = step + 1
-        if step < EARLY or not step % OFTEN:
+        if look < EARLY or not look % OFTEN:
             self._look()
         return out
+
+    def _pace(self, args: tuple, kwargs: dict[str, Any]) -> int:
+        """How many calls to one that is looked at, so that looking costs a small part, by the plans'
+        estimates."""
+        bare, watched = [f._find(args, kwargs)[0].run_pass.compiled().cost for f in (self._bare, self._plain)]
+        return max(1, math.ceil((watched - bare + LOOK_NS) / (SHARE * (bare + CALL_NS))))
 
     def reset(self) -> None:
         """Forgets what was recorded, and which warnings were given."""
@@ -129,6 +158,7 @@ class Monitor:
     def _names(self, parameters: bool) -> list[str]:
         return names_of(self._records[-1].layout, parameters) if self._records else []
 
+    @api
     def __getitem__(self, name: str) -> Layer:
         """What was seen of a layer or, where no layer has the name, of a parameter."""
         for parameter in (False, True):
@@ -195,6 +225,8 @@ class Monitor:
         For each layer and step: ``<prefix>/<layer>/activation_rms``, ``.../gradient_norm`` and so on; and the
         histograms of the steps that have them.
         """
+        numbers: dict[int, dict[str, float]] = {}
+        rows: dict[int, dict[str, np.ndarray]] = {}
         for name in self:
             layer = self[name]
             for what, s in (("activation", layer.activation), ("gradient", layer.gradient),
@@ -202,15 +234,21 @@ class Monitor:
                 if s is None:
                     continue
                 head = f"{prefix}/{name}/{what}"
-                for i in np.flatnonzero(s.steps >= self._written):
+                new = np.flatnonzero(s.steps >= self._written).tolist()
+                for i in new:
                     step = int(s.steps[i])
-                    writer.add_scalars(head, {"norm": s.norm[i], "rms": s.rms[i], "zeros": s.zeros[i],
-                                              "nonfinite": s.nonfinite[i]}, step)
                     if step in s.histograms:
-                        writer.add_row(f"{head}/histogram",
-                                       np.concatenate([s.rows[i, :N], s.histograms[step][1]]), step)
+                        row = np.concatenate([s.rows[i], s.histograms[step][1]])
+                        rows.setdefault(step, {})[f"{head}/histogram"] = row
+                for part in ("norm", "rms", "zeros", "nonfinite"):
+                    values, tag = getattr(s, part).tolist(), f"{head}/{part}"
+                    for i in new:
+                        numbers.setdefault(int(s.steps[i]), {})[tag] = values[i]
+        for step in sorted(numbers):
+            writer.add_statistics(step, numbers[step], rows.get(step, {}))
         self._written = self.step
 
+    @api
     def plot(self, path: Any = None) -> Any:
         """A picture over training: gradients and activations by layer. Needs matplotlib.
 
@@ -225,7 +263,8 @@ class Monitor:
 
 
 @api
-def monitor(fun: Callable, *, histograms: int = 50, vanishing: float = 1e-3, exploding: float = 1e3,
+def monitor(fun: Callable, *, every: int | None = None, histograms: int = 50, vanishing: float = 1e-3,
+exploding: float = 1e3,
             warn: bool = True) -> Monitor:
     """``fun``, compiled as by ``jit``, and what its layers do meanwhile.
 
@@ -234,14 +273,17 @@ def monitor(fun: Callable, *, histograms: int = 50, vanishing: float = 1e-3, exp
         are what ``functrans.tag`` marks; a function without tags has its ``name_scope``s as layers: what
         leaves the scope. Results of ``grad`` and ``value_and_grad`` are looked at as well, under the key
         paths of the parameters.
-      histograms: one is made every so many steps; 0: never.
+      every: one call of so many is looked at, besides the first 16; the others cost what ``jit(fun)`` does.
+        None: as often as takes less than about a tenth of the time, by the plans' estimates; that is every
+        call where one takes more than 0.1 ms.
+      histograms: of the calls that are looked at, one of so many also gives histograms; 0: none.
       vanishing: warn of a layer whose gradient has less than this times the rms of that of the last layer
       (without
         layers: of a parameter's, against the largest).
       exploding: warn of a gradient with more than this times the rms of the last layer's, or of its own at
         the first step.
       warn: whether to warn at all, by ``MonitorWarning``, once for each layer and problem. The first steps
-        are all looked at, later ones in batches of 64; ``problems`` lists what was found.
+        are all looked at, later ones in batches; ``problems`` lists what was found.
 
     Returns:
       A ``Monitor``: call it like ``fun``. Values are those of ``jit(fun)``, bit for bit where layers are
@@ -271,13 +313,13 @@ def monitor(fun: Callable, *, histograms: int = 50, vanishing: float = 1e-3, exp
     check_callable(fun, "monitor")
     if isinstance(fun, Monitor):
         raise errors.ArgumentError("monitor: the function is monitored already.", "Use that monitor.")
-    if isinstance(histograms, bool) or not isinstance(histograms, int) or histograms < 0:
-        raise errors.ArgumentError(f"monitor: histograms={histograms!r}.",
-                                   "Say every how many steps, e.g. 50, or 0 for never.")
+    for name, n, least in (("every", 1 if every is None else every, 1), ("histograms", histograms, 0)):
+        if isinstance(n, bool) or not isinstance(n, int) or n < least:
+            raise errors.ArgumentError(f"monitor: {name}={n!r}.", f"Give an integer of at least {least}.")
     for name, x in (("vanishing", vanishing), ("exploding", exploding)):
         if isinstance(x, (bool, str)) or not isinstance(x, (int, float, np.number)) or not x > 0:
             raise errors.ArgumentError(f"monitor: {name}={x!r}.", "Give a positive factor.")
-    return Monitor(fun, histograms, float(vanishing), float(exploding), bool(warn))
+    return Monitor(fun, every, histograms, float(vanishing), float(exploding), bool(warn))
 
 
 __all__ = ["Monitor", "monitor"]

@@ -8,11 +8,12 @@ derivative overflows or loses digits in a tail.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 
 import numpy as np
 
-from .core import OPS, aval_of, axis_of, errors, floats, number, program
+from .core import OPS, api, aval_of, axis_of, errors, floats, number, program
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -29,9 +30,8 @@ def _activation(function):
             params = bound.args[1:]
         return run(x, params=params)
 
-    import inspect
     signature = inspect.signature(function)
-    return public
+    return api(public)
 
 
 def _elementwise(name, x, text, example, value):

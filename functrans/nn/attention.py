@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint, checkpoint_name, checkpoint_policies, lax
+from .. import lax
+from ..api.recomputation import checkpoint, checkpoint_name
+from ..checkpoint_policies import save_only_these_names
 from .core import (
     OPS,
+    api,
     asvalue,
     aval_of,
     bools,
@@ -34,7 +37,7 @@ from .core import (
 BLOCK = 1 << 20         # scores at a time: 4 MiB in float32
 SEGMENTS = 8            # parts of the queries, each against the keys that its rows may see
 LEAST_SEGMENT = 128     # rows
-_KEEP = checkpoint_policies.save_only_these_names("attention")
+_KEEP = save_only_these_names("attention")
 
 
 class _Rules:
@@ -248,6 +251,7 @@ def _attention(name, q, k, v, bias, mask, q_lengths, lengths, scale, causal, win
     return np.reshape(out, (b, n, t, aval_of(v).shape[3]))
 
 
+@api
 def dot_product_attention(query, key, value, bias=None, mask=None, *, scale: float | None = None,
                           is_causal: bool = False, query_seq_lengths=None, key_value_seq_lengths=None,
                           local_window_size: int | tuple[int, int] | None = None,
@@ -302,6 +306,7 @@ def dot_product_attention(query, key, value, bias=None, mask=None, *, scale: flo
     return out if ndim == 4 else out[0]
 
 
+@api
 def scaled_dot_product_attention(query, key, value, attn_mask=None, is_causal: bool = False,
                                  scale: float | None = None, enable_gqa: bool = False):
     """``dot_product_attention`` in the layout of ``torch.nn.functional``: heads before lengths.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..lax.windows import padtype_to_pads
 from ..ops.conv import dilated
-from .core import OPS, aval_of, convert, errors, floats
+from .core import OPS, api, aval_of, convert, errors, floats
 
 Extents = int | Sequence[int]
 LAYOUTS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -175,7 +175,7 @@ def _documented(function, name, space, text=_TEXT, shape=None):
         name=name, space=["a line", "a plane", "space"][space - 1], axes=axes, first=first, last=last,
         kernel=", ".join([f"k{a.lower()}" for a in first[2:]]), ones=", ".join(["4"] * space),
         twos=", ".join(["2"] * space), shape=shape or (1, 2, *[3] * space))
-    return function
+    return api(function)
 
 
 def _convolution(space):

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import errors, stop_gradient
+from .. import errors
+from ..calling.staging import api
 from ..ir.op import OPS
 from ..numpy.core import (
     asvalue,
@@ -20,6 +21,7 @@ from ..numpy.core import (
     result_type,
 )
 from ..random.draws import program
+from ..rules.custom import stop_gradient
 from ..trace.core import is_known, value_of
 
 HALF = np.dtype(np.float16)
@@ -123,6 +125,9 @@ def check_reduction(name: str, reduction: str) -> None:
         raise ValueError(f"nn.{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-__all__ = ["OPS", "asvalue", "aval_of", "axes_of", "axis_of", "bools", "broadcast_shape", "broadcast_to",
-           "broadcasts", "check_range", "check_reduction", "convert", "errors", "floats", "integers", "known",
-           "nonzero", "number", "program", "reduced", "stop_gradient", "top_of", "wide"]
+__all__ = [
+    "OPS", "api", "asvalue", "aval_of", "axes_of", "axis_of", "bools", "broadcast_shape",
+    "broadcast_to", "broadcasts", "check_range", "check_reduction", "convert", "errors", "floats",
+    "integers", "known", "nonzero", "number", "program", "reduced", "stop_gradient", "top_of",
+    "wide",
+]

@@ -14,6 +14,7 @@ import numpy as np
 from ..scipy.special import logsumexp
 from .core import (
     OPS,
+    api,
     aval_of,
     axes_of,
     axis_of,
@@ -54,6 +55,7 @@ def _softmax(x, where, *, axes):
     return convert(e / nonzero(np.sum(e, axis=axes, keepdims=True)), aval_of(x).dtype)
 
 
+@api
 def softmax(x, axis: Axis = -1, where=None):
     """exp(x) / sum(exp(x)) along an axis, or several.
 
@@ -81,6 +83,7 @@ def _log_softmax(x, where, *, axes):
     return convert(z - np.log(nonzero(np.sum(np.exp(z), axis=axes, keepdims=True))), aval_of(x).dtype)
 
 
+@api
 def log_softmax(x, axis: Axis = -1, where=None):
     """The logarithm of the softmax, exact where that is small.
 
@@ -116,6 +119,7 @@ def entries(labels, shape, axis):
                      OPS["broadcast_in_dim"](convert(labels, kind), shape=shape, dims=rest))
 
 
+@api
 def one_hot(x, num_classes: int, *, dtype: Any = np.float64, axis: int = -1):
     """1 at the class that each integer names, 0 elsewhere.
 

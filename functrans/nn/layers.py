@@ -10,6 +10,7 @@ import numpy as np
 from .. import random
 from ..numpy.indexing import take
 from .core import (
+    api,
     asvalue,
     aval_of,
     axes_of,
@@ -23,6 +24,7 @@ from .core import (
 )
 
 
+@api
 def embedding(indices, table, padding_idx: int | None = None):
     """The rows of a table that integers name.
 
@@ -67,6 +69,7 @@ def _dropout(x, key, *, rate, shape):
     return np.where(keep, x * number(1 / (1 - rate), x), number(0, x))
 
 
+@api
 def dropout(x, p: float = 0.5, *, key=None, training: bool = True,
             broadcast_dims: int | Sequence[int] = ()):
     """x with elements set to 0 with probability p, the others divided by 1 - p.

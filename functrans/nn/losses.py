@@ -13,6 +13,7 @@ import numpy as np
 from .activations import _softplus
 from .core import (
     OPS,
+    api,
     asvalue,
     aval_of,
     axis_of,
@@ -87,6 +88,7 @@ def _cross_entropy(z, labels, weight, where, *, axis, ignore_index, smoothing, r
     return convert(loss * rate if reduction == "mean" and rate is not None else loss, dtype)
 
 
+@api
 def cross_entropy(logits, labels, weight=None, *, axis: int = -1, where=None,
                   ignore_index: int | None = -100, label_smoothing: float = 0.0, reduction: str = "mean"):
     """The cross-entropy of softmax(logits) to labels: -log of the probability of the right class.
@@ -167,6 +169,7 @@ def _nll(log_p, labels, weight, *, axis, ignore_index, reduction):
     return convert(np.sum(terms) if reduction == "sum" else np.sum(terms) / nonzero(total), dtype)
 
 
+@api
 def nll_loss(log_probabilities, labels, weight=None, *, axis: int = -1, ignore_index: int | None = -100,
              reduction: str = "mean"):
     """The negative logarithm of the right class's probability, of log-probabilities ``[..., classes]``.
@@ -225,6 +228,7 @@ def _sigmoid_cross_entropy(z, y, weight, pos_weight, *, reduction):
     return convert(reduced("sigmoid_cross_entropy", losses, reduction), dtype)
 
 
+@api
 def sigmoid_cross_entropy(logits, labels, weight=None, *, pos_weight=None, reduction: str = "mean"):
     """The cross-entropy of sigmoid(logits) to labels in [0, 1], elementwise.
 
@@ -273,6 +277,7 @@ def _mse(x, y, *, reduction):
     return convert(reduced("mse_loss", d * d, reduction), aval_of(x).dtype)
 
 
+@api
 def mse_loss(predictions, targets, *, reduction: str = "mean"):
     """The squares of the differences.
 
@@ -289,6 +294,7 @@ def _l1(x, y, *, reduction):
     return convert(reduced("l1_loss", np.abs(wide(x) - wide(y)), reduction), aval_of(x).dtype)
 
 
+@api
 def l1_loss(predictions, targets, *, reduction: str = "mean"):
     """The absolute differences.
 
@@ -309,6 +315,7 @@ def _huber(x, y, *, delta, scale, reduction):
     return convert(reduced("huber_loss", losses, reduction), aval_of(x).dtype)
 
 
+@api
 def huber_loss(predictions, targets, delta: float = 1.0, *, reduction: str = "mean"):
     """Half the square of differences up to ``delta``, and ``delta * (abs(d) - delta / 2)`` beyond.
 
@@ -322,6 +329,7 @@ def huber_loss(predictions, targets, delta: float = 1.0, *, reduction: str = "me
     return _distance("huber_loss", _huber, predictions, targets, reduction, delta=float(delta), scale=1)
 
 
+@api
 def smooth_l1_loss(predictions, targets, beta: float = 1.0, *, reduction: str = "mean"):
     """``huber_loss`` with delta = beta, divided by beta; the absolute difference for beta = 0.
 
@@ -350,6 +358,7 @@ def _kl(log_q, p, *, log_target, reduction, first):
     return convert(reduced("kl_div", losses, reduction), dtype)
 
 
+@api
 def kl_div(log_predictions, targets, *, log_target: bool = False, reduction: str = "mean"):
     """The terms ``p * (log(p) - log(q))`` of the Kullback-Leibler divergence; 0 where p is 0.
 
@@ -378,6 +387,7 @@ def _hinge(x, y, *, reduction):
     return convert(reduced("hinge_loss", losses, reduction), aval_of(x).dtype)
 
 
+@api
 def hinge_loss(predictions, targets, *, reduction: str = "mean"):
     """max(0, 1 - prediction * target) for targets -1 and 1; the derivative at the kink is 0.
 
@@ -399,6 +409,7 @@ def _cosine(x, y, *, axis, eps):
     return convert(np.sum(x * y, axis=axis) / (length(x) * length(y)), dtype)
 
 
+@api
 def cosine_similarity(x, y, *, axis: int = -1, eps: float = 1e-8):
     """The cosine of the angle between vectors along an axis; lengths are at least ``eps``.
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .core import (
+    api,
     asvalue,
     aval_of,
     axes_of,
@@ -84,6 +85,7 @@ def _last_axes(name, x, normalized_shape):
     return shape, tuple(range(a.ndim - len(shape), a.ndim))
 
 
+@api
 def layer_norm(x, normalized_shape: int | Sequence[int], weight=None, bias=None, eps: float = 1e-5):
     """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axes. Ba, Kiros, Hinton, 2016.
 
@@ -114,6 +116,7 @@ def _rms_norm(x, weight, *, axes, eps):
     return convert(_scaled(v / np.sqrt(square + number(eps, v)), weight, None), aval_of(x).dtype)
 
 
+@api
 def rms_norm(x, normalized_shape: int | Sequence[int], weight=None, eps: float | None = None):
     """x / sqrt(mean(x**2) + eps) * weight, over the last axes. Zhang, Sennrich, 2019.
 
@@ -150,6 +153,7 @@ def _standardize(x, mean, variance, where, *, axes, eps):
     return convert(d / np.sqrt(variance + number(eps, d)), aval_of(x).dtype)
 
 
+@api
 def standardize(x, axis: int | Sequence[int] | None = -1, mean=None, variance=None, epsilon: float = 1e-5,
                 where=None):
     """(x - mean) / sqrt(variance + epsilon) along axes.
@@ -195,6 +199,7 @@ def _group_norm(x, weight, bias, *, groups, axis, eps):
     return convert(_scaled(v, weight, bias), aval_of(x).dtype)
 
 
+@api
 def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5, *, axis: int = 1):
     """(x - mean) / sqrt(variance + eps) * weight + bias, over groups of channels of each example.
 
@@ -226,6 +231,7 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5, *,
     return _group_norm(x, weight, bias, groups=groups, axis=axis, eps=float(eps))
 
 
+@api
 def instance_norm(x, weight=None, bias=None, eps: float = 1e-5, *, axis: int = 1):
     """``group_norm`` with every channel a group of its own. Ulyanov, Vedaldi, Lempitsky, 2016.
 
@@ -264,6 +270,7 @@ def _batch_norm(x, mean, variance, weight, bias, *, axis, eps, momentum, trainin
     return convert(out, dtype), mean, variance
 
 
+@api
 def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False,
                momentum: float = 0.1, eps: float = 1e-5, *, axis: int = 1):
     """(x - mean) / sqrt(variance + eps) * weight + bias, for each channel. Ioffe, Szegedy, 2015.

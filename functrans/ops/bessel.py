@@ -30,20 +30,22 @@ def _over_x(value, x, series):
 j0 = special("bessel_j0", "ft_sp1(j0, x)", domain=(-4.0, 4.0), ns=25.0, partials=[lambda out, x: neg(j1(x))])
 j1 = special("bessel_j1", "ft_sp1(j1, x)", domain=(-4.0, 4.0), ns=25.0,
              partials=[lambda out, x: sub(j0(x), _over_x(out, x, _J_SERIES))])
-y0 = special("bessel_y0", "ft_sp1(y0, x)", domain=(0.5, 6.0), ns=35.0, partials=[lambda out, x: neg(y1(x))])
+y0 = special("bessel_y0", "ft_sp1(y0, x)", fitted=(1, 4), domain=(0.5, 6.0), ns=35.0,
+             partials=[lambda out, x: neg(y1(x))])
 y1 = special("bessel_y1", "ft_sp1(y1, x)", domain=(0.5, 6.0), ns=35.0,
              partials=[lambda out, x: sub(y0(x), div(out, x))])
 i0 = special("bessel_i0", "ft_sp1(i0, x)", domain=(-3.0, 3.0), ns=20.0, partials=[lambda out, x: i1(x)])
-i1 = special("bessel_i1", "ft_sp1(i1, x)", domain=(-3.0, 3.0), ns=20.0,
+i1 = special("bessel_i1", "ft_sp1(i1, x)", fitted=(-8, 8), domain=(-3.0, 3.0), ns=20.0,
              partials=[lambda out, x: sub(i0(x), _over_x(out, x, _I_SERIES))])
 i0e = special("bessel_i0e", "ft_sp1(i0e, x)", domain=(0.3, 4.0), ns=15.0,
               partials=[lambda out, x: sub(i1e(x), zmul(sign(x), out))])
-i1e = special("bessel_i1e", "ft_sp1(i1e, x)", domain=(0.3, 4.0), ns=15.0,
+i1e = special("bessel_i1e", "ft_sp1(i1e, x)", fitted=(-8, 8), domain=(0.3, 4.0), ns=15.0,
               partials=[lambda out, x: sub(sub(i0e(x), zmul(sign(x), out)), _i1e_over_x(out, x))])
-k0 = special("bessel_k0", "ft_sp1(k0, x)", domain=(0.4, 4.0), ns=30.0, partials=[lambda out, x: neg(k1(x))])
+k0 = special("bessel_k0", "ft_sp1(k0, x)", fitted=(0.5, 2), domain=(0.4, 4.0), ns=30.0,
+             partials=[lambda out, x: neg(k1(x))])
 k1 = special("bessel_k1", "ft_sp1(k1, x)", domain=(0.4, 4.0), ns=30.0,
              partials=[lambda out, x: neg(add(k0(x), div(out, x)))])
-k0e = special("bessel_k0e", "ft_sp1(k0e, x)", domain=(0.4, 4.0), ns=30.0,
+k0e = special("bessel_k0e", "ft_sp1(k0e, x)", fitted=(0.5, 2), domain=(0.4, 4.0), ns=30.0,
               partials=[lambda out, x: sub(out, k1e(x))])
 k1e = special("bessel_k1e", "ft_sp1(k1e, x)", domain=(0.4, 4.0), ns=30.0,
               partials=[lambda out, x: sub(sub(out, k0e(x)), div(out, x))])
@@ -121,7 +123,7 @@ spherical_kn = _spherical("spherical_kn", lambda below, above: neg(add(below, ab
 
 # ----- Airy (DLMF 9.2.1) ---------------------------------------------------------------------------------
 
-_AIRY = {"domain": (-4.0, 2.0), "ns": 200.0}
+_AIRY = {"domain": (-4.0, 2.0), "ns": 200.0, "fitted": (0, 100)}
 airy_ai = special("airy_ai", "ft_sp1of4(airy, 0, x)", **_AIRY, partials=[lambda out, x: airy_aip(x)])
 airy_aip = special("airy_aip", "ft_sp1of4(airy, 1, x)", **_AIRY, partials=[lambda out, x: mul(x, airy_ai(x))])
 airy_bi = special("airy_bi", "ft_sp1of4(airy, 2, x)", **_AIRY, partials=[lambda out, x: airy_bip(x)])

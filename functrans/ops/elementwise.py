@@ -240,6 +240,7 @@ zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
 div = elementwise("div", c={"float": "x / y", "complex": "ft_cdiv(x, y)"}, arity=2, dtypes=INEXACT,
                   reference=np.divide, simplify=_divided, domain=((-3.0, 3.0), (0.5, 3.0)),
                   jvp=lambda primals, tangents: _div_jvp(primals, tangents),
+                  through=[lambda t, x, y: div(t, y), None],
                   transpose=lambda cts, operands: [
                       div(cts[0], operands[1]) if isinstance(operands[0], Linear) else None, None])
 

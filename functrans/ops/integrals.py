@@ -29,7 +29,7 @@ from .special import ROOT_PI, by_scipy, near, no_rule, of_whole, special
 
 # ----- exponential and trigonometric integrals (DLMF 6.2, 8.19.13) ---------------------------------------
 
-expi = special("expi", "ft_sp1(expi, x)", domain=(0.3, 3.0), ns=25.0,
+expi = special("expi", "ft_sp1(expi, x)", fitted=(1, 700), domain=(0.3, 3.0), ns=25.0,
                partials=[lambda out, x: div(exp(x), x)])
 exp1 = special("exp1", "ft_sp1(exp1, x)", domain=(0.3, 3.0), ns=40.0,
                partials=[lambda out, x: neg(div(exp(neg(x)), x))])
@@ -64,7 +64,7 @@ cosh_integral = special("cosh_integral", "ft_sp1of2(shichi, 1, x)", domain=(0.3,
                         partials=[lambda out, x: div(cosh(x), x)])
 _LOG_SERIES = [(-1.0) ** (k + 1) / (k + 1) for k in range(17)]         # of log(1 + u) / -u
 # The dilogarithm of 1 - x.
-spence = special("spence", "ft_sp1(spence, x)", domain=(0.2, 3.0), ns=35.0,
+spence = special("spence", "ft_sp1(spence, x)", fitted=(1.5, 1e30), domain=(0.2, 3.0), ns=35.0,
                  partials=[lambda out, x: near(sub(x, 1.0), 0.1, _LOG_SERIES,
                                                lambda u: div(log1p(u), neg(u)))])
 

@@ -15,8 +15,30 @@ _TURNED = {"value": "gradient", "tangent": "gradient", "gradient": "tangent"}
 _PINNED = 64
 
 
+class Wanted:
+    """The name of a value that a monitor will look at: no pass drops it, also where nothing else needs it."""
+
+    effect = True
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __eq__(self, other):
+        return type(other) is Wanted and self.name == other.name
+
+    def __hash__(self):
+        return hash((Wanted, self.name))
+
+    def __repr__(self):
+        return self.name
+
+
+def plain(name: str | Wanted) -> str:
+    return name.name if isinstance(name, Wanted) else name
+
+
 def _tag_infer(x, *, name, kind):
-    if not isinstance(name, str) or kind not in KINDS:
+    if not isinstance(plain(name), str) or kind not in KINDS:
         raise TypeError(f"tag: name={name!r} must be a string, kind={kind!r} one of {', '.join(KINDS)}")
     return x.shape, x.dtype
 
@@ -27,7 +49,7 @@ def _tag_jvp(primals, tangents, *, name, kind):
     if kind == "gradient":
         return [x], [t]
     return [tag(x, name=name, kind=kind)], [
-        t if isinstance(t, Hooks.zero) else tag(t, name=name, kind="tangent")]
+        t if isinstance(t, Hooks.zero) else tag(t, name=plain(name), kind="tangent")]
 
 
 def _tag_lower(ctx, eqn, views):
@@ -38,7 +60,8 @@ def _tag_lower(ctx, eqn, views):
 
 tag = linear(
     "tag", infer=_tag_infer, jvp=_tag_jvp, lower=_tag_lower,
-    transpose=lambda cts, operands, *, name, kind: [tag(cts[0], name=name, kind=_TURNED[kind])],
+    transpose=lambda cts, operands, *, name, kind: [tag(cts[0], name=plain(name), kind=_TURNED[kind])],
+    always=True,            # of a gradient that is a constant, too
     batch=lambda size, operands, dims, *, name, kind: ([tag(*operands, name=name, kind=kind)], dims),
     simplify=lambda inputs, params, program: (
         inputs[0] if program.final and inputs[0].aval.size < _PINNED else None),
@@ -91,6 +114,9 @@ def _in_any_order(view):
     return view.transpose(tuple(order))
 
 
+_NS = {"f32": 0.17, "f64": 0.25}        # an element, one thread
+
+
 def _statistics_lower(ctx, eqn, views):
     out = ctx.new(eqn.sig.out)
     arrays = [ctx.contiguous(_in_any_order(v)) for v in views]
@@ -99,14 +125,14 @@ def _statistics_lower(ctx, eqn, views):
     ctx.step(f"statistics:{code}", [out, *arrays], (),
              ints=(int(eqn.params["bins"]), eqn.sig.in_avals[0].dtype.itemsize, *sizes),
              strides=[()] * (1 + len(sizes)),
-             cost=sum(sizes) * (2.0 if eqn.params["bins"] else 0.25) + 10.0 * len(sizes))
+             cost=sum(sizes) * (3.0 if eqn.params["bins"] else _NS[code]) + 20.0 * len(sizes))
     return [out]
 
 
 # Of each operand, a row: all its elements together, those of a batch as well.
 statistics = Op(
-    "statistics", "flat", infer=_statistics_infer, reference=_statistics_reference, lower=_statistics_lower,
-    jvp=lambda primals, tangents, *, bins: (
+    "statistics", "effect", infer=_statistics_infer, reference=_statistics_reference,
+    lower=_statistics_lower, jvp=lambda primals, tangents, *, bins: (
         [out := statistics(*primals, bins=bins)], [Hooks.zero(Hooks.aval_of(out))]),
     transpose=None,
     batch=lambda size, operands, dims, *, bins: ([statistics(*operands, bins=bins)], [None]),
@@ -117,4 +143,4 @@ statistics = Op(
     errors=[ErrorSample("i32[3]", bins=False, error=TypeError, match="float32 or float64"),
             ErrorSample("f64[3]", "f32[3]", bins=False, error=TypeError, match="of one dtype")])
 
-__all__ = ["BUCKETS", "COLUMNS", "EXTREMES", "KINDS", "bucket_limits", "statistics", "tag"]
+__all__ = ["BUCKETS", "COLUMNS", "EXTREMES", "KINDS", "Wanted", "bucket_limits", "plain", "statistics", "tag"]

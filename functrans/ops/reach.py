@@ -91,7 +91,7 @@ def products(avals, known, *, contract, batch):
             continue
         free = [n for n in mine if n not in theirs]
         every = [*theirs, *free]
-        hit = np.nonzero(other)
+        hit = other != 0
         found.append(tuple([np.broadcast_to(p, [sizes[n] for n in every])[hit].ravel() for p in (
             place(out, every), place(mine, every))]))
     return found

@@ -68,8 +68,22 @@ def _reduce_batch(name):
     return batch
 
 
+def _sum_of_updates(e, axes):
+    """The sum of what ``scatter_add`` put into zeros is that of its updates, if they are fewer and none is
+    left out."""
+    zeros, updates, *indices = e.inputs
+    batch, k = e.params.get("batch", 0), len(indices)
+    if getattr(zeros, "value", None) != 0 or zeros.aval.dtype.kind == "b" or e.params["mode"] == "drop" or (
+            updates.aval.size >= zeros.aval.size or not set(axes).issuperset(range(batch, batch + k))):
+        return None
+    end = indices[0].aval.ndim                  # of the axes that count updates
+    kept = [a if a < batch else a - batch - k + end for a in axes if not batch <= a < batch + k]
+    return OPS["reduce_sum"], (updates,), {"axes": tuple(sorted([*kept, *range(batch, end)]))}
+
+
 def _reduced(kind):
-    """Over axes of one element it is a reshape; of what a broadcast repeated, one element or a product."""
+    """Over axes of one element it is a reshape; of what a broadcast repeated, one element or a product; a
+    sum of negated or scattered values is made of fewer (a sum of 0 may change its sign)."""
     def simplify(inputs, params, program):
         (x,), axes = inputs, params["axes"]
         shape = x.aval.shape
@@ -77,6 +91,11 @@ def _reduced(kind):
             return x
         if all(shape[a] == 1 for a in axes):
             return OPS["reshape"], (x,), {"shape": _without(shape, axes)}
+        if kind == "sum" and program.final:
+            if e := program.made_by(x, "neg"):
+                return OPS["neg"], ((OPS["reduce_sum"], e.inputs, params),), {}
+            if (e := program.made_by(x, "scatter_add")) and (found := _sum_of_updates(e, axes)):
+                return found
         e = program.made_by(x, "broadcast_in_dim")
         if e is None or kind == "prod" or x.aval.size == 0:
             return None

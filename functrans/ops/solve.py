@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import NonDifferentiableError
 from ..ir.op import OPS, Hooks, Op, aval_of, linear
 from .elementwise import add, convert, mul, neg, select, sub
+from .index import gather, reach
 from .matrices import (
     INEXACT,
     INT64,
@@ -172,9 +173,7 @@ def _lu_jvp(primals, tangents):
 
 def permute_rows(x, perm):
     """x[..., perm, :]"""
-    shape = aval_of(perm).shape
-    lead = [iota(shape=shape, dtype=INT64, axis=i) for i in range(len(shape) - 1)]
-    return OPS["gather"](x, *lead, perm, mode="clip")
+    return gather(x, perm, **reach("clip", aval_of(perm).ndim - 1))
 
 
 def _lu_lower(ctx, eqn, views):

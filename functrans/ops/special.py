@@ -44,16 +44,20 @@ ROOT_PI = math.sqrt(math.pi)
 # ----- how a record is made ------------------------------------------------------------------------------
 
 
-def special(name, c, *, partials, domain, ns=50.0, reference=..., limit=None, **rest):
+def special(name, c, *, partials, domain, ns=50.0, reference=..., limit=None, fitted=None, **rest):
     """An op whose kernel calls ``c``: SciPy's function, or one of special.h, without the conversion to T.
 
     The reference is SciPy's function, called as the kernel calls it, with doubles. ``limit``: operands of
-    this size and above give NaN.
+    this size and above give NaN. ``fitted``: from where to where special_fits.h has it with fewer errors.
     """
     scipys = re.fullmatch(r"ft_sp\d\w*\((\w+),(?: (\d),)? .*\)", c)
     if reference is ...:
         reference = by_scipy(scipys[1], scipys[2] and int(scipys[2]))
     operands = sorted(set(re.findall(r"\b[xyzw]\b", c)))
+    if fitted is not None:
+        low, high = fitted
+        near = f"ft_near_{scipys[1]}({scipys[2] + ', ' if scipys[2] else ''}x)"
+        c = f"(FT_WITHIN(x, {low}, {high}) ? {near} : {c})"
     if "round" in c:                     # of negative x SciPy's wrappers make something of it
         c = f"(y < 0 ? (double)NAN : {c})"
     if limit is not None:                # beyond, SciPy's function may recurse too deep
@@ -309,14 +313,14 @@ erfcx = special("erfcx", "ft_sp1(erfcx, x)", domain=(-2.0, 4.0), ns=15.0,       
                 partials=[lambda out, x: mul(2.0 / ROOT_PI, _far(
                     x, gt(x, 20.0), [-c if k % 2 == 0 else c for k, c in enumerate(_ODD)],
                     sub(mul(mul(x, out), ROOT_PI), 1.0)))])
-dawsn = special("dawsn", "ft_sp1(dawsn, x)", domain=(-3.0, 3.0), ns=15.0,                  # 7.2.5
+dawsn = special("dawsn", "ft_sp1(dawsn, x)", fitted=(-1e30, 1e30), domain=(-3.0, 3.0), ns=15.0,   # 7.2.5
                 partials=[lambda out, x: _far(x, gt(abs(x), 20.0), [-c for c in _ODD],
                                               sub(1.0, mul(mul(x, out), 2.0)))])
-erfi = special("erfi", "ft_sp1(erfi, x)", domain=(-2.0, 2.0), ns=20.0,
+erfi = special("erfi", "ft_sp1(erfi, x)", fitted=(-26, 26), domain=(-2.0, 2.0), ns=20.0,
                partials=[lambda out, x: mul(exp(mul(x, x)), 2.0 / ROOT_PI)])
 erfc_inv = special("erfc_inv", "ft_sp1(erfcinv, x)", domain=(0.1, 1.9), ns=40.0,
                    partials=[lambda out, x: mul(exp(mul(out, out)), -ROOT_PI / 2.0)])
-log_ndtr = special("log_ndtr", "ft_sp1(log_ndtr, x)", domain=(-4.0, 3.0), ns=40.0,
+log_ndtr = special("log_ndtr", "ft_sp1(log_ndtr, x)", fitted=(-2, 4), domain=(-4.0, 3.0), ns=40.0,
                    partials=[lambda out, x: div(math.sqrt(2.0 / math.pi), erfcx(mul(x, -math.sqrt(0.5))))])
 ndtri = special("ndtri", "ft_sp1(ndtri, x)", domain=(0.05, 0.95), ns=35.0,
                 partials=[lambda out, p: mul(exp(mul(mul(out, out), 0.5)), math.sqrt(2.0 * math.pi))])

@@ -158,7 +158,7 @@ def _check(values, before):
     if wrong.any():
         step = before + int(np.argmax(wrong))
         where = f"at step {step}"
-        advice = "Lower the learning rate, or clip gradients (clip_by_global_norm).\n"
+        advice = "Lower the learning rate, or clip gradients: chain(clip_by_global_norm(1.0), optimizer).\n"
         if step == 0:
             where, advice = "where it begins", ""
         raise errors.NonFiniteError(

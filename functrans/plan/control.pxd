@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from ..kernels.lib cimport FT_OK, ft_frame, ft_run, ft_step, ft_step_fn
+from .stacks cimport run_stacks
 
 cdef extern from "abi.h":
     char *FT_PTR(const ft_step *step, ft_frame *frame, int i) nogil
@@ -22,7 +23,7 @@ cdef struct run_state:
     void *error          # a new reference to the exception that unwinds this run
     double budget        # estimated nanoseconds until the clock is read again
     double deadline      # when signals are looked at again
-    void *stacks         # the list of those that the run has made and not freed
+    run_stacks stacks
 
 cdef enum:
     WATCHED = 1_000_000  # ns: programs of more work look for interrupts between their steps

@@ -222,7 +222,7 @@ cdef class _Fuser:
     cdef bint join_put(self, Step copy, Step step) except -1:
         """Makes a copy and what is put into its rows (a scatter with a batch) part of a group."""
         cdef Group group
-        cdef int attempt
+        cdef int _attempt
         cdef bint known
         kernel, ns, ints, out, ins, _ = step.fusable
         if not kernel.startswith("scatter:") or out.buffer is not copy.buffers[0]:
@@ -233,18 +233,17 @@ cdef class _Fuser:
         if size_of(shape) < FUSE_FROM or size_of(shape[:split]) < PUT_ROWS or split == len(shape) or (
                 cols > LONG_ELEMENTS or cols * out.dtype.itemsize > LONG):
             return False
-        copy_kernel, copy_ns, copy_ints, _, copied, _ = copy.fusable
-        for attempt in range(2):
+        how, copy_ns, copy_ints, _, copied, _ = copy.fusable
+        for _attempt in range(2):
             group = self.open.get(shape)
             known = group is not None
             if not known:
                 group = Group(shape)
             if group.puts(copied[0], ins, split):
                 group.whole_rows = True
-                self._add(group, copy, Instr("full", FULL, copy_kernel, copy_ns, copy_ints, out, copied, False,
-                                             copy))
-                return self._add(group, step, Instr("put", FULL, kernel, ns, ints, out, (out, *ins), False,
-                                                    step))
+                self._add(group, copy, Instr("full", FULL, how, copy_ns, copy_ints, out, copied, False, copy))
+                put = Instr("put", FULL, kernel, ns, ints, out, (out, *ins), False, step)
+                return self._add(group, step, put)
             if not known:
                 return False
             self.close(group)

@@ -390,7 +390,8 @@ cdef class Context:
         self._control(kernel, outs, [self.contiguous(v) for v in views], ints, cost, data)
         return outs
 
-    def _control(self, str kernel, list outs, list ins, ints, double cost, data, int64_t scratch=0, reuse=None):
+    def _control(self, str kernel, list outs, list ins, ints, double cost, data, int64_t scratch=0,
+                 reuse=None):
         cdef View v
         operands = [*outs, *ins]
         buffers = [v.buffer for v in operands]

@@ -73,7 +73,10 @@ def touched(view: View) -> int:
 
 def _fuses(e: Eqn) -> bool:
     """Whether groups take the equation in."""
-    return e.sig.op.lower == "elementwise" or e.sig.op.family in ("reduction", "structural")
+    op = e.sig.op
+    if op.family == "reduction":
+        return "axes" in e.params       # argmax and argmin are of this family, too, but steps by themselves
+    return op.lower == "elementwise" or op.family == "structural"
 
 
 def _cheap(e: Eqn) -> bool:

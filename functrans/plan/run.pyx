@@ -14,7 +14,7 @@ from ..kernels.lib cimport (FT_EMEM, FT_OK, enter, find, ft_entry, ft_frame, ft_
 from .arena cimport give_arena, take_arena
 from .control cimport Clock, control_step, execute, look_for_interrupts, run_state
 from .outputs cimport POOLED, new_output
-from .stacks cimport STACK_BYTES, free_stacks, stack, taken_stack
+from .stacks cimport STACK_BYTES, free_stacks, run_stacks, stack, taken_stack
 from .view cimport Buffer
 
 cnp.import_array()
@@ -308,6 +308,7 @@ cdef class Program:
         cdef run_state state
         cdef cnp.ndarray array
         cdef list outs, kept = None
+        cdef char *data
         cdef int code
         cdef unsigned mode
         frame.base = base
@@ -321,7 +322,8 @@ cdef class Program:
                 array = as_stack(i, value, self.in_avals[i])
                 kept = [array] if kept is None else [*kept, array]
                 base[0] = memory + q.at
-                (<stack *>base[0])[0] = stack(<char *>cnp.PyArray_DATA(array), len(array), 0, NULL, NULL)
+                data = <char *>cnp.PyArray_DATA(array)
+                (<stack *>base[0])[0] = stack(data, len(array), 0, NULL, NULL, NULL)
             elif q.ndim:
                 if type(value) is cnp.ndarray and fits(<cnp.ndarray>value, q):
                     base[0] = <char *>cnp.PyArray_DATA(<cnp.ndarray>value)
@@ -356,7 +358,8 @@ cdef class Program:
             base += 1
             q += 1
 
-        state.error = state.stacks = NULL
+        state.error = NULL
+        state.stacks = run_stacks(NULL, NULL, 0)
         state.budget = state.deadline = 0
         mode = ft_fp_default()
         if self.p.cost < FT_PARALLEL_NS:
@@ -372,7 +375,7 @@ cdef class Program:
             leave(&state.run)
         ft_fp_restore(mode)
         if code != FT_OK:
-            free_stacks(state.stacks)
+            free_stacks(&state.stacks)
             stop(code, &state)
 
         q -= self.p.nout
@@ -387,6 +390,7 @@ cdef class Program:
                     outs[i] = PyArray_Scalar(base[0], <cnp.dtype>self.dtypes[self.p.nin + i], NULL)
             base += 1
             q += 1
+        free_stacks(&state.stacks)
         return outs
 
     # ----- looking at it (describe.py prints plans) --------------------------------------------

@@ -24,7 +24,7 @@ from ..transform.interpret import evaluate
 from ..transform.jvp import jvp_jaxpr
 from ..transform.linearize import joint_values, linearize_jaxpr
 from ..transform.programs import Cache
-from .patterns import Propagation, identity, known_value
+from .patterns import MOST, Propagation, identity, known_value
 from .structure import Structure, as_pattern, of_hessian, of_jacobian
 
 LAYOUTS, MODES, COLORINGS = ("csr", "csc"), ("auto", "forward", "reverse"), ("star", "acyclic", "column")
@@ -40,6 +40,8 @@ class SparseDerivative:
     Pattern and colouring are found at the first call and kept for as long as the function records the
     same program.
     """
+
+    most = MOST             # entries that a pattern may have
 
     def __init__(self, what, fun: Callable, argnums, sparsity, order, layout, check, *, mode=None,
                  coloring=None):
@@ -60,8 +62,8 @@ class SparseDerivative:
     def __call__(self, *args, **kwargs):
         return self.prepare(args, kwargs)(*args, **kwargs)
 
-    def prepare(self, args, kwargs) -> Prepared:
-        """The derivative of the program that the function records for these arguments."""
+    def trace(self, args, kwargs) -> tuple[Chosen, _Others, Traced]:
+        """The arguments in two parts, and the program that the function records for them."""
         what = self.what
         chosen = Chosen(self.selection, args, kwargs)
         if in_trace(chosen.leaves):
@@ -76,6 +78,16 @@ class SparseDerivative:
         if in_trace(traced.consts):
             raise errors.NotSupportedError(f"{what} of a function that uses a traced value.",
                                            "Call it outside of jit, grad and vmap.")
+        return chosen, others, traced
+
+    def sparsity_at(self, args, kwargs) -> sp.csr_array:
+        """The pattern alone."""
+        chosen, _, traced = self.trace(args, kwargs)
+        return self.tight(self.pattern(chosen, *self.target(chosen, traced)))
+
+    def prepare(self, args, kwargs) -> Prepared:
+        """The derivative of the program that the function records for these arguments."""
+        chosen, others, traced = self.trace(args, kwargs)
         jaxpr = traced.jaxpr
         key = tuple(chosen.avals()) if jaxpr.retraced else jaxpr      # users' rules are never the same twice
         found, zeros = self.kept.get(key), _Zeros(traced.consts)
@@ -99,7 +111,7 @@ class SparseDerivative:
         avals = chosen.avals()
         n = sum(a.size for a in avals)
         moved, keep = _tangent_program(jaxpr, (True,) * len(avals) + (False,) * len(consts))
-        walk, first = Propagation(n), np.cumsum([0, *[a.size for a in avals]])
+        walk, first = Propagation(n, self.most), np.cumsum([0, *[a.size for a in avals]])
         own = [identity(a.size, at, n) for a, at in zip(avals, first, strict=False)]
         try:
             got, _ = walk.run(moved, [None] * len(jaxpr.invars) + own,
@@ -122,6 +134,10 @@ class SparseDerivative:
         if self.sparsity is not None:
             return self.colored(as_pattern(self.sparsity, shape))
         return self.colored(self.pattern(chosen, jaxpr, consts))
+
+    def tight(self, pattern) -> sp.csr_array:
+        """The part of a pattern that the true one is within."""
+        return pattern
 
     def colored(self, pattern) -> Structure:
         return of_jacobian(pattern, self.mode, self.order, self.layout)
@@ -150,9 +166,11 @@ class SparseHessian(SparseDerivative):
         found, values = find_pass("grad", jaxpr, (wrt, 1), body, [*chosen.leaves, *traced.consts])
         return found.jaxpr, values[n:]
 
+    def tight(self, pattern):
+        return sp.csr_array(pattern.multiply(pattern.T))       # the true one is symmetric
+
     def colored(self, pattern):
-        both = pattern.multiply(pattern.T)      # what the true, symmetric pattern is within
-        return of_hessian(sp.csr_array(both), self.coloring, self.order, self.layout)
+        return of_hessian(self.tight(pattern), self.coloring, self.order, self.layout)
 
 
 def _tangent_program(jaxpr, nonzeros):
@@ -421,6 +439,6 @@ def hessian_sparsity(fun: Callable, argnums: int | Sequence[int] = 0) -> Callabl
 def _sparsity(derivative: SparseDerivative) -> Callable:
     @api
     def pattern(*args, **kwargs):
-        return derivative.prepare(args, kwargs).sparsity
+        return derivative.sparsity_at(args, kwargs)
 
     return pattern

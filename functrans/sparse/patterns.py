@@ -28,13 +28,13 @@ class Propagation:
     """One walk through a linear program.
 
     Attributes:
-      inputs: how many columns a pattern has.
+      inputs: how many columns a pattern has; most: how many entries it may have.
       notes: what was taken for dense because its op has no rule, or a loop is too long to go through:
         ``{(name, line of the user's code)}``.
     """
 
-    def __init__(self, inputs: int):
-        self.inputs = inputs
+    def __init__(self, inputs: int, most: int = MOST):
+        self.inputs, self.most = inputs, most
         self.notes: dict[tuple, None] = {}
 
     def run(self, jaxpr: Jaxpr, patterns: list[Pattern], known: list) -> tuple[list[Pattern], list]:
@@ -102,8 +102,8 @@ class Propagation:
         return [self.spread(joined, v.aval.size) for v in e.outs]
 
     def check(self, entries: int) -> None:
-        if entries > MOST:
-            raise SparsityError(f"the derivative has more than {MOST} entries that may differ from zero.",
+        if entries > self.most:
+            raise SparsityError(f"the derivative has more than {self.most} entries that may not be zero.",
                                 "It is not sparse; use products (jvp, vjp, hvp) instead of the matrix.")
 
 

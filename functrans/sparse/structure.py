@@ -119,6 +119,9 @@ def columns_colored(pattern, order: str) -> np.ndarray:
     if order not in ORDERS:
         raise ArgumentError(f"order is {order!r}.", f"Use one of {', '.join(map(repr, ORDERS))}.")
     by_column, by_row = pattern.tocsc(), pattern.tocsr()
+    n = pattern.shape[1]
+    if n and np.diff(by_row.indptr).max(initial=0) == n:        # a row holds all of them: all differ
+        return np.arange(n)
     return color_columns(*_indices(by_column), *_indices(by_row), order)
 
 
@@ -137,7 +140,7 @@ def of_jacobian(pattern, mode: str, order: str, layout: str) -> Structure:
 def of_hessian(pattern, coloring: str, order: str, layout: str) -> Structure:
     """``coloring`` is "star" (entries are read off), "acyclic" (fewer products; entries are substituted,
     which adds rounding errors up) or "column" (symmetry is not used)."""
-    if coloring == "column":
+    if coloring == "column" or pattern.nnz == pattern.shape[0] ** 2:
         return Structure(pattern, columns_colored(pattern, order), "forward", layout)
     if order not in ORDERS:
         raise ArgumentError(f"order is {order!r}.", f"Use one of {', '.join(map(repr, ORDERS))}.")

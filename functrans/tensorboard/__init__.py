@@ -5,6 +5,7 @@ Nothing but NumPy is needed to write: the format is a few kinds of protocol buff
 records with a checksum (``records``).
 """
 
+from .. import _load as _load
 from .writer import SummaryWriter
 
 __all__ = ["SummaryWriter"]

@@ -6,7 +6,9 @@ a value. Numbers of fields are those of TensorFlow's ``event.proto``, ``summary.
 
 from __future__ import annotations
 
+import math
 import struct
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,8 +34,12 @@ def double(field: int, x: float) -> bytes:
     return varint(field << 3 | _FIXED64) + struct.pack("<d", x)
 
 
-def single(field: int, x: np.float32) -> bytes:
-    return varint(field << 3 | _FIXED32) + np.asarray(x, "<f4").tobytes()
+def single(field: int, x: float) -> bytes:
+    try:
+        number = struct.pack("<f", x)
+    except OverflowError:               # beyond single precision
+        number = struct.pack("<f", math.copysign(math.inf, x))
+    return varint(field << 3 | _FIXED32) + number
 
 
 def data(field: int, content: bytes) -> bytes:
@@ -41,6 +47,7 @@ def data(field: int, content: bytes) -> bytes:
     return varint(field << 3 | _BYTES) + varint(len(content)) + content
 
 
+@lru_cache(4096)
 def text(field: int, content: str) -> bytes:
     return data(field, content.encode("utf-8", "replace"))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..calling.staging import api
 from ..trace.tracer import Tracer
 from . import wire
 from .histograms import histogram, row_of
@@ -44,6 +45,7 @@ class SummaryWriter:
     ...         w.add_histogram("weights", {"w": np.ones((2, 3)), "b": np.zeros(3)}, step)
     """
 
+    @api
     def __init__(self, logdir: str | os.PathLike, *, flush_secs: float = 30.0, suffix: str = ""):
         try:
             path: Any = os.fspath(logdir)
@@ -58,6 +60,7 @@ class SummaryWriter:
 
     # ----- what is written --------------------------------------------------------------------
 
+    @api
     def add_scalar(self, tag: str, value: Any, step: int) -> None:
         """A number at a step, e.g. the loss. TensorBoard keeps it in single precision.
 
@@ -68,6 +71,7 @@ class SummaryWriter:
         """
         self._add(step, [self._scalar("add_scalar", named("add_scalar", tag), value)])
 
+    @api
     def add_scalars(self, tag: str, values: Any, step: int) -> None:
         """Several numbers at a step: a pytree, each leaf under its path (``loss/train``, ``loss/test``).
 
@@ -78,6 +82,7 @@ class SummaryWriter:
         pairs = leaves_by_name("add_scalars", tag, values)
         self._add(step, [self._scalar("add_scalars", name, x) for name, x in pairs])
 
+    @api
     def add_histogram(self, tag: str, values: Any, step: int) -> None:
         """How the elements of an array are distributed at a step, in TensorBoard's buckets.
 
@@ -97,12 +102,13 @@ class SummaryWriter:
                 found.append(self._scalar("add_histogram", f"{name}/nonfinite", nonfinite))
         self._add(step, found)
 
-    def add_row(self, tag: str, row: np.ndarray, step: int) -> None:
-        """A histogram that a monitor has counted: a row of its statistics."""
-        encoded, _ = histogram(row)
-        if encoded is not None:
-            self._add(step, [wire.text(1, named("add_row", tag)) + wire.data(5, encoded)])
+    def add_statistics(self, step: int, numbers: dict[str, float], rows: dict[str, np.ndarray]) -> None:
+        """What a monitor saw at a step, as one event: scalars by tag, rows of statistics as histograms."""
+        encoded = [(tag, histogram(row)[0]) for tag, row in rows.items()]
+        self._add(step, [*[scalar_value(tag, x) for tag, x in numbers.items()],
+                         *[wire.text(1, tag) + wire.data(5, h) for tag, h in encoded if h is not None]])
 
+    @api
     def add_graph(self, fun: Callable, *args, **kwargs) -> None:
         """The program of a function, for TensorBoard's page of graphs; one for each run (the last is shown).
 
@@ -129,6 +135,7 @@ class SummaryWriter:
         """The event file."""
         return self._file.path
 
+    @api
     def flush(self) -> None:
         """Writes what waits in memory to the file."""
         self._check()
@@ -181,8 +188,12 @@ class SummaryWriter:
             raise errors.ShapeError(
                 f"{what}: the value of {name!r} is {x.dtype}{list(x.shape)}, not a single number.",
                 "Reduce it first, e.g. with np.mean, or use add_histogram.")
-        with np.errstate(over="ignore"):
-            return wire.text(1, name) + wire.single(2, np.float32(x.reshape(())))
+        return scalar_value(name, float(x.reshape(())))
+
+
+def scalar_value(name: str, x: float) -> bytes:
+    """A Summary.Value."""
+    return wire.text(1, name) + wire.single(2, x)
 
 
 # ----- what users pass -----------------------------------------------------------------------------------
@@ -196,7 +207,7 @@ def _array(what: str, name: str, x: Any) -> np.ndarray:
             "mark it with functrans.tag and use functrans.monitor.")
     a = np.asarray(x)
     if a.dtype.kind not in "biuf":
-        got = type(x).__name__ if a.dtype == object else str(a.dtype)
+        got = str(a.dtype) if a.dtype.kind == "c" else type(x).__name__
         raise errors.DtypeError(f"{what}: the value of {name!r} is {got}.",
                                 "Pass real numbers; of complex ones their np.abs, for example.")
     return a

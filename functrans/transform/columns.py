@@ -18,8 +18,8 @@ from ..ir.op import OPS, move_axis
 from ..ops.shape import Box, constant
 from ..trace.core import aval_of, bind
 from ..trace.source import source_of
+from .zeros import Zero
 
-MOVES = ("reshape", "transpose", "broadcast_in_dim", "rev", "slice", "pad", "concatenate")
 DENSE = 4                   # one nonzero in so many elements, or more: the value gets its batch axis
 
 
@@ -132,8 +132,12 @@ def _sparse(e: Eqn, size: int, values, dims) -> list | None:
         return None
     if name == "dot_general":
         return _product(e, size, values)
-    rule = _RULES.get(name)
-    out = rule(e, values) if rule is not None else None
+    if e.sig.op.lower == "elementwise":
+        out = _each(e, values)
+    elif e.op.family == "structural" or e.op.by == "add":
+        out = _moved(e, values)
+    else:
+        out = None
     if out is not None and len(out.at) == 0:
         return [(lit(0, e.outs[0].aval), None)]
     if out is None or DENSE * len(out.at) > size * max(int(np.prod(out.shape, dtype=np.int64)), 1):
@@ -141,87 +145,69 @@ def _sparse(e: Eqn, size: int, values, dims) -> list | None:
     return [(out, None)]
 
 
-def _unary(e, values):
-    (x,) = values
-    return x.like(bind(e.op, (x.values,), e.params)) if e.outs[0].aval.dtype.kind == "f" else None
-
-
-def _scale(e, values):
-    """A product with, or a quotient by, what does not depend on the direction."""
-    which = [i for i, x in enumerate(values) if type(x) is Sparse]
-    if len(which) != 1 or (e.op.name == "div" and which != [0]):
+def _each(e: Eqn, values) -> Sparse | None:
+    """An op that works element by element: on the nonzeros, if it is linear in them."""
+    op, which = e.op, [i for i, x in enumerate(values) if type(x) is Sparse]
+    linear = which if op.bilinear and len(which) == 1 else range(op.arity) if op.linear_in is ... \
+        else op.linear_in or ()
+    rest = [i for i in linear if i not in which]
+    if e.outs[0].aval.dtype.kind not in "fc" or not set(which) <= set(linear) \
+            or not all([_zero(values[i]) for i in rest]):
         return None
-    x = values[which[0]]
-    return x.like(bind(e.op, tuple([v.values if v is x else _elements(v, x.at) for v in values]), e.params))
+    first = values[which[0]]
+    if not rest and all([values[i].same_places(first) for i in which]):
+        there = [x.values if type(x) is Sparse else _elements(x, first.at) for x in values]
+        return first.like(bind(op, tuple(there), e.params))
+    return _joined([_alone(e, values, i, linear) for i in which])
 
 
-def _add(e, values):
-    x, y = values
-    if type(x) is Sparse and type(y) is Sparse:
-        if x.same_places(y):
-            return x.like(bind(e.op, (x.values, y.values), e.params))
-        return _joined([x, y if e.op.name == "add" else y.like(OPS["neg"](y.values))])
-    if _zero(y):
-        return x
-    if _zero(x):
-        return y if e.op.name == "add" else y.like(OPS["neg"](y.values))
-    return None
-
-
-def _select(e, values):
-    which, *sides = values
-    if type(which) is Sparse or not all([type(x) is Sparse or _zero(x) for x in sides]):
-        return None
-    parts = []
-    for k, x in enumerate(sides):
-        if type(x) is Sparse:
-            zeros = lit(0, aval_of(x.values))
-            both = [zeros, zeros]
-            both[k] = x.values
-            parts.append(x.like(OPS["select"](_elements(which, x.at), *both)))
-    return parts[0] if len(parts) == 1 else _joined(parts)
+def _alone(e: Eqn, values, i: int, linear) -> Sparse:
+    """What one of several linear operands adds to the result: the tangent, if the others have none."""
+    x = values[i]
+    primals, tangents = [], []
+    for k, (v, other) in enumerate(zip(e.inputs, values, strict=True)):
+        a = aval((len(x.at),), v.aval.dtype)
+        primals.append(lit(0, a) if k in linear else _elements(other, x.at))
+        tangents.append(x.values if k == i else Zero(a))
+    (total,) = e.op.jvp(primals, tangents, **e.params)[1]
+    return x.like(total)
 
 
 def _joined(parts):
     x = parts[0]
+    if len(parts) == 1:
+        return x
     return Sparse(x.shape, x.dtype, np.concatenate([p.rows for p in parts]),
                   np.concatenate([p.at for p in parts]),
                   OPS["concatenate"](*[p.values for p in parts], axis=0))
 
 
-def _move(e, values):
-    """Ops that move elements: numbered ones show from where to where."""
+def _moved(e: Eqn, values) -> Sparse | None:
+    """Ops that move elements, or add some up: their reach tells from where to where."""
     if not all([type(x) is Sparse or _zero(x) for x in values]):
         return None
-    numbered, places, first = [], [], 0
-    for x, v in zip(values, e.inputs, strict=True):
-        a = v.aval
-        if type(x) is Sparse:
-            numbered.append(np.arange(1 + first, 1 + first + a.size).reshape(a.shape))
-            places.append(x.at + first)
-            first += a.size
-        else:
-            numbered.append(np.zeros(a.shape, np.int64) if a.shape else np.int64(0))
-    parts = [x for x in values if type(x) is Sparse]
-    source = e.op.reference(*numbered, **e.params).ravel() - 1
-    at = np.concatenate(places)
-    order = np.argsort(at, kind="stable")
-    to = np.flatnonzero(source >= 0)
-    low = np.searchsorted(at[order], source[to], "left")
-    many = np.searchsorted(at[order], source[to], "right") - low
+    shape = e.outs[0].aval.shape
+    known = [np.asarray(x.value) if type(x) is Lit else None for x in e.inputs]
+    reach = e.op.reach(e.sig.in_avals, known, **e.params)
+    ways = [(x, way) for x, way in zip(values, reach, strict=True) if type(x) is Sparse]
+    if not all([type(way) is tuple for _, way in ways]):
+        return None
+    return _joined([_sent(x, shape, *way) for x, way in ways])
+
+
+def _sent(x: Sparse, shape, to: np.ndarray, source: np.ndarray) -> Sparse:
+    """Element ``source[k]`` of x goes to element ``to[k]`` of a value of this shape."""
+    goal = np.full(int(np.prod(x.shape, dtype=np.int64)), -1)
+    goal[source] = to
+    if len(np.unique(source)) == len(source):           # each to one place: nothing has to be moved
+        entry = np.flatnonzero(goal[x.at] >= 0)
+        return Sparse(shape, x.dtype, x.rows[entry], goal[x.at[entry]], _take(x.values, entry))
+    order = np.argsort(x.at, kind="stable")
+    low = np.searchsorted(x.at[order], source, "left")
+    many = np.searchsorted(x.at[order], source, "right") - low
     begin = np.repeat(low - np.cumsum(many) + many, many)
     entry = order[begin + np.arange(len(begin))]
-    vectors = [x.values for x in parts]
-    vector = vectors[0] if len(parts) == 1 else OPS["concatenate"](*vectors, axis=0)
-    rows = np.concatenate([x.rows for x in parts])[entry]
-    return Sparse(e.outs[0].aval.shape, parts[0].dtype, rows, np.repeat(to, many), _take(vector, entry))
-
-
-def _sum(e, values):
-    (x,) = values
-    kept = [1 if i in e.params["axes"] else n for i, n in enumerate(x.shape)]
-    to = np.broadcast_to(np.arange(int(np.prod(kept, dtype=np.int64))).reshape(kept), x.shape).ravel()
-    return Sparse(e.outs[0].aval.shape, x.dtype, x.rows, to[x.at], x.values)
+    return Sparse(shape, x.dtype, x.rows[entry], np.repeat(to, many), _take(x.values, entry))
 
 
 def _product(e: Eqn, size: int, values) -> list | None:
@@ -241,6 +227,3 @@ def _product(e: Eqn, size: int, values) -> list | None:
         m = OPS["mul"](m, OPS["broadcast_in_dim"](x.values, shape=(*shape, size), dims=(len(shape),)))
     return [(m, len(shape))]
 
-
-_RULES = {**dict.fromkeys(MOVES, _move), "neg": _unary, "convert": _unary, "mul": _scale, "zmul": _scale,
-          "div": _scale, "add": _add, "sub": _add, "select": _select, "reduce_sum": _sum}

@@ -28,12 +28,12 @@ def build(origins: Origins, title: str, results: Any, headings: Callable[[int], 
     """
     jaxpr = origins.jaxpr
     n = max([mark_of(e).column for e in jaxpr.eqns], default=0) + 1
-    n = max(n, 2) if results.gradients else n
+    n = max([n, *[results.lanes.get(i, 1) + 1 for i in results.gradients]])
     table = Table()
     names = [*(jaxpr.names or ())]
     names += [f"captured {i}" for i in range(len(jaxpr.invars) - len(names))]
     maker = _Rows(origins, table, [(Lane(table), jaxpr, names, results.names) for _ in range(n)], True)
-    maker.gradients = results.gradients
+    maker.gradients = {i: (at, results.lanes.get(i, n - 1)) for i, at in results.gradients.items()}
     maker.fill()
     drawn = Picture(title, table, headings(n), maker.edges)
     many = len(drawn.nodes) > ROOM
@@ -59,7 +59,7 @@ class _Rows:
 
     def __init__(self, origins: Origins, table: Table, strips: list[Strip], whole: bool, ghost: bool = False):
         self.origins, self.table, self.strips, self.whole, self.ghost = origins, table, strips, whole, ghost
-        self.gradients: dict[int, int] = {}
+        self.gradients: dict[int, tuple[int, int]] = {}         # output: the input, the lane
         self.around: set[Row] = set()       # rows of the loops that this is inside of
         self.edges: list[Edge] = []
         self.items: dict[Row, Item] = {}
@@ -96,7 +96,7 @@ class _Rows:
             mark = mark_of(e)
             item = self.item(mark.row)
             node = item.put(node_of(e, mark, "ghost" if self.ghost else "op"), self.lane(strip, mark.column))
-            own = mark.column == 0
+            own = mark.column == mark.row.column
             if own:
                 self.scopes[item] = scope_of(e)
             phase = 0
@@ -108,7 +108,8 @@ class _Rows:
                     self.readers[strip, x].append(node)
                     continue
                 self.edges.append(Edge(source, node, x))
-                later = own and source.column > 0       # the user's code goes on with a derivative
+                # the user's code goes on with a derivative
+                later = own and source.column > mark.column
                 phase = max(phase, self.phases[source] + later)
                 if own and not later and source.item is not item:
                     self.preds[item].add(source.item)
@@ -122,6 +123,7 @@ class _Rows:
         """The user's own equations that the program lacks."""
         lane = self.strips[0][0]
         rows = [r for r, i in self.items.items() if r not in self.around
+                and r.column == 0
                 and not any(n.column == 0 for ns in i.cells.values() for n in ns)]
         rows += [r for r in self.origins.ghosts() if r not in self.items] if self.whole else []
         rows.sort(key=lambda r: r.order)
@@ -165,7 +167,7 @@ class _Rows:
             self.scopes[item] = common(inside) if self.whole else ()
             for n in readers:
                 self.edges.append(Edge(node, n, v))
-                if n.column == 0 or self.whole:
+                if self.whole or n.eqn is None or n.column == mark_of(n.eqn).row.column:
                     self.preds[n.item].add(item)
             found.append(item)
         return found
@@ -183,11 +185,11 @@ class _Rows:
                 continue
             column = source.column if source is not None else 0
             if i in self.gradients:
-                column = len(self.strips) - 1
+                column = self.gradients[i][1]
             kind = str(v.aval.strong)
             text = f"output {names[i]}: {kind}" + (f"; it is {v}" if type(v) is Lit else "")
             node = Node("output", names[i], str(v.value) if type(v) is Lit else "", text, column)
-            item = inputs[self.gradients[i]] if column and i in self.gradients else None
+            item = inputs[self.gradients[i][0]] if column and i in self.gradients else None
             if item is None:
                 item = Item(len(self.scopes))
                 up = source is not None and source.eqn is not None and source.eqn.backward
@@ -213,14 +215,16 @@ class _Rows:
         first = programs[boxes[0]]
         origins = [_origins(body) for _, body in first]
         strips: list[list[Strip]] = [[] for _ in first]
-        tables = group.tables = [Table(TITLES.get(name, name) if len(first) > 1 else "") for name, _ in first]
+        tables = [Table(TITLES.get(name, name) if len(first) > 1 else "") for name, _ in first]
         for n in boxes:
-            for k, (name, body) in enumerate(programs[n]):
-                shared = [len(_origins(body) & own) for own in origins]
-                k = shared.index(max(shared)) if any(shared) else min(k, len(tables) - 1)
+            free = set(range(len(tables)))
+            for at, (name, body) in enumerate(programs[n][:len(tables)]):
+                k = max(free, key=lambda k: (len(_origins(body) & origins[k]), k == at))
+                free.remove(k)
                 strips[k].append((Lane(tables[k], n), body, *ports(n.eqn, name, body)))
         ghost = all(n.kind == "ghost" for n in boxes)
-        for table, mine in zip(tables, strips, strict=True):
+        group.tables = [t for t in tables if t.lanes]
+        for table, mine in zip(group.tables, filter(None, strips), strict=True):
             rows = _Rows(self.origins, table, mine, False, ghost)
             rows.around = self.around | {row}
             rows.fill()

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import errors
 from ..calling.staging import api, describe, name_of
+from ..graph import Graph
 from ..inspection.profiling import Profile
 from ..ir.core import Jaxpr
 from . import dot, heat, layout, page, svg
@@ -189,8 +190,12 @@ def draw(target: Any, *, profile: Profile | None = None, color: str | None = Non
 
     if isinstance(target, Jaxpr):
         origins = Origins.guessed(target)
-        return finish(origins, "jaxpr", Results.of_jaxpr(target),
-                      lambda n: ["program", *["derivative"] * (n - 1)])
+        return finish(origins, "jaxpr", Results.of_jaxpr(target), headings(None))
+    if isinstance(target, Graph):
+        origins = Origins.of_graph(target)
+        results, inputs = Results.of_graph(target, origins.jaxpr)
+        origins.name_inputs(inputs)
+        return finish(origins, "graph", results, headings(None))
     if not callable(target):
         raise errors.ArgumentError(f"viz.draw takes a function, a jaxpr or a Graph, got {describe(target)}.",
                                    "Write viz.draw(f)(x), not viz.draw(f(x)).")

@@ -13,7 +13,8 @@ from .model import Slot
 
 GAP = 18.0              # between neighbours
 SECONDS = 10.0          # that Graphviz may take
-MOST = {"dot": 2500, "grandalf": 1200}      # links that a library orders in a second or two
+MOST = {"dot": 1500, "grandalf": 500}       # links of one graph that a library orders in about a second
+ALL = {"dot": 8000, "grandalf": 1500}       # of all graphs of a picture
 
 
 class Graph(NamedTuple):
@@ -22,26 +23,43 @@ class Graph(NamedTuple):
     slots: list[Slot]
     links: list[tuple[Slot, Slot]]
 
+    def shape(self) -> tuple:
+        """Equal for graphs that look the same, up to the widths of slots."""
+        number = {s: k for k, s in enumerate(self.slots)}
+        return (tuple([(s.rank, not s.nodes) for s in self.slots]),
+                tuple([(number[a], number[b]) for a, b in self.links]))
 
-def run(graphs: Sequence[Graph], engine: str | None) -> None:
+
+class Choice:
+    """Which graphs go to a library: as many as take a few seconds, outermost first; others are swept."""
+
+    def __init__(self, engine: str | None, graphs: Sequence[Graph]):
+        self.library = engine or which()
+        self.shapes: set[tuple] = set()
+        total = 0
+        for g in graphs:
+            n = len(g.links)
+            if n <= MOST[self.library] and (total + n <= ALL[self.library] or g.shape() in self.shapes):
+                total += n if g.shape() not in self.shapes else 0
+                self.shapes.add(g.shape())
+
+
+def run(graphs: Sequence[Graph], choice: Choice) -> None:
     """Gives every slot its ``x``."""
     same: dict[tuple, list[Graph]] = {}     # the turns of an unrolled loop look the same
     for g in graphs:
-        ranks = {s.rank for s in g.slots}
-        if len(ranks) == len(g.slots):
+        if len({s.rank for s in g.slots}) == len(g.slots):
             for s in g.slots:
                 s.x = 0.0
         else:
-            number = {s: k for k, s in enumerate(g.slots)}
-            key = (tuple([(s.rank, s.w, not s.nodes) for s in g.slots]),
-                   tuple([(number[a], number[b]) for a, b in g.links]))
-            same.setdefault(key, []).append(g)
-    library = engine or which()
-    hard = [found[0] for found in same.values() if len(found[0].links) <= MOST[library]]
-    for found in same.values():
-        if len(found[0].links) > MOST[library]:
+            same.setdefault((g.shape(), tuple([s.w for s in g.slots])), []).append(g)
+    hard = []
+    for (shape, _), found in same.items():
+        if shape in choice.shapes:
+            hard.append(found[0])
+        else:
             sweep(found[0])
-    if hard and not (library == "dot" and dot(hard)):
+    if hard and not (choice.library == "dot" and dot(hard)):
         for g in hard:
             grandalf(g)
     for first, *others in same.values():

@@ -29,14 +29,15 @@ def arrange(picture: Picture, engine: str | None) -> None:
             d, box = d + 1, box.lane.box
         depth.setdefault(d, []).append(lane)
     state = Sizes(picture)
+    graphs = {lane: engines.Graph([s for row in lane.rows for s in row], list(route.links[lane]))
+              for d in sorted(depth) for lane in depth[d]}
+    choice = engines.Choice(engine, list(graphs.values()))
     for d in sorted(depth, reverse=True):
-        graphs = []
         for lane in depth[d]:
             for row in lane.rows:
                 for slot in row:
                     slot.w = state.slot_width(slot)
-            graphs.append(engines.Graph([s for row in lane.rows for s in row], list(route.links[lane])))
-        engines.run(graphs, engine)
+        engines.run([graphs[lane] for lane in depth[d]], choice)
         for lane in depth[d]:
             if _turned(lane):
                 for row in lane.rows:

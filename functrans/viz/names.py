@@ -12,8 +12,9 @@ from ..calling.boundary import Transformed
 from ..calling.staging import name_of
 from ..errors import format_location
 from ..ir.core import Eqn, Jaxpr, Lit
+from ..trace.core import var_of
 from .model import Node
-from .origins import Mark, bodies, scope_of
+from .origins import Mark, bodies, mark_of, scope_of
 
 MOST = 24               # characters of the second line of a node
 # parameters that say how operands are counted, or what a second look (hovering) is for
@@ -32,7 +33,7 @@ def node_of(e: Eqn, mark: Mark, kind: str) -> Node:
     if mark.column:
         lines.append(f"{'backward pass' if e.backward else 'derivative'} of {mark.row.eqn.op.name}")
     if kind == "ghost":
-        lines.append("not computed: nothing needs its value")
+        lines.append("not computed: its value is not needed, or there already")
     if e.src is not None:
         code = linecache.getline(e.src[0], e.src[1]).strip()
         lines += [format_location(*e.src), *(["    " + code] if code else [])]
@@ -79,8 +80,8 @@ def _numbered(name: str, n: int) -> list[str]:
     return [name] if n == 1 else [f"{name} {i}" for i in range(n)]
 
 
-def headings(fun: Callable) -> Callable[[int], list[str]]:
-    """Headings of so many lanes: the function's name, and its derivatives."""
+def headings(fun: Callable | None) -> Callable[[int], list[str]]:
+    """Headings of so many lanes: the function's name (None: of a program), and its derivatives."""
     inner: Any = fun
     while True:
         below = inner.fun if isinstance(inner, Jitted) else getattr(inner, "__wrapped__", None)
@@ -90,9 +91,10 @@ def headings(fun: Callable) -> Callable[[int], list[str]]:
 
     def of(n: int) -> list[str]:
         if n == 1:
-            return [name_of(fun)]
+            return [name_of(fun) if fun is not None else "program"]
         order = [""] if n == 2 else [_ORDINALS.get(k, f"{k}th") + " " for k in range(1, n)]
-        return [name_of(inner), *[f"{which}derivative" for which in order]]
+        first = name_of(inner) if inner is not None else "program"
+        return [first, *[f"{which}derivative" for which in order]]
     return of
 
 
@@ -103,19 +105,46 @@ class Results:
     """The outputs of a function's program.
 
     Attributes:
-      names: of each; gradients: which of them is the derivative by which input, by numbers.
+      names: of each; gradients: which of them is the derivative by which input, by numbers; lanes: where such
+        a derivative is shown, if not in the last one.
     """
+
+    lanes: dict[int, int]
+
+    @classmethod
+    def of_graph(cls, graph: Any, jaxpr: Jaxpr) -> tuple[Results, list[str]]:
+        """Of a graph's ends and derivatives, and the names of its inputs."""
+        self = cls.__new__(cls)
+        labels = {var_of(s): graph.label(s) for s in graph.placeholders}
+        ins = [labels.get(v, "constant") for v in jaxpr.invars]
+        labels.update({var_of(s): graph.label(s) for e in graph.eqns for s in graph.outputs(e)})
+        first = len(jaxpr.outs) - len(graph.derivatives)
+        self.names = [labels[v] for v in jaxpr.outs[:first]]
+        self.gradients, self.lanes = {}, {}
+        places = {v: i for i, v in enumerate(jaxpr.invars)}
+        columns = {v: mark_of(e).column for e in jaxpr.eqns for v in e.outs}
+        for i, d in enumerate(graph.derivatives, first):
+            y, x, found = var_of(d.ys[0]), var_of(d.x), var_of(d.symbol)
+            name = f"d{labels[y]}/d{labels[x]}" if len(d.ys) == 1 else f"grad {labels[x]}"
+            self.names.append(name)
+            if columns.get(found) and labels[found].startswith("%"):
+                labels[found] = f"({name})"
+            if x in places:
+                self.gradients[i] = places[x]
+                self.lanes[i] = 1 + max([columns.get(var_of(y), 0) for y in d.ys])
+        return self, ins
 
     @classmethod
     def of_jaxpr(cls, jaxpr: Jaxpr) -> Results:
         self = cls.__new__(cls)
-        self.names, self.gradients = _numbered("result", len(jaxpr.outs)), {}
+        self.names, self.gradients, self.lanes = _numbered("result", len(jaxpr.outs)), {}, {}
         return self
 
     def __init__(self, fun: Callable, args: tuple, kwargs: dict, inputs: Sequence[str], out_tree: Any):
         paths = out_tree.paths()
         self.names = [f"result{p}" for p in paths]
         self.gradients: dict[int, int] = {}
+        self.lanes = {}
         while True:
             kind = fun.__name__.partition("(")[0] if isinstance(fun, Transformed) else ""
             if isinstance(fun, Jitted):

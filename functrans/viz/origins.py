@@ -26,11 +26,11 @@ class Row:
 
     Attributes:
       eqn: as it was bound; level: the trace that it was bound in; order: when, among all rows.
-      operands: variables that it reads.
+      column: 0, but in programs inside of what a derivative made that derive nothing themselves.
     """
 
-    def __init__(self, eqn: Eqn, level: Level, order: int):
-        self.eqn, self.level, self.order = eqn, level, order
+    def __init__(self, eqn: Eqn, level: Level, order: int, column: int = 0):
+        self.eqn, self.level, self.order, self.column = eqn, level, order, column
 
     def __repr__(self) -> str:
         return f"<row {self.order}: {self.eqn.op.name}>"
@@ -104,9 +104,51 @@ class Origins:
         self.levels.append(level)
         return self
 
+    @classmethod
+    def of_graph(cls, graph: Any) -> Origins:
+        """Of a ``Graph``: it knows of which equations ``gradients`` made others."""
+        self = cls()
+        level = Level("graph", [])
+        marks: dict[Eqn, Mark] = {}
+        lines: dict = {}
+        inputs = dict.fromkeys([var_of(p) for p in graph.placeholders])
+        made: set[Var] = set()
+        eqns = []
+        for e in graph.eqns:
+            inputs.update(dict.fromkeys([x for x in e.inputs if type(x) is Var and x not in made]))
+            made.update(e.outs)
+            origin = graph.origin(e)
+            near = [p for x in e.inputs if type(x) is Var and isinstance(p := self.places.get(x), Row)]
+            if origin is not None:
+                row, column = marks[origin].row, marks[origin].column + 1
+            elif e.backward and near:
+                row, column = near[-1], 1
+            else:
+                row, column = Row(e, level, self._rows), 0
+                self._rows += 1
+            new = _with_params(e, lambda j: self._guess(j, level, lines)) if bodies(e) else e
+            new = self._with_mark(new, scope_of(e), row, column, level)
+            if origin is None and not column:
+                row.eqn = new
+            marks[e] = mark_of(new)
+            self.places.update(dict.fromkeys(e.outs, row))
+            eqns.append(new)
+        read = {x for e in eqns for x in e.inputs}
+        found = [var_of(d.symbol) for d in graph.derivatives]
+        outs = [v for e in eqns for v in e.outs if v not in read and v not in found]
+        level.jaxpr = self.jaxpr = Jaxpr(inputs, eqns, [*outs, *found])
+        level.columns = 1 + max([m.column for m in marks.values()], default=0)
+        self.levels.append(level)
+        return self
+
     @property
     def columns(self) -> int:
         return max([x.columns for x in self.levels], default=1)
+
+    def name_inputs(self, names: list[str]) -> None:
+        """Gives the program's inputs names."""
+        j = self.jaxpr
+        self.levels[-1].jaxpr = self.jaxpr = Jaxpr(j.invars, j.eqns, j.outs, j.retraced, tuple(names))
 
     def ghosts(self) -> list[Row]:
         """Rows of the levels that are in the program of which the user's equation is not."""
@@ -151,7 +193,12 @@ class Origins:
         return self._filled(new, level, None) if marks and level is not None else new
 
     def _filled(self, jaxpr: Jaxpr, level: Level, around: Mark | None) -> Jaxpr:
-        """With marks also on equations that a rule bound without a source: those of their neighbours."""
+        """With marks also on equations that a rule bound without a source: those of their neighbours.
+
+        A program inside that has no marks at all is no derivative of another one, and stays as it is.
+        """
+        if around is not None and not any(last_mark(e) for e in all_eqns(jaxpr)):
+            return jaxpr
         near: dict[Var, Mark] = {}
         for e in reversed(jaxpr.eqns):
             mark = last_mark(e)
@@ -176,21 +223,22 @@ class Origins:
             eqns.append(e)
         return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 
-    def _marked(self, jaxpr: Jaxpr, level: Level) -> Jaxpr:
+    def _marked(self, jaxpr: Jaxpr, level: Level, base: int = 0) -> Jaxpr:
+        """With marks of this level; ``base`` is the column of what was bound here."""
         known: dict[tuple[Level, Var], Var | Lit] = {}  # a variable here -> that of a former level
         taken: dict[tuple[Level, Var], Any] = {}        # and back
         met: set[Any] = set()                           # levels and marks
         # variables of programs around that are constants here
         lifted = {var_of(x): v for v, x in zip(jaxpr.invars, level.values, strict=False) if type(x) is Tracer}
+        lifted.update({v: v for v in jaxpr.invars})
         eqns = []
         for e in jaxpr.eqns:
             old = last_mark(e)
-            scope = e.scope or ()
+            scope = scope_of(e)
             if old is None:
-                row, column = Row(e, level, self._rows), 0
+                row, column = Row(e, level, self._rows, base), base
                 self._rows += 1
             else:
-                scope = scope[:-1]
                 row, column = old.row, old.column
                 if old.level not in met:
                     met.add(old.level)
@@ -202,7 +250,9 @@ class Origins:
                     else:
                         row, column = own.row, own.column
                         met.add(own)
-            new = self._with_mark(self._with_bodies(e, level), scope, row, column, level)
+            new = self._with_mark(self._with_bodies(e, level, column), scope, row, column, level)
+            if old is None:
+                row.eqn = new
             level.columns = max(level.columns, column + 1)
             level.by_work.setdefault(_work(new, new.inputs), mark_of(new))
             for v in e.outs:
@@ -215,17 +265,15 @@ class Origins:
         self._marks += 1
         mark.row, mark.column, mark.level = row, column, level
         mark.eqn = new = eqn_in(e, (*scope, mark))
-        if row.eqn is e or (column == 0 and row.level is level):
-            row.eqn = new
         return new
 
-    def _with_bodies(self, e: Eqn, level: Level) -> Eqn:
+    def _with_bodies(self, e: Eqn, level: Level, column: int) -> Eqn:
         if not bodies(e):
             return e
 
         def body(j: Jaxpr) -> Jaxpr:
             inner = Level(level.what, [])
-            inner.jaxpr = self._marked(j, inner)
+            inner.jaxpr = self._marked(j, inner, column)
             level.columns = max(level.columns, inner.columns)
             return inner.jaxpr
         return _with_params(e, body)
@@ -248,13 +296,16 @@ class Origins:
             for v in e.outs:
                 self.places[v] = row
             new = _with_params(e, lambda j: self._guess(j, level, rows)) if bodies(e) else e
-            eqns.append(self._with_mark(new, e.scope or (), row, int(found is not None), level))
+            new = self._with_mark(new, scope_of(e), row, int(found is not None), level)
+            if found is None:
+                row.eqn = new
+            eqns.append(new)
         return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 
 
 def last_mark(e: Eqn) -> Mark | None:
     """The mark of an equation, if it has one."""
-    return e.scope[-1] if e.scope and isinstance(e.scope[-1], Mark) else None
+    return next((name for name in reversed(e.scope or ()) if isinstance(name, Mark)), None)
 
 
 def mark_of(e: Eqn) -> Mark:
@@ -308,8 +359,8 @@ def _like(e: Eqn, sig: Any) -> Eqn:
 def _enter(level: Level, lifted: dict[Var, Var], known: dict, taken: dict) -> None:
     """Notes which variables of the program around stand for the inputs of ``level``."""
     for v, x in zip(level.jaxpr.invars if level.jaxpr is not None else (), level.values, strict=False):
-        if type(x) is Tracer:
-            here = lifted.get(var_of(x), var_of(x))
+        if v in lifted or type(x) is Tracer:    # its own program, as that of a call, or one made of it
+            here = v if v in lifted else lifted.get(var_of(x), var_of(x))
             known[level, here] = v
             taken[level, v] = here
 

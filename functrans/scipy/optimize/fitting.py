@@ -14,7 +14,7 @@ from ...api.derivatives import grad
 from ...api.jacobians import jacobian
 from ...calling.staging import api, check_callable
 from .functions import Objective, Rows, check_start
-from .implicit import Minimum, outcome, solution, stage
+from .implicit import Minimum, frozen, outcome, shared, solution, stage
 from .problems import Problem
 from .vectors import Vector, is_traced
 
@@ -77,9 +77,13 @@ class Residuals:
             raise errors.NotSupportedError(f"{self.vector.what}, traced, with a loss of one's own.",
                                            f"Use one of {', '.join(LOSSES)}, or minimize.")
         cost = self.cost()
-        minimum = Minimum(Problem(Objective(cost, self.vector.what), self.vector, []))
-        return (*solution(minimum.conditions, minimum.host(self.solve), self.vector.x0, params, minimum.size),
-                cost)
+
+        def make():
+            minimum = Minimum(Problem(Objective(cost, self.vector.what), self.vector, []))
+            return minimum.newton, minimum.host(self.solve)
+
+        newton, host = shared([self.rows.fun], self.vector, frozen(self.settings), make)
+        return *solution(newton, host, self.vector.x0, params), cost
 
 
 @api

@@ -24,6 +24,7 @@ from .vectors import Layout, is_traced
 FEW = 64                    # unknowns up to which a Hessian is made as a matrix
 SMALL = 1 << 14             # entries of a Jacobian up to which no pattern is looked for
 DENSITY = 1 / 8             # a Jacobian with fewer entries than this part is sparse
+PATTERN = 20_000_000        # entries of patterns that are looked at
 MOST = 256 * 2**20          # bytes that a dense Jacobian may take
 
 
@@ -41,6 +42,16 @@ def values_needed() -> errors.NotSupportedError:
     return errors.NotSupportedError(
         "a solution inside of jit, grad or vmap, of a function that looks at values.",
         "Its derivative is that of a program: use np.where or lax.cond, or call it outside.")
+
+
+def sparse_pattern(derivative, args, most: int):
+    """The pattern, if it has no more than ``most`` entries, else None."""
+    derivative.most = PATTERN
+    try:
+        found = derivative.sparsity_at(args, {})
+    except errors.SparsityError:
+        return None
+    return None if found.nnz > most else found
 
 
 class Compiled:
@@ -82,7 +93,7 @@ class Objective:
 
     def _scalar(self, v, consts):
         out = self.fun(v, consts)
-        a = aval_of(out) if len(tree.leaves(out)) == 1 else None
+        a = aval_of(out) if tree.structure(out) is tree.LEAF else None
         if a is None or a.shape or a.dtype.kind not in "fiub":
             raise errors.NonScalarOutputError(
                 f"{self.what}: fun must return a real scalar, got {a or f'a {type(out).__name__}'}.",
@@ -155,13 +166,15 @@ class Rows:
                       operators: bool = False) -> Callable:
         """``v -> matrix``: sparse where that pays, else dense, or an operator where that would not fit."""
         n = len(v)
-        if pattern is not None or m * n > SMALL:
-            made = sparse.jacobian(self.flat, sparsity=pattern, check=check)
-            prepared = made.prepare((v, consts), {})
-            if pattern is not None or prepared.sparsity.nnz <= m * n * DENSITY:
-                if self.value.plain:                        # each branch has a program and a pattern
-                    return lambda v: made(v, consts)
-                return prepared
+        found = pattern
+        if found is None and m * n > SMALL:
+            found = sparse_pattern(sparse.jacobian(self.flat), (v, consts), int(m * n * DENSITY))
+        if found is not None:
+            if self.value.plain:                            # each branch has a program and a pattern
+                made = sparse.jacobian(self.flat, sparsity=pattern, check=check)
+                return lambda v: made(v, consts)
+            prepared = sparse.jacobian(self.flat, sparsity=found, check=check).prepare((v, consts), {})
+            return lambda v: prepared(v, consts)
         if operators and m * n * 8 > MOST:
             return lambda v: self._operator(v, consts, m)
         return lambda v: self.jacobian(v, consts)

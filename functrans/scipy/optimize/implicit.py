@@ -12,6 +12,7 @@ change of the parameters changes nothing about that, so the derivatives of x and
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from copy import copy
 from functools import partial
@@ -19,13 +20,15 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize as so
+from scipy.linalg import lapack
+from scipy.sparse.linalg import LinearOperator, gmres, splu
 
-from ... import errors, lax, tree
+from ... import errors, lax, sparse, tree
 from ...api.compilation import jit
-from ...api.derivatives import grad
+from ...api.derivatives import grad, jvp, vjp
 from ...api.implicit import solve_linear
 from ...api.jacobians import jacfwd, jacobian
-from ...calling.staging import as_value, current_builder
+from ...calling.staging import PROGRAMS, as_value, current_builder
 from ...inspection.programs import ShapeDtypeStruct
 from ...ir.core import aval
 from ...lax.body import shared_consts, trace_body, with_consts
@@ -33,14 +36,16 @@ from ...rules.callbacks import pure_callback
 from ...rules.custom import stop_gradient
 from ...trace.tracer import Tracer
 from ...transform.interpret import evaluate
-from .functions import Objective, Rows, values_needed
+from .functions import Objective, Rows, sparse_pattern, values_needed
 from .problems import Problem
 from .vectors import Layout, Vector, is_traced, known
 
-POLISHED = 256              # unknowns up to which Newton steps on the conditions end the search
-DENSE = 1024                # unknowns up to which the tangent's equation is solved by its matrix
+DENSE = 1024                # unknowns up to which the conditions' Jacobian is a dense matrix
+COLORS = 256                # products that a sparse one may take; else its equations are solved by GMRES
 NEAR = 1e-3                 # how close to a side, relative to 1 + |side|, x may be held by it
+NEAR_START = 1e-2           # how far, relative to 1 + |x|, Newton steps may lead
 EXACT, LOOSE = 1e-7, 1e-4   # of the conditions' residual, with and without Newton steps
+SINGULAR = 1e-15            # reciprocal condition number
 
 
 def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
@@ -53,47 +58,79 @@ def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
     try:
         bodies = [trace_body(lambda xs, f=f: f(xs[0]), [aval((vector.size,), np.dtype(float))], what)
                   for f in functions]
-    except errors.ConcretizationError as e:
+    except Exception as e:
         if not is_traced(given, vector.x0):
-            return None
-        raise values_needed() from e
+            return None                         # SciPy may do without a program
+        if isinstance(e, errors.ConcretizationError):
+            raise values_needed() from e
+        raise
     consts, places = shared_consts(bodies)
     if not is_traced(given, vector.x0, consts):
         return None
-
-    def program(body, at):
-        jaxpr = with_consts(body, consts, at, 1)
-
-        def run(v, consts):
-            outs = evaluate(jaxpr, [v, *consts])
-            return body.out_tree.unflatten([x if type(x) is Tracer else as_value(x) for x in outs])
-
-        return run
-
-    return [program(b, at) for b, at in zip(bodies, places, strict=True)], [known(c) for c in consts]
+    programs = [Program(with_consts(b, consts, at, 1), b.out_tree)
+                for b, at in zip(bodies, places, strict=True)]
+    return programs, [known(c) for c in consts]
 
 
-def solution(conditions: Callable, host: Callable, x0, params, size: int) -> tuple[Any, dict]:
+class Program:
+    """A traced function of the vector: ``(v, consts) -> result``."""
+
+    def __init__(self, jaxpr, out_tree):
+        self.jaxpr, self.out_tree = jaxpr, out_tree
+
+    def __call__(self, v, consts):
+        outs = evaluate(self.jaxpr, [v, *consts])
+        return self.out_tree.unflatten([x if type(x) is Tracer else as_value(x) for x in outs])
+
+
+def shared(programs: list[Program], vector: Vector, settings, make: Callable):
+    """What ``make`` returns, kept for programs of equal structure and equal settings: their callback is the
+    same one then, and its functions are compiled once."""
+    if any([p.jaxpr.retraced for p in programs]):
+        return make()
+    key = ("optimize", tuple([(p.jaxpr, p.out_tree) for p in programs]), vector.what, vector.treedef,
+           tuple(vector.avals), settings)
+    try:
+        found = PROGRAMS.get(key)
+    except TypeError:                           # settings that are not hashable
+        return make()
+    return PROGRAMS.put(key, make()) if found is None else found
+
+
+def frozen(settings: dict) -> tuple:
+    """Settings as part of a key."""
+    return tuple([(k, frozen(v) if isinstance(v, dict) else v) for k, v in sorted(settings.items())])
+
+
+def solution(newton: Newton, host: Callable, x0, params) -> tuple[Any, dict]:
     """What solves ``conditions(z, params, at) = 0``, differentiable in ``params``, and what ``host`` says.
 
     That is, for ``(x0, params)``, a dict of arrays: "z"; "at", which goes to the conditions; "ok", if they
     hold, without which derivatives are nan; and counts.
     """
-    whole = ShapeDtypeStruct((), "int64")
-    shapes = {"z": ShapeDtypeStruct((size,), "float64"), "at": ShapeDtypeStruct((size,), "int64"),
-              "ok": ShapeDtypeStruct((), "bool"), "success": ShapeDtypeStruct((), "bool"),
+    whole, vector = ShapeDtypeStruct((), "int64"), ShapeDtypeStruct((newton.size,), "float64")
+    truth = ShapeDtypeStruct((), "bool")
+    shapes = {"z": vector, "at": ShapeDtypeStruct((newton.size,), "int64"), "ok": truth, "success": truth,
               "status": whole, "nit": whole, "nfev": whole}
-    found = pure_callback(host, shapes, *tree.map(stop_gradient, (x0, params)))
-    weight = np.where(found["ok"], 1.0, np.nan)
+    x0, still = tree.map(stop_gradient, (x0, params))
+    found = pure_callback(host, shapes, x0, still)
+    weight, at = np.where(found["ok"], 1.0, np.nan), found["at"]
 
     def equations(z):
         # the sum has no value here, but its derivative is nan in each parameter where nothing was solved
         every = sum([np.real(np.sum(x)) for x in tree.leaves(params)
                      if type(x) is Tracer and x.dtype.kind in "fc"], 0.0)
-        return weight * conditions(z, params, found["at"]) + (weight - 1) * every
+        return weight * newton.conditions(z, params, at) + (weight - 1) * every
 
-    z = lax.custom_root(equations, found["z"], lambda f, z: z, lambda g, y: solve_linear(g, y, DENSE))
-    return z, found
+    def tangent(g, y):
+        if newton.size <= DENSE:
+            return solve_linear(g, y, DENSE)
+        place = found["z"], still, at
+        by = [lambda _, y, t=t: pure_callback(partial(newton.solve, transposed=t), vector, y, *place)
+              for t in (False, True)]
+        return lax.custom_linear_solve(g, y, *by)
+
+    return lax.custom_root(equations, found["z"], lambda f, z: z, tangent), found
 
 
 def report(result, z, at, ok) -> dict:
@@ -110,29 +147,93 @@ def outcome(found: dict, **values):
                              nfev=found["nfev"])
 
 
+try:
+    # so that jit and vmap can return results
+    tree.register_node(so.OptimizeResult, lambda r: ([r[k] for k in sorted(r)], tuple(sorted(r))),
+                       lambda names, values: so.OptimizeResult(zip(names, values, strict=True)))
+except ValueError:
+    pass                                        # a user has done so
+
+
 class Newton:
     """Newton's steps on conditions, so that derivatives are those of an exact solution."""
 
-    def __init__(self, conditions: Callable):
-        self.value, self.slope = jit(conditions), jit(jacfwd(conditions))
+    def __init__(self, conditions: Callable, size: int):
+        self.conditions, self.size, self.value = conditions, size, jit(conditions)
+        self.slope = jit(jacfwd(conditions))
+        self.sparse = sparse.jacobian(conditions)
+        self.push = jit(lambda v, *at: jvp(lambda z: conditions(z, *at[1:]), at[:1], (v,))[1])
+        self.pull = jit(lambda v, *at: vjp(lambda z: conditions(z, *at[1:]), at[0])[1](v)[0])
+        self.kept: Any = None
 
-    def __call__(self, z, params, at):
-        """``(z, size of the residual, whether the system is regular)``."""
+    def __call__(self, z, params, at, start):
+        """``(z, size of the residual, how small it should be, whether the system is regular)``.
+
+        ``start`` is what SciPy found, to which z, or its first part, stays near.
+        """
         value = self.value(z, params, at)
-        left, regular = _most(value), True
-        if len(z) > POLISHED:
-            return z, left, regular
+        left, factors = _most(value), self.factors(z, params, at)
+        small = EXACT if factors is not None else LOOSE
         for _ in range(10):
-            slope = self.slope(z, params, at)
-            regular = np.isfinite(slope).all() and np.linalg.cond(slope) < 1e15
-            if not regular:
+            if not factors:
                 break
-            new = z - np.linalg.solve(slope, value)
+            new = z - factors(value, False)
             new_value = self.value(new, params, at)
-            if not _most(new_value) < left:
+            far = _most(new[:len(start)] - start) > NEAR_START * (1 + _most(start))
+            if far or not _most(new_value) < left:
                 break
             z, value, left = new, new_value, _most(new_value)
-        return z, left, regular
+            factors = self.factors(z, params, at)
+        return z, left, small, factors is not False
+
+    def factors(self, z, params, at):
+        """``(right-hand side, transposed) -> x`` for the Jacobian at z; False if it is singular, None if it
+        is neither small nor sparse."""
+        if self.size <= DENSE:
+            return _dense(self.slope(z, params, at))
+        with _quiet():
+            if sparse_pattern(self.sparse, (z, params, at), COLORS * self.size) is None:
+                return None
+            prepared = self.sparse.prepare((z, params, at), {})
+        if prepared.n_colors > COLORS:
+            return None
+        try:
+            factors = splu(prepared(z, params, at).tocsc())
+        except RuntimeError:                    # exactly singular
+            return False
+        return lambda b, transposed: factors.solve(b, "T" if transposed else "N")
+
+    def solve(self, y, z, params, at, transposed):
+        """The solution of a tangent's equation; nan where there is none."""
+        key, kept = tree.leaves((z, params, at)), self.kept
+        if kept is None or not all(map(np.array_equal, key, kept[0])):
+            kept = self.kept = key, self.factors(z, params, at)
+        factors = kept[1]
+        if factors is None:
+            product, back = (self.pull, self.push) if transposed else (self.push, self.pull)
+            n, eps = self.size, np.finfo(float).eps
+            operator = LinearOperator((n, n), lambda v: product(np.ravel(v), z, params, at),
+                                      lambda v: back(np.ravel(v), z, params, at))
+            x, missed = gmres(operator, y, rtol=100 * eps, atol=0.0, restart=min(n, 100), maxiter=50)
+            if missed and not np.linalg.norm(operator @ x - y) <= 1e-8 * np.linalg.norm(y):
+                return np.full(n, np.nan)
+            return x
+        return factors(np.asarray(y), transposed) if factors else np.full(self.size, np.nan)
+
+
+def _quiet():
+    """A context in which patterns that are larger than need be are nobody's concern."""
+    return warnings.catch_warnings(action="ignore", category=sparse.SparsityWarning)
+
+
+def _dense(matrix):
+    """``Newton.factors`` of a matrix."""
+    if not np.isfinite(matrix).all():
+        return False
+    lu, pivots, info = lapack.dgetrf(matrix)
+    if info or lapack.dgecon(lu, np.linalg.norm(matrix, 1))[0] < SINGULAR:
+        return False
+    return lambda b, transposed: lapack.dgetrs(lu, pivots, b, int(transposed))[0]
 
 
 def _most(x) -> float:
@@ -153,14 +254,20 @@ class Minimum:
         self.problem, self.n = problem, problem.vector.size
         self.layouts = [c.rows.layout for c in problem.constraints]
         self.size = self.n + sum(layout.size for layout in self.layouts)
-        self.newton = Newton(self.conditions)
+        self.newton = Newton(self.conditions, self.size)
         self.slope = jit(grad(problem.objective.fun))
-        self.slopes = jit(jacobian(self.rows))
+        self.balance = jit(grad(self.lagrangian))
+        self.slopes, self.sparse = jit(jacobian(self.rows)), sparse.jacobian(self.rows)
         self.heights = jit(self.rows)
 
     def rows(self, x, consts):
         """All constraints' rows."""
         return np.concatenate([c.rows.flat(x, consts) for c in self.problem.constraints])
+
+    def lagrangian(self, x, y, consts):
+        """The function and the constraints' rows, weighted by their multipliers."""
+        value = self.problem.objective.fun(x, consts)
+        return value + y @ self.rows(x, consts) if self.layouts else value
 
     def sides(self, params):
         """Bounds and the constraints' sides, (lower, upper), in the order of z."""
@@ -175,11 +282,7 @@ class Minimum:
         x, y = z[:n], z[n:]
         low, high = self.sides(params)
 
-        def lagrangian(x):
-            value = self.problem.objective.fun(x, consts)
-            return value + y @ self.rows(x, consts) if len(self.layouts) else value
-
-        held, free = x, grad(lagrangian)(x)
+        held, free = x, grad(self.lagrangian)(x, y, consts)
         if len(self.layouts):
             held, free = np.concatenate([x, self.rows(x, consts)]), np.concatenate([free, y])
         return np.where(at < 0, held - low, np.where(at > 0, held - high, free))
@@ -198,63 +301,67 @@ class Minimum:
         at, y = self._held(x, low, high, params)
         z, scale = np.concatenate([x, y]), scale_of(self.slope(x0, params["consts"]))
         for _ in range(8):
-            z, left, regular = self.newton(z, params, at)
-            changed = self._corrected(z, at, low, high, params) if self.size <= POLISHED else at
+            z, left, small, regular = self.newton(z, params, at, x)
+            changed = self._corrected(z, at, low, high, params) if small == EXACT else at
             if np.array_equal(changed, at):
                 break
             at = changed
         else:
             left = np.inf
-        return z, at, regular and left <= scale * (EXACT if self.size <= POLISHED else LOOSE)
+        return z, at, regular and left <= scale * small
 
     def _values(self, x, params):
         """What the sides are sides of."""
         return np.concatenate([x, self.heights(x, params["consts"])]) if self.layouts else x
 
     def _held(self, x, low, high, params):
-        """Which sides hold x, and the multipliers that balance the gradient best."""
-        n = self.n
-        slope = self.slope(x, params["consts"])
-        if not self.layouts:
-            push, at = -slope, np.zeros(n, int)
-            with np.errstate(invalid="ignore"):
-                down, up = (x - low) / (1 + np.abs(low)), (high - x) / (1 + np.abs(high))
-            at[(push < 0) & (-push > down) & (down < NEAR)] = -1
-            at[(push > 0) & (push > up) & (up < NEAR)] = 1
-            at[low == high] = -1
-            return at, np.zeros(0)
-        values = self._values(x, params)
-        normals = np.concatenate([np.eye(n), self.slopes(x, params["consts"])])
+        """Which sides hold x, and the constraints' multipliers that balance the gradient best."""
+        values, equal = self._values(x, params), low == high
         with np.errstate(invalid="ignore"):
             down, up = (values - low) / (1 + np.abs(low)), (high - values) / (1 + np.abs(high))
-        equal = low == high
-        lower, upper = np.flatnonzero(~equal & (down < NEAR)), np.flatnonzero(~equal & (up < NEAR))
-        both = np.flatnonzero(equal)
-        # slope + normals.T @ y = 0, where y <= 0 at lower sides and y >= 0 at upper ones
-        columns = np.concatenate([-normals[lower], normals[upper], normals[both], -normals[both]]).T
-        weights = np.zeros(columns.shape[1])
-        if columns.size:
+        y = self._multipliers(x, equal | (down < NEAR), equal | (up < NEAR), params)
+        # of a side that holds, the multiplier is large beside the distance
+        at = np.where(equal | (-y > np.maximum(down, 0)), -1, np.where(y > np.maximum(up, 0), 1, 0))
+        return at, np.where(at == 0, 0.0, y)[self.n:]
+
+    def _multipliers(self, x, below, above, params):
+        """y with slope + normals.T @ y as small as can be: negative only where x is ``below`` (near a lower
+        side), positive only where it is ``above``."""
+        n, consts = self.n, params["consts"]
+        slope = self.slope(x, consts)
+
+        def signed(push):
+            return np.where(above[:n], np.maximum(push, 0), 0) + np.where(below[:n], np.minimum(push, 0), 0)
+
+        if not self.layouts:
+            return signed(-slope)
+        rows = np.flatnonzero((below | above)[n:])
+        y = np.zeros(self.size)
+        if self.size <= DENSE:
+            lower, upper = np.flatnonzero(below), np.flatnonzero(above)
+            normals = np.concatenate([np.eye(n), self.slopes(x, consts)])
+            columns = np.concatenate([-normals[lower], normals[upper]]).T
             try:
-                weights = so.nnls(columns, -slope)[0]
-            except RuntimeError:
+                weights = so.nnls(columns, -slope)[0] if columns.size else np.zeros(columns.shape[1])
+            except RuntimeError:                # too many turns: the first guess is a rough one
                 weights = np.maximum(np.linalg.lstsq(columns, -slope, rcond=None)[0], 0)
-        w_low, w_high, w_plus, w_minus = np.split(weights, np.cumsum([len(lower), len(upper), len(both)]))
-        at, y = np.zeros(len(low), int), np.zeros(len(low))
-        y[lower], y[both] = -w_low, w_plus - w_minus
-        y[upper] += w_high
-        at[lower[w_low > np.maximum(down[lower], 0)]] = -1
-        at[upper[w_high > np.maximum(up[upper], 0)]] = 1
-        at[both] = -1
-        y[at == 0] = 0
-        return at, y[n:]
+            y[lower] -= weights[:len(lower)]
+            y[upper] += weights[len(lower):]
+            return y
+        # many: first those of the constraints, from the unknowns that no bound holds
+        free = ~(below | above)[:n]
+        with _quiet():
+            normals = self.sparse(x, consts)[rows]
+        sign = (np.where(below[n:], -np.inf, 0)[rows], np.where(above[n:], np.inf, 0)[rows])
+        if len(rows) and free.any():
+            y[n + rows] = so.lsq_linear(normals[:, free].T.tocsc(), -slope[free], sign).x
+        y[:n] = signed(-slope - normals.T @ y[n + rows])
+        return y
 
     def _corrected(self, z, at, low, high, params):
         """Sides that pull instead of hold are left, those that are crossed hold."""
         x, y = z[:self.n], z[self.n:]
-        slope = self.slope(x, params["consts"])
-        if self.layouts:
-            slope = slope + y @ self.slopes(x, params["consts"])
-        push = np.concatenate([-slope, y])
+        push = np.concatenate([-self.balance(x, y, params["consts"]), y])
         values, small = self._values(x, params), 1e-9 * max(1.0, _most(push))
         new = at.copy()
         new[(at < 0) & (push > small) & (low != high)] = 0
@@ -265,7 +372,7 @@ class Minimum:
 
 
 def staged(problem: Problem, bounds, given, what: str):
-    """``(the problem of programs, its params)``, or None where nothing is traced."""
+    """``(the problem of programs, its params, the programs)``, or None where nothing is traced."""
     functions: list[Callable] = [partial(f, consts=()) for f in (problem.objective._scalar,
                                                  *[c.rows.flat for c in problem.constraints])]
     limits = [(c.low, c.high) for c in problem.constraints]
@@ -279,5 +386,5 @@ def staged(problem: Problem, bounds, given, what: str):
         new.layout, new.rows = c.rows.layout, Rows(run, c.what)
         new.rows.layout = Layout(np.zeros(c.rows.layout.size), c.what)
         constraints.append(new)
-    return (Problem(Objective(fun, what), problem.vector, constraints),
-            {"consts": consts, "bounds": bounds, "sides": [c.sides() for c in problem.constraints]})
+    params = {"consts": consts, "bounds": bounds, "sides": [c.sides() for c in problem.constraints]}
+    return Problem(Objective(fun, what), problem.vector, constraints), params, [fun, *rows]

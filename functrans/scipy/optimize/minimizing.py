@@ -12,7 +12,7 @@ from ... import errors
 from ...api.derivatives import grad
 from ...calling.staging import api, check_callable
 from .functions import Objective
-from .implicit import Minimum, outcome, solution, staged
+from .implicit import Minimum, frozen, outcome, shared, solution, staged
 from .problems import Problem, constraints_of, method_of
 from .vectors import Vector
 
@@ -76,8 +76,8 @@ def minimize(fun: Callable, x0: Any, args: tuple = (), method: Any = None, *, bo
     kept = {"tol": tol, "options": options, "callback": vector.callback(callback)}
     found = staged(problem, sides, args, "minimize")
     if found is not None:
-        problem, params = found
-        return _traced(problem, params, method, kept)
+        problem, params, programs = found
+        return _traced(problem, params, programs, method, {**kept, "callback": callback})
     params = {"consts": (), "bounds": sides, "sides": [None] * len(problem.constraints)}
     result = vector.finish(problem.solve(vector.x0, params, method, **kept))
     if name == "trust-constr":
@@ -87,11 +87,21 @@ def minimize(fun: Callable, x0: Any, args: tuple = (), method: Any = None, *, bo
     return result
 
 
-def _traced(problem: Problem, params, method, kept):
+def _traced(problem: Problem, params, programs, method, kept):
     """The result as values of the trace."""
-    minimum, vector = Minimum(problem), problem.vector
-    host = minimum.host(lambda x0, params: problem.solve(x0, params, method, **kept))
-    z, found = solution(minimum.conditions, host, vector.x0, params, minimum.size)
+    vector = problem.vector
+    given = {**kept, "callback": vector.callback(kept["callback"])}
+
+    def make():
+        minimum = Minimum(problem)
+        return minimum.newton, minimum.host(lambda x0, params: problem.solve(x0, params, method, **given))
+
+    # matrices are no part of the programs
+    own = [(c.what, c.keep if isinstance(c.keep, bool) and c.matrix is None else object())
+           for c in problem.constraints]
+    newton, host = shared(programs, vector, (method, frozen({**kept, "options": kept["options"] or {}}),
+                                             tuple(own)), make)
+    z, found = solution(newton, host, vector.x0, params)
     x, fun, consts = z[:vector.size], problem.objective.fun, params["consts"]
     values = {"x": vector.restore(x), "fun": fun(x, consts), "jac": vector.restore(grad(fun)(x, consts))}
     if problem.constraints:
@@ -134,15 +144,20 @@ def minimize_scalar(fun: Callable, bracket: Any = None, bounds: Any = None, args
     found = staged(problem, sides, args, what)
     if found is None:
         return solve(problem, {"consts": (), "bounds": sides})
-    problem, params = found
-    minimum = Minimum(problem)
+    problem, params, programs = found
 
     def run(x0, params):
         result = solve(problem, params)
         result.x = np.array([result.x])
         return result
 
-    z, counts = solution(minimum.conditions, minimum.host(run), vector.x0, params, 1)
+    def make():
+        minimum = Minimum(problem)
+        return minimum.newton, minimum.host(run)
+
+    settings = {"bracket": bracket, "method": method, "tol": tol, "options": options or {}}
+    newton, host = shared(programs, vector, frozen(settings), make)
+    z, counts = solution(newton, host, vector.x0, params)
     return outcome(counts, x=z[0], fun=problem.objective.fun(z, params["consts"]))
 
 

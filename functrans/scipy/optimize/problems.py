@@ -81,12 +81,17 @@ class Constraint:
         self.rows = Rows(lambda v, consts: self.fun(self.vector.restore(v)), self.what)
 
     def _linear(self, given, vector):
-        a = given.A if sp.issparse(given.A) else np.atleast_2d(np.asarray(given.A, float))
+        a = given.A
+        if not sp.issparse(a):
+            a = np.atleast_2d(a if is_traced(a) else np.asarray(a, float))
         if a.ndim != 2 or a.shape[1] != vector.size:
             raise errors.ShapeError(f"{self.what}: its matrix is {a.shape} for {vector.size} elements of x0.",
                                     "Columns are the elements of x0 in order.")
-        self.matrix, self.low, self.high, self.keep = a, given.lb, given.ub, given.keep_feasible
-        self.rows = Rows(lambda v, consts: self.dense @ v, self.what)
+        self.low, self.high, self.keep = given.lb, given.ub, given.keep_feasible
+        if is_traced(a):                                        # a function like others
+            self.rows = Rows(lambda v, consts: a @ v, self.what)
+        else:
+            self.matrix, self.rows = a, Rows(lambda v, consts: self.dense @ v, self.what)
         self.rows.layout = Layout(np.zeros(a.shape[0]), self.what)
 
     @cached_property

@@ -12,7 +12,7 @@ from ... import errors
 from ...api.derivatives import grad
 from ...calling.staging import api, check_callable
 from .functions import Compiled, Objective, Rows, check_start
-from .implicit import EXACT, LOOSE, POLISHED, Newton, outcome, report, scale_of, solution, stage
+from .implicit import Newton, frozen, outcome, report, scale_of, shared, solution, stage
 from .vectors import Vector
 
 SLOPES = ("hybr", "lm")
@@ -75,21 +75,27 @@ def root(fun: Callable, x0: Any, args: tuple = (), method: str = "hybr", *, tol:
     if layout.size != vector.size:
         raise errors.ShapeError(f"{what}: fun returns {layout.size} values for {vector.size} unknowns.",
                                 "Return as many, or use least_squares.")
-    z, counts = _zero(run, lambda x0, consts: solve(Rows(run, rows.what), x0, consts), vector.x0, consts)
+    settings = {"method": method, "tol": tol, "callback": callback, "options": options or {}}
+    z, counts = _zero(run, lambda x0, consts: solve(Rows(run, rows.what), x0, consts), vector.x0, consts,
+                      lambda make: shared([run], vector, frozen(settings), make))
     return outcome(counts, x=vector.restore(z), fun=layout.cut(run(z, consts)))
 
 
-def _zero(run, solve, x0, consts):
-    """The root of a program, differentiable in ``consts``; ``solve(x0, consts)`` is SciPy's result."""
-    newton = Newton(lambda z, consts, at: run(z, consts))
+def _zero(run, solve, x0, consts, keep):
+    """The root of a program, differentiable in ``consts``; ``solve(x0, consts)`` is SciPy's result.
+
+    ``keep(make)`` is what ``make`` returns, or has returned before.
+    """
+    newton = Newton(lambda z, consts, at: run(z, consts), len(x0))
 
     def host(x0, consts):
-        result, scale = solve(np.array(x0), consts), scale_of(newton.value(x0, consts, ()))
-        z, left, regular = newton(np.array(result.x, float), consts, ())
-        return report(result, z, np.zeros(len(z)), regular and left <= scale * (
-            EXACT if len(z) <= POLISHED else LOOSE))
+        nowhere = np.zeros(len(x0), np.int64)
+        result, scale = solve(np.array(x0), consts), scale_of(newton.value(x0, consts, nowhere))
+        x = np.array(result.x, float)
+        z, left, small, regular = newton(x, consts, nowhere, x)
+        return report(result, z, nowhere, regular and left <= scale * small)
 
-    return solution(lambda z, consts, at: run(z, consts), host, x0, consts, len(x0))
+    return solution(*keep(lambda: (newton, host)), x0, consts)
 
 
 @api
@@ -166,7 +172,9 @@ def root_scalar(f: Callable, args: tuple = (), method: str | None = None, bracke
         return so.OptimizeResult(x=np.array([got.root]), success=got.converged, nit=got.iterations,
                                  nfev=got.function_calls)
 
-    z, counts = _zero(one, result, np.zeros(1), {"consts": consts, "points": points})
+    settings = {"method": method, "xtol": xtol, "rtol": rtol, "maxiter": maxiter, "options": options or {}}
+    z, counts = _zero(one, result, np.zeros(1), {"consts": consts, "points": points},
+                      lambda make: shared([run], vector, frozen(settings), make))
     return so.OptimizeResult(root=z[0], converged=counts["success"], iterations=counts["nit"],
                              function_calls=counts["nfev"])
 
