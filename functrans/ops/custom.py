@@ -230,22 +230,6 @@ def _linear_infer(*avals, jaxpr, rule, n_res):
 
 
 def _linear_jvp(primals, tangents, *, jaxpr, rule, n_res):
-    def by_residuals(tangents):
-        moves = nonzero(tangents)
-        moved, keep = Passes.jvp_jaxpr(jaxpr, moves)
-        got = split(Passes.evaluate(moved, [*primals, *pick(tangents, moves)]), len(jaxpr.outs))[1]
-        return fill(keep, got, jaxpr.out_avals)
-
-    return _linear_moved(primals, tangents, jaxpr, rule, n_res, by_residuals)
-
-
-def _linear_linearize(primals, tangents, *, jaxpr, rule, n_res):
-    """Reverse mode asks for no jvp of the program: there may be custom_vjp rules in it."""
-    return _linear_moved(primals, tangents, jaxpr, rule, n_res,
-                         lambda tangents: Passes.linearize_inside(jaxpr, primals, tangents)[1])
-
-
-def _linear_moved(primals, tangents, jaxpr, rule, n_res, by_residuals):
     """Itself on tangents of the linear inputs; what residuals do follows from the program."""
     outs = linear_call(*primals, jaxpr=jaxpr, rule=rule, n_res=n_res)
     totals = [Hooks.zero(a) for a in jaxpr.out_avals]
@@ -253,9 +237,22 @@ def _linear_moved(primals, tangents, jaxpr, rule, n_res, by_residuals):
         totals = linear_call(*primals[:n_res], *[instantiate(t) for t in tangents[n_res:]], jaxpr=jaxpr,
                              rule=rule, n_res=n_res)
     if not all(is_zero(t) for t in tangents[:n_res]):
-        still = [Hooks.zero(aval_of(x)) for x in primals[n_res:]]
-        totals = [Hooks.add_tangents(a, b) for a, b in zip(totals, by_residuals([*tangents[:n_res], *still]),
+        moves = (*nonzero(tangents[:n_res]), *[False] * (len(primals) - n_res))
+        moved, keep = Passes.jvp_jaxpr(jaxpr, moves)
+        got = split(Passes.evaluate(moved, [*primals, *pick(tangents, moves)]), len(outs))[1]
+        totals = [Hooks.add_tangents(a, b) for a, b in zip(totals, fill(keep, got, jaxpr.out_avals),
                                                            strict=True)]
+    return outs, totals
+
+
+def _linear_linearize(primals, tangents, *, jaxpr, rule, n_res):
+    """By the residuals the program is linearized: it may hold functions with reverse rules only."""
+    still = [Hooks.zero(aval_of(x)) for x in primals]
+    outs, totals = _linear_jvp(primals, [*still[:n_res], *tangents[n_res:]], jaxpr=jaxpr, rule=rule,
+                               n_res=n_res)
+    if not all(is_zero(t) for t in tangents[:n_res]):
+        _, more = Passes.linearize_inside(jaxpr, primals, [*tangents[:n_res], *still[n_res:]])
+        totals = [Hooks.add_tangents(a, b) for a, b in zip(totals, more, strict=True)]
     return outs, totals
 
 
