@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from functrans.ir.core import Var
 from functrans.trace.core import var_of
+from graphs_by_hand import FEEDS, close, four_leaves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,22 +27,6 @@ from functrans import (
 from functrans.plan import run_op
 
 X = np.array([0.5, -1.0, 2.0])
-
-
-def four_leaves():
-    """e = a*b + c*log(d), its symbols by name."""
-    with Graph() as g:
-        a, b, c, d = [g.placeholder(name=n) for n in "abcd"]
-        g["e"] = a * b + c * np.log(d)
-    return g
-
-
-FEEDS = {"a": 2.0, "b": 3.0, "c": 4.0, "d": 5.0}
-
-
-def close(got, want, **how):
-    for x, y in zip(functrans.tree.leaves(got), functrans.tree.leaves(want), strict=True):
-        np.testing.assert_allclose(x, y, **{"rtol": 1e-12, "atol": 1e-12, **how})
 
 
 # ----- the graph of the issue --------------------------------------------------------------------------

@@ -19,14 +19,16 @@ from .derivatives import check_complex_result, jvp, linearize, vjp
 FEW = 32            # directions: fewer are pushed as a dense batch, which tiny programs are best at
 
 
-def with_arguments(fun, args, kwargs, nums):
-    """``fun`` of the arguments in ``nums`` alone."""
+def at_chosen(selection, args, kwargs):
+    """The function of the chosen arguments alone, and these."""
+    nums = selection.check(args, kwargs)
+
     def partial(*chosen):
         full = list(args)
         for i, x in zip(nums, chosen, strict=True):
             full[i] = x
-        return fun(*full, **kwargs)
-    return partial
+        return selection.fun(*full, **kwargs)
+    return partial, tuple([args[i] for i in nums])
 
 
 def _basis(leaves):
@@ -108,11 +110,8 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     selection = Selection(fun, argnums, None, "jacfwd")
 
     def call(*args, **kwargs):
-        nums = selection.check(args, kwargs)
-        chosen = tuple([args[i] for i in nums])
+        partial, chosen = at_chosen(selection, args, kwargs)
         leaves, treedef = float_leaves(chosen, "jacfwd with respect to", holomorphic)
-        partial = with_arguments(fun, args, kwargs, nums)
-
         aux: list = []
 
         def push(*directions):
@@ -174,10 +173,8 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     selection = Selection(fun, argnums, None, "jacrev")
 
     def call(*args, **kwargs):
-        nums = selection.check(args, kwargs)
-        chosen = tuple([args[i] for i in nums])
+        partial, chosen = at_chosen(selection, args, kwargs)
         float_leaves(chosen, "jacrev with respect to", holomorphic, "fc")
-        partial = with_arguments(fun, args, kwargs, nums)
         out, pull, *aux = vjp(partial, *chosen, has_aux=has_aux)
         leaves, treedef = float_leaves(out, "jacrev of a function that returns", holomorphic)
         avals = [aval_of(x).strong for x in leaves]

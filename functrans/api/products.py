@@ -13,7 +13,7 @@ from ..calling.staging import api, check_callable
 from ..trace.core import aval_of
 from .chunks import check_chunk, chunked
 from .derivatives import grad, jvp, linearize
-from .jacobians import float_leaves, with_arguments
+from .jacobians import at_chosen, float_leaves
 
 
 @api
@@ -43,9 +43,8 @@ def hvp(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) 
             raise errors.ArgumentError(f"hvp: called with {len(args)} positional arguments.",
                                        "Write hvp(f)(x, v): the arguments of f, then the vector.")
         *args, v = args
-        nums = selection.check(args, kwargs)
-        gradient = grad(with_arguments(fun, args, kwargs, nums), tuple(range(len(nums))), has_aux=has_aux)
-        chosen = tuple([args[i] for i in nums])
+        partial, chosen = at_chosen(selection, args, kwargs)
+        gradient = grad(partial, tuple(range(len(chosen))), has_aux=has_aux)
         _, moved, *aux = jvp(gradient, chosen, (v,) if selection.single else tuple(v), has_aux=has_aux)
         moved = moved[0] if selection.single else moved
         return (moved, aux[0]) if has_aux else moved
@@ -75,12 +74,10 @@ def hessian_diag(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool 
     selection = Selection(fun, argnums, None, "hessian_diag")
 
     def call(*args, **kwargs):
-        nums = selection.check(args, kwargs)
-        chosen = tuple([args[i] for i in nums])
+        partial, chosen = at_chosen(selection, args, kwargs)
         leaves, treedef = float_leaves(chosen, "hessian_diag with respect to", False)
-        partial = with_arguments(fun, args, kwargs, nums)
         scalar = (lambda *xs: partial(*xs)[0]) if has_aux else partial
-        gradient = grad(scalar, tuple(range(len(nums))))
+        gradient = grad(scalar, tuple(range(len(chosen))))
         _, push = linearize(gradient, *chosen)
         avals = [aval_of(x).strong for x in leaves]
         total = sum([a.size for a in avals])

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator
 from ..api.batching import vmap
 from ..api.derivatives import grad, linearize, vjp
 from ..api.flattening import ravel_pytree
-from ..api.jacobians import float_leaves, with_arguments
+from ..api.jacobians import at_chosen, float_leaves
 from ..calling.arguments import Selection
 from ..calling.staging import api, check_callable
 
@@ -51,11 +51,9 @@ def _operator_at(fun, argnums, what, second) -> Callable:
 
     @api
     def operator(*args, **kwargs):
-        nums = selection.check(args, kwargs)
-        chosen = tuple([args[i] for i in nums])
+        partial, chosen = at_chosen(selection, args, kwargs)
         float_leaves(chosen, f"{what} with respect to", False)
-        partial = with_arguments(fun, args, kwargs, nums)
-        return _operator(grad(partial, tuple(range(len(nums)))) if second else partial, chosen, second)
+        return _operator(grad(partial, tuple(range(len(chosen)))) if second else partial, chosen, second)
 
     return operator
 
