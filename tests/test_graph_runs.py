@@ -333,7 +333,7 @@ def test_printed():
   %6:f64[] = mul(c, %5)
   e:f64[] = add(%4, %6)"""
     text = g.show(sources=True)
-    assert text.count("test_graph_runs.py:") == 4 and repr(g) == "<Graph of 4 equations, 4 placeholders>"
+    assert text.count("graphs_by_hand.py:") == 4 and repr(g) == "<Graph of 4 equations, 4 placeholders>"
     with g:
         g["shift"] = g["e"] + np.arange(3.0)
     assert "constant [0. 1. 2.]" in str(g)
