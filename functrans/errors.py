@@ -330,8 +330,8 @@ class RandomKeyError(FunctransError, TypeError):
     """
 
 
-class HyperparameterError(FunctransError, ValueError):
-    """A setting of an optimizer or a schedule out of its range: ``adam(-0.1)``, ``clip(0.0)``."""
+class OptionError(FunctransError, ValueError):
+    """A setting is out of its range, or none of those that there are: ``adam(-0.1)``, ``padding="FULL"``."""
 
 
 class MissingPackageError(FunctransError, ImportError):

@@ -47,7 +47,7 @@ BUILTIN = {
     "ThreadCountError": ValueError,
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
-    "HyperparameterError": ValueError,
+    "OptionError": ValueError,
     "LogdirError": ValueError,
     "ClosedError": ValueError,
     "TagError": ValueError,

@@ -277,7 +277,7 @@ REFUSALS = [
     (lambda: nn.conv2d(X, np.ones((4, 3, 3))), E.ShapeError, r"\[out, in, \*space\] is needed"),
     (lambda: nn.conv2d(np.ones((2, 8)), W), E.ShapeError, "it needs 4 axes"),
     (lambda: nn.conv2d(X, W, np.ones(3)), E.ShapeError, r"bias is f64\[3\] for 4 output channels"),
-    (lambda: nn.conv2d(X, W, padding="FULL"), ValueError, "padding must be 'SAME'.*'FULL'"),
+    (lambda: nn.conv2d(X, W, padding="FULL"), ValueError, "padding is 'FULL'"),
     (lambda: nn.conv2d(X, W, padding=(1, 2, 3)), ValueError, "2 spatial axes"),
     (lambda: nn.conv2d(X, W, stride=0), ValueError, "stride must be an integer or 2 of them"),
     (lambda: nn.conv2d(X, W, layout="CHWN"), ValueError, "'NCHW' or 'NHWC'"),

@@ -387,12 +387,12 @@ def search_of_a_vector():
     opt.update(X, opt.init(X), X, value_fn=lambda x: x)  # BAD
 
 
-@case(E.HyperparameterError, "lbfgs: memory_size is 0", "at least 1")
+@case(E.OptionError, "lbfgs: memory_size is 0", "at least 1")
 def no_memory():
     opts.lbfgs(memory_size=0)  # BAD
 
 
-@case(E.HyperparameterError, "zoom_linesearch: slope_rtol is 0.95")
+@case(E.OptionError, "zoom_linesearch: slope_rtol is 0.95")
 def slope_above_curvature():
     opts.zoom_linesearch(slope_rtol=0.95)  # BAD
 
@@ -432,7 +432,7 @@ def rate_as_optimizer():
     minimize(rosenbrock, X, 0.1, 10)  # BAD
 
 
-@case(E.HyperparameterError, "minimize: steps is -1")
+@case(E.OptionError, "minimize: steps is -1")
 def negative_steps():
     minimize(rosenbrock, X, opts.sgd(0.1), -1)  # BAD
 

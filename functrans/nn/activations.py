@@ -244,7 +244,8 @@ def gelu(x, approximate=True):
     (0.841192, 0.841345)
     """
     if approximate not in (True, False, "tanh", "none"):
-        raise ValueError(f"nn.gelu: approximate must be True ('tanh') or False ('none'), got {approximate!r}")
+        raise errors.OptionError(
+            f"nn.gelu: approximate must be True ('tanh') or False ('none'), got {approximate!r}")
     if approximate in (True, "tanh"):       # (1 + tanh(u)) / 2 = sigmoid(2 u), without cancellation
         c = 2 * math.sqrt(2 / math.pi)
         return OPS["zmul"](x, OPS["logistic"](x * (number(c * 0.044715, x) * (x * x) + number(c, x))))

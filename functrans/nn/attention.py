@@ -242,8 +242,9 @@ def _attention(name, q, k, v, bias, mask, q_lengths, lengths, scale, causal, win
     if window is not None:
         pair = (window, window) if hasattr(window, "__index__") else tuple(window)
         if len(pair) != 2 or not all([hasattr(w, "__index__") and w.__index__() >= 0 for w in pair]):
-            raise ValueError(f"nn.{name}: local_window_size must be a number of positions, or a pair "
-                             f"(before, behind), got {window!r}")
+            raise errors.OptionError(
+                f"nn.{name}: local_window_size must be a number of positions, or a pair "
+                f"(before, behind), got {window!r}")
         window = tuple([w.__index__() for w in pair])
     scale = float(1 / math.sqrt(max(d, 1)) if scale is None else scale)
     out = _attend(np.reshape(q, (b, heads, n // heads, t, d)), k, v, bias, mask, q_lengths, lengths,
@@ -295,7 +296,8 @@ def dot_product_attention(query, key, value, bias=None, mask=None, *, scale: flo
                                 f"{aval_of(value)}.", "Each needs [batch, length, heads, width], or these "
                                 "without batch.")
     if implementation not in (None, "xla", "cudnn"):
-        raise ValueError(f"nn.{name}: implementation must be None, 'xla' or 'cudnn', got {implementation!r}")
+        raise errors.OptionError(
+            f"nn.{name}: implementation must be None, 'xla' or 'cudnn', got {implementation!r}")
     if ndim == 3:
         query, key, value = (x[None] for x in (query, key, value))
     q, k, v = (np.swapaxes(x, 1, 2) for x in (query, key, value))

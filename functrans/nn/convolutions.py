@@ -22,7 +22,7 @@ def channels_last(name: str, layout: str | None, space: int) -> bool:
     first, last = LAYOUTS[space]
     layout = _ALSO.get(layout, layout) if isinstance(layout, str) else layout
     if layout not in (None, first, last):
-        raise ValueError(f"nn.{name}: layout must be {first!r} or {last!r}, got {layout!r}")
+        raise errors.OptionError(f"nn.{name}: layout must be {first!r} or {last!r}, got {layout!r}")
     return layout == last
 
 
@@ -34,8 +34,9 @@ def extents(name: str, what: str, value: Any, space: int, least: int = 1) -> tup
     except (TypeError, AttributeError):
         values = ()
     if len(values) != space or min(values) < least:
-        raise ValueError(f"nn.{name}: {what} must be an integer or {space} of them, at least {least}; got "
-                         f"{value!r}")
+        raise errors.OptionError(
+            f"nn.{name}: {what} must be an integer or {space} of them, at least {least}; got "
+            f"{value!r}")
     return values
 
 
@@ -58,8 +59,10 @@ def pads(name: str, padding: Any, sizes, reach, strides) -> tuple[tuple[int, int
 
 
 def _padding_error(name, padding, space):
-    return ValueError(f"nn.{name}: padding must be 'SAME', 'SAME_LOWER', 'VALID', a number, or a number or "
-                      f"(low, high) pair for each of the {space} spatial axes; got {padding!r}")
+    return errors.OptionError(
+        f"nn.{name}: padding is {padding!r}.",
+        f"Give 'SAME', 'SAME_LOWER', 'VALID', a number, or a number or (low, high) pair for each of the "
+        f"{space} spatial axes.")
 
 
 def batched(name: str, x, space: int):
@@ -158,7 +161,7 @@ _TEXT = """A convolution over {space} (the filter is not reversed), as of ``torc
         ``[n, out, {axes}]`` of the operands' dtype.
 
     Raises:
-        ShapeError: shapes do not fit; ValueError: padding, layout, stride or dilation is none.
+        ShapeError: shapes do not fit; OptionError: padding, layout, stride or dilation is none.
 
     >>> import numpy as np
     >>> from functrans import nn
@@ -221,8 +224,9 @@ def _conv_transpose(name, space, x, weight, bias, stride, padding, output_paddin
     (into, each), kernel = aval_of(weight).shape[:2], aval_of(weight).shape[2:]
     reach = [dilated(k, d) for k, d in zip(kernel, dilation, strict=True)]
     if any([m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)]):
-        raise ValueError(f"nn.{name}: output_padding {more} must be less than stride {stride} or dilation "
-                         f"{dilation}")
+        raise errors.OptionError(
+            f"nn.{name}: output_padding {more} must be less than stride {stride} or dilation "
+            f"{dilation}")
     cut = _transposed_pads(name, padding, reach, stride)
     weight = OPS["rev"](weight, axes=tuple(range(2, 2 + space)))
     weight = np.reshape(weight, (groups, into // groups, each, *kernel))
@@ -253,7 +257,7 @@ _TRANSPOSED = """A transposed convolution over {space}: the transpose of the con
         plus output_padding.
 
     Raises:
-        ShapeError: shapes do not fit; ValueError: padding, layout, stride or dilation is none.
+        ShapeError: shapes do not fit; OptionError: padding, layout, stride or dilation is none.
 
     >>> import numpy as np
     >>> from functrans import nn

@@ -122,7 +122,7 @@ def reduced(name: str, losses, reduction: str, count=None):
 
 def check_reduction(name: str, reduction: str) -> None:
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"nn.{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        raise errors.OptionError(f"nn.{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 __all__ = [

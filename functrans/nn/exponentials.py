@@ -141,7 +141,7 @@ def one_hot(x, num_classes: int, *, dtype: Any = np.float64, axis: int = -1):
     x = integers("one_hot", "x", x)
     n = num_classes.__index__()
     if n < 1:
-        raise ValueError(f"nn.one_hot: num_classes must be positive, got {n}")
+        raise errors.OptionError(f"nn.one_hot: num_classes must be positive, got {n}")
     return _one_hot(x, n=n, axis=axis_of(axis, aval_of(x).ndim + 1), dtype=np.dtype(dtype))
 
 

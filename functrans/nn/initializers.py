@@ -140,10 +140,11 @@ def variance_scaling(scale, mode: str, distribution: str, in_axis: Axes = -2, ou
     means = {"fan_in": lambda i, o: i, "fan_out": lambda i, o: o, "fan_avg": lambda i, o: (i + o) / 2,
              "fan_geo_avg": lambda i, o: math.sqrt(i * o)}
     if mode not in means:
-        raise ValueError(f"nn.initializers: mode must be one of {', '.join(means)}, got {mode!r}")
+        raise errors.OptionError(f"nn.initializers: mode must be one of {', '.join(means)}, got {mode!r}")
     if distribution not in ("truncated_normal", "normal", "uniform"):
-        raise ValueError("nn.initializers: distribution must be 'truncated_normal', 'normal' or 'uniform', "
-                         f"got {distribution!r}")
+        raise errors.OptionError(
+            "nn.initializers: distribution must be 'truncated_normal', 'normal' or 'uniform', "
+            f"got {distribution!r}")
 
     def init(key, shape, dtype=dtype):
         shape, dtype = _shape("variance_scaling", shape), _dtype("variance_scaling", dtype)

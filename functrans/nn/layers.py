@@ -83,7 +83,7 @@ def dropout(x, p: float = 0.5, *, key=None, training: bool = True,
         broadcast_dims: axes along which elements are dropped together.
 
     Raises:
-        ArgumentError: there is no key; ValueError: p is not in [0, 1].
+        ArgumentError: there is no key; OptionError: p is not in [0, 1].
 
     >>> import numpy as np
     >>> from functrans import nn, random
@@ -93,7 +93,7 @@ def dropout(x, p: float = 0.5, *, key=None, training: bool = True,
     """
     (x,) = floats("dropout", x=x)
     if not 0 <= p <= 1:
-        raise ValueError(f"nn.dropout: p must be in [0, 1], got {p}")
+        raise errors.OptionError(f"nn.dropout: p must be in [0, 1], got {p}")
     if not training or p == 0:
         return x
     if key is None:

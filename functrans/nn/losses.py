@@ -110,7 +110,7 @@ def cross_entropy(logits, labels, weight=None, *, axis: int = -1, where=None,
 
     Raises:
         IndexRangeError: a known label names no class. One that is not known yet (under jit) has loss 0.
-        ShapeError: shapes of labels, weight or where do not fit; ValueError: smoothing is not in [0, 1].
+        ShapeError: shapes of labels, weight or where do not fit; OptionError: smoothing is not in [0, 1].
 
     >>> import numpy as np
     >>> from functrans import grad, nn
@@ -130,7 +130,8 @@ def cross_entropy(logits, labels, weight=None, *, axis: int = -1, where=None,
     if not classes:
         raise errors.ShapeError(f"nn.cross_entropy: logits are {a}: there are no classes.")
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"nn.cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+        raise errors.OptionError(
+            f"nn.cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     if b.dtype.kind in "iu":
         rest = tuple([n for i, n in enumerate(a.shape) if i != axis])
         if b.shape != rest:
@@ -325,7 +326,7 @@ def huber_loss(predictions, targets, delta: float = 1.0, *, reduction: str = "me
     array([0.125, 2.5  ])
     """
     if not delta > 0:
-        raise ValueError(f"nn.huber_loss: delta must be positive, got {delta}")
+        raise errors.OptionError(f"nn.huber_loss: delta must be positive, got {delta}")
     return _distance("huber_loss", _huber, predictions, targets, reduction, delta=float(delta), scale=1)
 
 
@@ -339,7 +340,7 @@ def smooth_l1_loss(predictions, targets, beta: float = 1.0, *, reduction: str = 
     2.0
     """
     if not beta >= 0:
-        raise ValueError(f"nn.smooth_l1_loss: beta must not be negative, got {beta}")
+        raise errors.OptionError(f"nn.smooth_l1_loss: beta must not be negative, got {beta}")
     if beta == 0:
         return l1_loss(predictions, targets, reduction=reduction)
     return _distance("smooth_l1_loss", _huber, predictions, targets, reduction, delta=float(beta),

@@ -49,7 +49,7 @@ def _scaled(x, weight, bias):
 
 def _check(name, x, eps, axes):
     if not eps >= 0:
-        raise ValueError(f"nn.{name}: eps must not be negative, got {eps}")
+        raise errors.OptionError(f"nn.{name}: eps must not be negative, got {eps}")
     if 0 in [aval_of(x).shape[i] for i in axes]:
         raise errors.ShapeError(f"nn.{name}: {aval_of(x)} has nothing to normalise along axes {axes}.")
 
@@ -95,7 +95,7 @@ def layer_norm(x, normalized_shape: int | Sequence[int], weight=None, bias=None,
         weight, bias: floats of shape ``normalized_shape``.
 
     Raises:
-        ShapeError: shapes do not fit; ValueError: eps is negative.
+        ShapeError: shapes do not fit; OptionError: eps is negative.
 
     >>> import numpy as np
     >>> from functrans import nn

@@ -82,7 +82,7 @@ _MAX = """The maximum of each window over {space}; a window's derivative goes to
         ``[n, c, {axes}]``, an element for each window.
 
     Raises:
-        ShapeError: a window does not fit, or would be padding only; ValueError: padding or layout is none.
+        ShapeError: a window does not fit, or would be padding only; OptionError: padding or layout is none.
 
     >>> import numpy as np
     >>> from functrans import nn
@@ -103,7 +103,7 @@ _AVG = """The mean of each window over {space}.
         ``[n, c, {axes}]``, an element for each window.
 
     Raises:
-        ShapeError: a window does not fit, or would be padding only; ValueError: padding or layout is none.
+        ShapeError: a window does not fit, or would be padding only; OptionError: padding or layout is none.
 
     >>> import numpy as np
     >>> from functrans import nn

@@ -57,15 +57,15 @@ def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *,
     """A hyperparameter in its range. Traced ones pass unseen, as long as they are scalars."""
     if isinstance(x, Tracer):
         if aval_of(x).shape:
-            raise errors.HyperparameterError(f"{name} is {aval_of(x)}.", "Give one number.")
+            raise errors.OptionError(f"{name} is {aval_of(x)}.", "Give one number.")
         return x
     if isinstance(x, np.ndarray) and x.ndim == 0:
         x = x[()]
     if not isinstance(x, (int, float, np.integer, np.floating)):
-        raise errors.HyperparameterError(f"{name} is {x!r}.", "Give one number.")
+        raise errors.OptionError(f"{name} is {x!r}.", "Give one number.")
     if not (low <= x <= high) or (open_low and x == low) or (open_high and x == high):
         left, right = ("]" if open_low else "[", "[" if open_high else "]")
-        raise errors.HyperparameterError(f"{name} is {x!r}.",
+        raise errors.OptionError(f"{name} is {x!r}.",
                                          f"It must be a number in {left}{low:g}, {high:g}{right}.")
     return x
 
@@ -73,7 +73,7 @@ def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *,
 def whole(x: Any, name: str, low: int) -> int:
     """A hyperparameter that counts."""
     if isinstance(x, bool) or not hasattr(x, "__index__") or x.__index__() < low:
-        raise errors.HyperparameterError(f"{name} is {describe(x) if isinstance(x, Tracer) else repr(x)}.",
+        raise errors.OptionError(f"{name} is {describe(x) if isinstance(x, Tracer) else repr(x)}.",
                                          f"Give an integer of at least {low}.")
     return x.__index__()
 
@@ -89,7 +89,7 @@ def rate_of(learning_rate: Any, name: str) -> Callable[[Any], Any]:
 def _scheduled(schedule, name, count):
     rate = schedule(count)
     if not _is_array(rate) or aval_of(rate).shape:
-        raise errors.HyperparameterError(f"{name}: the schedule returned {describe(rate)}.",
+        raise errors.OptionError(f"{name}: the schedule returned {describe(rate)}.",
                                          "It must return one number for a count.")
     return rate
 

@@ -35,7 +35,7 @@ def sgd(learning_rate: Any, *, weight_decay: Any = 0.0, mask: Any = None) -> Opt
         the parameters that returns it. All, by default.
 
     Raises:
-      functrans.errors.HyperparameterError: a negative rate or weight decay.
+      functrans.errors.OptionError: a negative rate or weight decay.
 
     >>> import numpy as np
     >>> from functrans import grad

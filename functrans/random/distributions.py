@@ -270,8 +270,9 @@ def multivariate_normal(key, mean, cov, shape=None, dtype=None, method="cholesky
     """
     key = checked("multivariate_normal", key)
     if method not in ("cholesky", "eigh", "svd"):
-        raise ValueError("random.multivariate_normal: method must be 'cholesky', 'eigh' or 'svd', got "
-                         f"{method!r}")
+        raise errors.OptionError(
+            "random.multivariate_normal: method must be 'cholesky', 'eigh' or 'svd', got "
+            f"{method!r}")
     mean, cov = as_array(mean), as_array(cov)
     kind = np.result_type(aval_of(mean).dtype, aval_of(cov).dtype)
     dtype = float_of("multivariate_normal", dtype or (kind if kind.kind == "f" else None))

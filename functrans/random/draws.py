@@ -140,7 +140,7 @@ def bernoulli(key, p=0.5, shape=None, mode="low"):
     """True with probability p. ``mode="high"`` resolves probabilities below 2**-52 (2**-23)."""
     key = checked("bernoulli", key)
     if mode not in ("low", "high"):
-        raise ValueError(f"random.bernoulli: mode must be 'low' or 'high', got {mode!r}")
+        raise errors.OptionError(f"random.bernoulli: mode must be 'low' or 'high', got {mode!r}")
     p = as_array(p)
     dtype = float_of("bernoulli", aval_of(p).dtype)
     shape = shape_with("bernoulli", shape, p)
@@ -211,7 +211,7 @@ def gumbel(key, shape=(), dtype=None, mode=None):
     """Gumbel: distribution function exp(-exp(-x)); ``mode`` "low" (default) or "high" (a longer tail)."""
     dtype = float_of("gumbel", dtype)
     if mode not in (None, "low", "high", "highest"):
-        raise ValueError(f"random.gumbel: mode must be 'low', 'high' or 'highest', got {mode!r}")
+        raise errors.OptionError(f"random.gumbel: mode must be 'low', 'high' or 'highest', got {mode!r}")
     if mode == "highest" and dtype == np.float32:
         raise errors.NotSupportedError("random.gumbel: mode 'highest' of float32 is not there.",
                                        "Use float64, or mode 'high'.")
@@ -326,9 +326,9 @@ def choice(key, a, shape=(), replace=True, p=None, axis=0, mode=None):
     if count == 0:
         return np.zeros(final, np.int64 if whole else aval_of(a).dtype)
     if n <= 0:
-        raise ValueError("random.choice: there is nothing to choose from")
+        raise errors.OptionError("random.choice: there is nothing to choose from")
     if not replace and count > n:
-        raise ValueError(f"random.choice: {count} of {n} elements without replacement")
+        raise errors.OptionError(f"random.choice: {count} of {n} elements without replacement")
     if p is None and not replace:
         some = permutation(key, n if whole else a, axis)
         return np.reshape(some[(*[slice(None)] * axis, slice(count))], final)
@@ -377,7 +377,8 @@ def categorical(key, logits, axis=-1, shape=None, replace=True, mode=None):
         return np.argmax(gumbel(key, (*lead, *inner), aval_of(x).dtype, mode) + x, axis=axis)
     count = math.prod(lead)
     if count > extents[axis]:
-        raise ValueError(f"random.categorical: {count} of {extents[axis]} categories without replacement")
+        raise errors.OptionError(
+            f"random.categorical: {count} of {extents[axis]} categories without replacement")
     scores = np.moveaxis(x + gumbel(key, extents, aval_of(x).dtype, mode), axis, -1)
     return np.reshape(np.moveaxis(top_k(scores, count)[1], -1, 0), shape)
 
