@@ -179,7 +179,7 @@ def test_a_callback_is_not_the_same_at_every_turn():
     # its operand is, and so looked the residual that its result is
     for kind in ("scan", "while"):
         numbers = iter(range(1, 100))
-        body = lambda c: c * io_callback(lambda: float(next(numbers)), F64)        # noqa: B023
+        body = lambda c, numbers=numbers: c * io_callback(lambda: float(next(numbers)), F64)
         assert grad(_turns(kind, body, 4))(1.0) == 24.0
         assert next(numbers) == 5
 

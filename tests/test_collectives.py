@@ -243,10 +243,9 @@ def test_unbound_names():
     for f in (lambda x: lax.psum(x, "j"), lambda x: lax.pmean(x, "j"), lambda x: lax.pmax(x, "j"),
               lambda x: lax.pmin(x, "j"), lambda x: lax.all_gather(x, "j"), lambda x: x * lax.axis_index("j"),
               lambda x: lax.psum(x, ("i", "j")), lambda x: x * lax.axis_size("j")):
-        for run in (lambda: f(1.0), lambda: jit(f)(1.0), lambda: grad(f)(1.0), lambda: mapped(f)(XS),  # noqa: B023
-                    lambda: vmap(f)(XS)):       # noqa: B023
+        for g, x in ((f, 1.0), (jit(f), 1.0), (grad(f), 1.0), (mapped(f), XS), (vmap(f), XS)):
             with pytest.raises(errors.UnboundAxisError, match=r"'[ij]'") as e:
-                run()
+                g(x)
             assert isinstance(e.value, NameError) and "axis_name=" in str(e.value)
             assert "test_collectives.py" in str(e.value)
     with pytest.raises(errors.UnboundAxisError, match="bound are 'i'"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,6 +113,31 @@ def _remake(name, fun, options):
     make = grad if name == "grad" else value_and_grad
     return make(fun, argnums, argnames=argnames, has_aux=has_aux, holomorphic=holomorphic,
                 allow_int=allow_int)
+
+
+class Gradient(NamedTuple):
+    """What a gradient function was made of."""
+
+    kind: str               # "grad" or "value_and_grad"
+    fun: Callable
+    argnums: Any
+    argnames: Any
+    has_aux: bool
+
+
+def gradient_of(fun: Any) -> Gradient | None:
+    """What ``grad`` or ``value_and_grad`` was given, below ``jit``, ``vmap``, ``checkpoint``; else None."""
+    while isinstance(fun, Transformed):
+        make, given = fun.remake
+        if make is _remake:
+            kind, inner, (argnums, argnames, has_aux, *_) = given
+            if argnums is None and argnames is None:
+                argnums = 0
+            return Gradient(kind, inner, argnums, argnames, has_aux)
+        if fun.__name__.partition("(")[0] not in ("jit", "vmap", "checkpoint"):
+            break
+        fun = fun.__wrapped__
+    return None
 
 
 def _gradient(fun, argnums, argnames, has_aux, holomorphic, allow_int, what, with_value):

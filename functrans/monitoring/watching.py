@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
-from ..api import derivatives
 from ..api.compilation import Jitted
-from ..calling.boundary import Transformed
+from ..api.derivatives import gradient_of
 from ..calling.staging import Traced, api, argument_names, check_callable, name_of, own_lines, rewriting
 from ..trace.tracer import Tracer
 from ..tree.keys import path_words
@@ -56,25 +55,22 @@ def gradient_leaves(fun: Any, out: Any) -> list[tuple[int, str]]:
 
     ``out`` has the numbers of the results in their places.
     """
-    while isinstance(fun, Transformed) and fun.__name__.startswith(("jit(", "vmap(")):
-        fun = fun.__wrapped__
-    make, given = fun.remake if isinstance(fun, Transformed) else (None, (None, None, (None, None, False)))
-    if make is not derivatives._remake:
+    made = gradient_of(fun)
+    if made is None:
         return []
-    what, inner, (argnums, argnames, has_aux, *_) = given
-    if what == "value_and_grad":
+    if made.kind == "value_and_grad":
         out = out[1]
-    elif has_aux:
+    elif made.has_aux:
         out = out[0]
-    argnum: Any = 0 if argnums is None and argnames is None else argnums
+    name = argument_names(made.fun)
     found = []
     for path, i in tree.flatten_with_path(out)[0]:
         words = path_words(path)
-        if argnames is None and isinstance(argnum, int):
-            words = words or [argument_names(inner)(argnum)]
-        elif argnames is None:
-            words[0] = argument_names(inner)(argnum[int(words[0])])
-        found.append((i, "/".join(words or [str(argnames)])))
+        if made.argnames is None and isinstance(made.argnums, int):
+            words = words or [name(made.argnums)]
+        elif made.argnames is None:
+            words[0] = name(made.argnums[int(words[0])])
+        found.append((i, "/".join(words or [str(made.argnames)])))
     return found
 
 

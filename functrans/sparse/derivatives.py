@@ -230,7 +230,7 @@ class _Zeros:
     def __eq__(self, other):
         return all(map(np.array_equal, self.arrays, other.arrays))
 
-    __hash__ = None         # type: ignore[assignment]
+    __hash__ = None         # type: ignore[assignment]     # mypy knows no other way to say: unhashable
 
 
 class _Found:

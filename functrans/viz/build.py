@@ -142,7 +142,8 @@ class _Rows:
                     self.preds[item].add(source)
                     at = next((k for k, v in enumerate(found.eqn.outs) if v is x), -1)
                     for start in source.cells.get(lane, ())[:1] if at >= 0 else ():
-                        self.edges.append(Edge(start, node, start.eqn.outs[at]))    # type: ignore[union-attr]
+                        if start.eqn is not None:
+                            self.edges.append(Edge(start, node, start.eqn.outs[at]))
                 elif type(found) is Var:
                     self.readers[0, found].append(node)
 

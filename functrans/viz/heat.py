@@ -37,8 +37,10 @@ def colour(picture: Picture, origins: Origins, profile: Profile, by: str) -> Non
         total += amount if outermost else 0.0
         here: dict[Node, float] = defaultdict(float)
         for e in step.eqns:
-            for n in nodes.get(last_mark(e), ()):       # type: ignore[arg-type]
-                here[n] += _work(e) / len(nodes[last_mark(e)])      # type: ignore[index]
+            mark = last_mark(e)
+            drawn = nodes.get(mark, []) if mark is not None else []
+            for n in drawn:
+                here[n] += _work(e) / len(drawn)
         whole = sum(here.values())
         for n, part in here.items():
             taken[n] += amount * part / whole

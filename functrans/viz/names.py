@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import tree
 from ..api.compilation import Jitted
-from ..calling.boundary import Transformed
+from ..api.derivatives import gradient_of
 from ..calling.staging import name_of
 from ..errors import format_location
 from ..ir.core import Eqn, Jaxpr, Lit
@@ -145,19 +145,10 @@ class Results:
         self.names = [f"result{p}" for p in paths]
         self.gradients: dict[int, int] = {}
         self.lanes = {}
-        while True:
-            kind = fun.__name__.partition("(")[0] if isinstance(fun, Transformed) else ""
-            if isinstance(fun, Jitted):
-                fun = fun.fun
-            elif kind in ("vmap", "checkpoint"):
-                fun = fun.__wrapped__           # type: ignore[attr-defined]
-            else:
-                break
-        if kind not in ("grad", "value_and_grad"):
+        made = gradient_of(fun)
+        if made is None:
             return
-        argnums, argnames, *_ = fun.remake[1][2]          # type: ignore[attr-defined]
-        if argnums is None and argnames is None:
-            argnums = 0
+        kind, argnums, argnames = made.kind, made.argnums, made.argnames
         starts = [0]
         for x in [*args, *kwargs.values()]:
             starts.append(starts[-1] + len(tree.leaves(x)))

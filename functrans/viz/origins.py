@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ..calling.staging import Watch, own_lines, rewriting
@@ -156,8 +157,8 @@ class Origins:
         used = {mark_of(e).row.level for e in self.jaxpr.eqns}
         found = [mark_of(e) for level in self.levels if level in used and level.jaxpr is not None
                  for e in level.jaxpr.eqns]
-        return [m.row for m in found if m.column == 0 and m.row.level in used and m.row not in own
-                and own.add(m.row) is None]     # type: ignore[func-returns-value]
+        rows = dict.fromkeys([m.row for m in found if m.column == 0 and m.row.level in used])
+        return [row for row in rows if row not in own]
 
     def row_of(self, v: Var) -> Row | Var | None:
         """The row that makes a variable of any level; or the final program's input that it is."""
@@ -202,9 +203,8 @@ class Origins:
         near: dict[Var, Mark] = {}
         for e in reversed(jaxpr.eqns):
             mark = last_mark(e)
-            for x in e.inputs if mark is not None else ():
-                if type(x) is Var:
-                    near[x] = mark              # type: ignore[assignment]
+            if mark is not None:
+                near.update({x: mark for x in e.inputs if type(x) is Var})
         eqns = []
         for e in jaxpr.eqns:
             mark = last_mark(e)
@@ -219,7 +219,7 @@ class Origins:
             if mark is not None:
                 near.update(dict.fromkeys(e.outs, mark))
             if bodies(e):
-                e = _with_params(e, lambda j, m=mark: self._filled(j, level, m))   # type: ignore[misc]
+                e = _with_params(e, partial(self._filled, level=level, around=mark))
             eqns.append(e)
         return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.retraced, jaxpr.names)
 

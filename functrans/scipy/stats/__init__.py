@@ -9,10 +9,10 @@ from . import discrete as _discrete
 from . import kde as _kde
 from . import multivariate as _multivariate
 from . import ranks as _ranks
-from .continuous import *  # noqa: F403
-from .discrete import *  # noqa: F403
-from .kde import *  # noqa: F403
-from .multivariate import *  # noqa: F403
-from .ranks import *  # noqa: F403
+from .continuous import *
+from .discrete import *
+from .kde import *
+from .multivariate import *
+from .ranks import *
 
 __all__ = [*_continuous.__all__, *_discrete.__all__, *_multivariate.__all__, *_kde.__all__, *_ranks.__all__]

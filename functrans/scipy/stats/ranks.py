@@ -70,7 +70,7 @@ class ModeResult(NamedTuple):
     """The most frequent value, and how often it is there."""
 
     mode: object
-    count: object  # type: ignore[assignment]
+    count: object  # type: ignore[assignment]     # SciPy's name, which tuples have as a method
 
 
 def mode(a, axis=0, nan_policy="propagate", keepdims=False):
