@@ -118,6 +118,16 @@ def test_closed_over_arrays_are_read_at_every_call():
     assert h(np.ones(n)) == n / 2
 
 
+def test_closed_over_arrays_that_are_broadcast_are_read_at_every_call():
+    c, x = np.zeros(3, np.float32), np.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    calls = [jit(lambda x: x + c), jit(lambda x: np.where(x > 0, x, c)), jit(lambda x: np.maximum(x, c))]
+    for value in (0.0, 5.0):
+        c[:] = value
+        np.testing.assert_array_equal(calls[0](x), x + c)
+        np.testing.assert_array_equal(calls[1](x), np.where(x > 0, x, c))
+        np.testing.assert_array_equal(calls[2](x), np.maximum(x, c))
+
+
 def test_closed_over_numbers_are_fixed():
     s = 2.0
     f = jit(lambda x: x * s)

@@ -1,6 +1,7 @@
 """Threads: how many, who starts them, and what must not disturb them: forks, interrupts, full memory."""
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import platform
@@ -295,6 +296,33 @@ def test_keyboard_interrupt(run, n):
                     call()
                 assert time.perf_counter() - start < 10        # all of them take much longer
             assert np.array_equal(jit(work)(x), want)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.parametrize("f", [
+    lambda x, i: np.sort(x), lambda x, i: np.argsort(x), lambda x, i: np.median(x),
+    lambda x, i: np.partition(x, 1000), lambda x, i: ft.at(x)[i].add(1.0)])
+def test_keyboard_interrupt_within_steps_of_several_parts(f):
+    """What a part left out, the parts behind it must not rely on."""
+    rng = np.random.default_rng(0)
+    x, i = rng.normal(size=4_000_000), rng.integers(0, 4_000_000, 4_000_000)
+    repeated = jit(lambda x, i: [f(x + k, i) for k in range(6)])
+    want = repeated(x, i)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, stop)
+    try:
+        for delay in (0.06, 0.11):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, delay)
+                repeated(x, i)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        assert all(map(np.array_equal, repeated(x, i), want))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)

@@ -73,6 +73,23 @@ FT_INLINE int run_ew(const ft_step *s, ft_frame *f, int nop)
 {
     char *p[FT_MAXOPND];
     int64_t st[FT_MAXOPND];
+    if (s->ndim == 2 && s->cost < FT_PARALLEL_NS) {         /* short rows: what lies between them counts */
+        const int64_t rows = s->shape[0], n = s->shape[1];
+        int64_t by[FT_MAXOPND];
+        for (int i = 0; i < nop; i++) {
+            p[i] = FT_PTR(s, f, i);
+            by[i] = s->opnd[i].strides[0];
+            st[i] = s->opnd[i].strides[1];
+        }
+        p[nop] = (char *)s->ints;
+        st[nop] = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            ((ft_loop_fn)s->kernel)(p, st, n);
+            for (int i = 0; i < nop; i++)
+                p[i] += by[i];
+        }
+        return FT_OK;
+    }
     if (s->ndim > 1 || (s->cost >= FT_PARALLEL_NS && s->ndim == 1))
         return run_nd(s, f, nop, BLOCK);
     for (int i = 0; i < nop; i++) {

@@ -45,6 +45,36 @@ static void start(step_ctx *c, const ft_step *s, ft_frame *f, const ft_index *in
             c->mode = FT_LEAVE;         /* nothing to read */
 }
 
+/* Whether there is but one index tuple, as where a loop's counter is the position. */
+static int single(const ft_step *s)
+{
+    int d = s->ndim;
+    while (d && s->shape[d - 1] == 1)
+        d--;
+    return !d;
+}
+
+/* The row that it addresses, -1 for none. */
+static int64_t single_row(const ft_step *s, ft_frame *f, const ft_index *index)
+{
+    int64_t k = s->ints[0], mode = s->ints[1], row = 0, i;
+    const int64_t *types = s->ints + 4, *extent = types + k;
+    for (int64_t d = 0; d < k; d++) {
+        int64_t m = extent[d];
+        if (m == 0)
+            return -1;
+        index[types[d]].read(&i, FT_PTR(s, f, 2 + d), 0, 1);
+        i += s->ints[2] && i < 0 ? m : 0;
+        if (i < 0 || i >= m) {
+            if (mode == FT_LEAVE)
+                row = -1;
+            i = mode == FT_CLIP ? (i < 0 ? 0 : m - 1) : ((i % m) + m) % m;
+        }
+        row = row < 0 ? row : row * m + i;
+    }
+    return row;
+}
+
 /* The positions of operand j from tuple `at` on: p is where the first is, of those that follow `run` lie
  * `step` bytes apart. */
 static const char *locate(const step_ctx *c, int j, int64_t at, int64_t *run, int64_t *step)
@@ -165,6 +195,18 @@ static void gather_rows(void *ctx, int64_t lo, int64_t hi)
 int ft_run_gather(const ft_step *s, ft_frame *f)
 {
     step_ctx c;
+    if (single(s)) {
+        const ft_gather *kernel = s->kernel;
+        const int64_t *row_bytes = s->ints + 4 + 2 * s->ints[0];
+        int64_t row = single_row(s, f, kernel->index);
+        char *out = FT_PTR(s, f, 0);
+        if (row >= 0)
+            kernel->pick(out, FT_PTR(s, f, 1), &row, 1, *row_bytes);
+        else
+            for (int64_t j = 0; j < *row_bytes; j += kernel->size)
+                memcpy(out + j, row_bytes + 1, kernel->size);
+        return FT_OK;
+    }
     start(&c, s, f, ((const ft_gather *)s->kernel)->index);
     int64_t bytes = c.extent[c.k];
     if (bytes && c.count)
@@ -223,6 +265,12 @@ void ft_put_row(const ft_scatter *kernel, char *out, const char *updates, const 
     }
 }
 
+static void put_all(void *ctx, int64_t lo, int64_t hi)
+{
+    const step_ctx *c = ctx;
+    put_some(c, FT_PTR(c->s, c->f, 0), lo, hi, 0, c->width);
+}
+
 /* The elements lo .. hi of each row. */
 static void put_columns(void *ctx, int64_t lo, int64_t hi)
 {
@@ -279,6 +327,12 @@ int ft_run_scatter(const ft_step *s, ft_frame *f)
 {
     const ft_scatter *kernel = s->kernel;
     step_ctx c;
+    if (single(s) && s->cost < FT_PARALLEL_NS) {
+        int64_t row = single_row(s, f, kernel->index), width = s->ints[4 + 2 * s->ints[0]];
+        if (row >= 0)
+            kernel->put(FT_PTR(s, f, 0), FT_PTR(s, f, 1), &row, NULL, 1, width, width, 0);
+        return FT_OK;
+    }
     start(&c, s, f, kernel->index);
     c.width = c.extent[c.k];
     c.size = kernel->size;
@@ -297,11 +351,11 @@ int ft_run_scatter(const ft_step *s, ft_frame *f)
         int64_t places = c.rows * c.width;
         if (!(c.space = ft_space_take(c.pieces * places * c.size + 64)))
             return FT_EMEM;
-        ft_parallel_all(put_pieces, &c, c.pieces, 1, s->cost);
+        ft_parallel(put_pieces, &c, c.pieces, 1, s->cost);
         ft_parallel(join_pieces, &c, places, 16384, (double)(c.pieces * places) * 0.2);
         ft_space_give(c.space);
     } else {
-        put_some(&c, FT_PTR(s, f, 0), 0, c.count, 0, c.width);
+        ft_in_order(put_all, &c, c.count, 1 + 65536 / c.width, s->cost);
     }
     return FT_OK;
 }

@@ -110,23 +110,49 @@ static int copy_nd(const ft_step *s, char *out, const char *in)
     return FT_OK;
 }
 
-int ft_run_copy(const ft_step *s, ft_frame *f)
+/* Little work on two axes, without a plan. */
+static int copy_plane(const ft_step *s, char *out, const char *in, axis row, axis item)
 {
-    char *out = FT_PTR(s, f, 0);
-    const char *in = FT_PTR(s, f, 1);
-    if (s->ndim == 1 && s->cost < FT_PARALLEL_NS) {
-        ((ft_copy_fn)s->kernel)(out, in, 1, s->shape[0], 0, s->opnd[0].strides[0], 0,
-                                s->opnd[1].strides[0]);
-        return FT_OK;
+    if (row.n > 1 && (item.n == 1 || size_of(row.out) < size_of(item.out))) {
+        axis t = row;
+        row = item;
+        item = t;
     }
-    return copy_nd(s, out, in);
+    if (row.out == item.n * item.out && row.in == item.n * item.in) {
+        item.n *= row.n;
+        row = (axis){1, 0, 0};
+    }
+    ((ft_copy_fn)s->kernel)(out, in, row.n, item.n, row.out, item.out, row.in, item.in);
+    return FT_OK;
 }
+
+static int copy(const ft_step *s, char *out, const char *in)
+{
+    const int64_t *n = s->shape, *so = s->opnd[0].strides, *si = s->opnd[1].strides;
+    int d = s->ndim - 1;
+    if (d < 0 || d > 1 || s->cost >= FT_PARALLEL_NS)
+        return copy_nd(s, out, in);
+    if (d)
+        return copy_plane(s, out, in, (axis){n[0], so[0], si[0]}, (axis){n[1], so[1], si[1]});
+    ((ft_copy_fn)s->kernel)(out, in, 1, n[0], 0, so[0], 0, si[0]);
+    return FT_OK;
+}
+
+int ft_run_copy(const ft_step *s, ft_frame *f) { return copy(s, FT_PTR(s, f, 0), FT_PTR(s, f, 1)); }
 
 /* Lines made of pieces. shape: lines, items of a line; per source its strides from line to line and
  * within a line; ints: where each piece ends in the line. */
 int ft_run_join(const ft_step *s, ft_frame *f)
 {
     int64_t begin = 0;
+    const ft_operand *o = s->opnd;
+    if (s->cost < FT_PARALLEL_NS) {
+        for (int i = 1; i < s->nopnd; begin = s->ints[i++ - 1])
+            copy_plane(s, FT_PTR(s, f, 0) + begin * o->strides[1], FT_PTR(s, f, i),
+                       (axis){s->shape[0], o->strides[0], o[i].strides[0]},
+                       (axis){s->ints[i - 1] - begin, o->strides[1], o[i].strides[1]});
+        return FT_OK;
+    }
     for (int i = 1; i < s->nopnd; i++) {
         int64_t shape[2] = {s->shape[0], s->ints[i - 1] - begin};
         ft_operand opnd[2] = {s->opnd[0], s->opnd[i]};
@@ -157,12 +183,12 @@ static int64_t window(const ft_step *s, ft_frame *f, const int64_t *strides)
 
 int ft_run_dynslice(const ft_step *s, ft_frame *f)
 {
-    return copy_nd(s, FT_PTR(s, f, 0), FT_PTR(s, f, 1) + window(s, f, s->opnd[1].strides));
+    return copy(s, FT_PTR(s, f, 0), FT_PTR(s, f, 1) + window(s, f, s->opnd[1].strides));
 }
 
 int ft_run_dynupdate(const ft_step *s, ft_frame *f)
 {
-    return copy_nd(s, FT_PTR(s, f, 0) + window(s, f, s->opnd[0].strides), FT_PTR(s, f, 1));
+    return copy(s, FT_PTR(s, f, 0) + window(s, f, s->opnd[0].strides), FT_PTR(s, f, 1));
 }
 
 typedef struct {

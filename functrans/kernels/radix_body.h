@@ -93,7 +93,7 @@ static void FT_NAME(tidy)(void *ctx, int64_t lo, int64_t hi)
 
 /* Sorts a by its bits from `low` up to `high`, both beyond what all share with `least`; where that takes
  * more passes than are of use, by the highest of them, and then tidies up. The result is in the array
- * returned: a or spare. NULL: no memory for the counts of several chunks. */
+ * returned: a or spare; nothing is if the run has been stopped. NULL: no memory for the counts of several chunks. */
 static K *FT_NAME(radix)(K *a, K *spare, int64_t n, K least, int low, int high, int64_t chunks)
 {
     uint32_t here[1 << FT_DIGIT];
@@ -109,7 +109,9 @@ static K *FT_NAME(radix)(K *a, K *spare, int64_t n, K least, int low, int high, 
     }
     for (int left = passes; left; left--) {
         p.bits = (high - p.shift + left - 1) / left;
-        ft_parallel_all(FT_NAME(histogram), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
+        ft_parallel(FT_NAME(histogram), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
+        if (ft_stopped())
+            break;
         uint32_t total = 0;
         int whole = 0;
         for (int64_t d = 0; d < (int64_t)1 << p.bits; d++)
@@ -120,7 +122,9 @@ static K *FT_NAME(radix)(K *a, K *spare, int64_t n, K least, int low, int high, 
                 whole |= k == n;
             }
         if (!whole) {                              /* else all have this digit */
-            ft_parallel_all(FT_NAME(deal), &p, chunks, 1, FT_SORT_NS(chunks, n, 1.5));
+            ft_parallel(FT_NAME(deal), &p, chunks, 1, FT_SORT_NS(chunks, n, 1.5));
+            if (ft_stopped())
+                break;
             K *t = p.from;
             p.from = p.to;
             p.to = t;
@@ -129,8 +133,8 @@ static K *FT_NAME(radix)(K *a, K *spare, int64_t n, K least, int low, int high, 
     }
     if (p.count != here)
         free(p.count);
-    if (p.low > 0)
-        ft_parallel_all(FT_NAME(tidy), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
+    if (p.low > 0 && !ft_stopped())
+        ft_parallel(FT_NAME(tidy), &p, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
     return p.from;
 }
 

@@ -226,7 +226,9 @@ static int64_t dealt(selection *j)
 static int long_row(selection *j, const wanted *w, int64_t *out)
 {
     int64_t n = j->n, m = j->m, chunks = dealt(j);
-    ft_parallel_all(span_chunks, j, chunks, 1, SELECT_NS(chunks, n, 0.3));
+    ft_parallel(span_chunks, j, chunks, 1, SELECT_NS(chunks, n, 0.3));
+    if (ft_stopped())                      /* here and below: what is there is not what the rest relies on */
+        return FT_OK;
     uint64_t least = j->spans[0].least, most = j->spans[0].most;
     for (int64_t c = 1; c < chunks; c++) {
         least = j->spans[c].least < least ? j->spans[c].least : least;
@@ -249,7 +251,11 @@ static int long_row(selection *j, const wanted *w, int64_t *out)
     j->found = NULL;
     if (!j->t || !j->count || !sum)
         goto done;
-    ft_parallel_all(count_chunks, j, chunks, 1, SELECT_NS(chunks, n, 1.0));
+    ft_parallel(count_chunks, j, chunks, 1, SELECT_NS(chunks, n, 1.0));
+    if (ft_stopped()) {
+        code = FT_OK;
+        goto done;
+    }
     for (int64_t d = 0; d < digits; d++) {
         sum[d] = 0;
         for (int64_t c = 0; c < chunks; c++)
@@ -269,9 +275,9 @@ static int long_row(selection *j, const wanted *w, int64_t *out)
                 j->at[c * (j->groups + 1) + j->t->number[d]] = total;
                 total += j->count[c * digits + d];
             }
-    ft_parallel_all(find_chunks, j, chunks, 1, SELECT_NS(chunks, n, 1.0));
+    ft_parallel(find_chunks, j, chunks, 1, SELECT_NS(chunks, n, 1.0));
     code = FT_OK;
-    for (int64_t g = 1, i = 0, from = 0; g <= j->groups && !code;
+    for (int64_t g = 1, i = 0, from = 0; g <= j->groups && !code && !ft_stopped();
          i = j->t->end[g], from += j->t->count[g], g++)
         code = among(j->found + from, j->t->count[g], j->t->first[g], w + i, j->t->end[g] - i, out);
 done:
@@ -342,7 +348,7 @@ static int run_rows(const ft_step *s, ft_frame *f, ft_range_fn fn)
     if (s->shape[0] == 1)
         fn(&c, 0, 1);                      /* the row itself is dealt */
     else
-        ft_parallel_all(fn, &c, s->shape[0], 1 + 8192 / s->shape[1], s->cost);
+        ft_parallel(fn, &c, s->shape[0], 1 + 8192 / s->shape[1], s->cost);
     return c.failed ? FT_EMEM : FT_OK;
 }
 
@@ -428,7 +434,7 @@ static int part_row(selection *j, const int64_t *kth)
     wanted w[FT_PIVOTS];
     int64_t found[FT_PIVOTS];
     int code = select_row(j, kth, w, found);
-    if (code)
+    if (code || ft_stopped())
         return code;
     for (int64_t p = 0; p < j->m; p++)
         j->pivots[p] = j->k->key(j->x, found[p]);
@@ -437,14 +443,16 @@ static int part_row(selection *j, const int64_t *kth)
         if (j->pivots[p] != j->pivots[p - 1])
             j->pivots[distinct++] = j->pivots[p];
     j->m = distinct;
-    ft_parallel_all(sizes_of_chunks, j, chunks, 1, SELECT_NS(chunks, j->n, 0.3));
+    ft_parallel(sizes_of_chunks, j, chunks, 1, SELECT_NS(chunks, j->n, 0.3));
+    if (ft_stopped())
+        return FT_OK;
     for (int64_t p = 0; p <= 2 * j->m; p++)
         for (int64_t c = 0; c < chunks; c++) {
             int64_t size = j->places[c][p];
             j->places[c][p] = total;
             total += size;
         }
-    ft_parallel_all(part_chunks, j, chunks, 1, SELECT_NS(chunks, j->n, 1.5));
+    ft_parallel(part_chunks, j, chunks, 1, SELECT_NS(chunks, j->n, 1.5));
     j->m = asked;
     return FT_OK;
 }

@@ -7,8 +7,9 @@
 
 #define FT_DIGIT 11
 #define FT_SORT_NS(chunks, n, ns) ((chunks) > 1 ? (ns) * (double)(n) : 0.0)
-/* Work on one row is dealt in this many chunks; short rows are one. */
-#define CHUNKS(n) ((n) < 1 << 16 ? 1 : 8)
+/* Work on one row is dealt in this many chunks; short rows are one. An interrupt waits for a chunk. */
+#define MOST_CHUNKS 32
+#define CHUNKS(n) ((n) < 1 << 16 ? 1 : (n) < 1 << 25 ? 8 : MOST_CHUNKS)
 
 static int ft_bit_length(uint64_t x) { return x ? 64 - __builtin_clzll(x) : 0; }
 
@@ -30,7 +31,7 @@ typedef struct {
     int64_t n, chunk;
     uint64_t flip, least;
     int shift;
-    ft_span spans[8];
+    ft_span spans[MOST_CHUNKS];
     int64_t row_bytes, failed;     /* of the whole step */
 } job;
 
@@ -46,7 +47,7 @@ static void span_chunks(void *ctx, int64_t lo, int64_t hi)
 
 static ft_span span_of(job *j, int64_t chunks)
 {
-    ft_parallel_all(span_chunks, j, chunks, 1, FT_SORT_NS(chunks, j->n, 0.5));
+    ft_parallel(span_chunks, j, chunks, 1, FT_SORT_NS(chunks, j->n, 0.5));
     ft_span all = j->spans[0];
     for (int64_t c = 1; c < chunks; c++) {
         ft_span s = j->spans[c];
@@ -104,11 +105,13 @@ static int sort_row(job *j)
     j->chunk = (n + chunks - 1) / chunks;
     j->flip = 0;
     ft_span s = span_of(j, chunks);
+    if (ft_stopped())              /* here and below: what is there is not what the rest relies on */
+        return FT_OK;
     if (!s.descends) {
         memcpy(j->out, j->x, n * size);
         return FT_OK;
     }
-    ft_parallel_all(key_chunks, j, chunks, 1, FT_SORT_NS(chunks, n, 0.3));
+    ft_parallel(key_chunks, j, chunks, 1, FT_SORT_NS(chunks, n, 0.3));
     /* a span is of keys that do not tell the zeros apart: the key of -0 is one less than that of 0 */
     uint64_t least = s.least - (s.signs & 2 && s.least), width = s.most - least;
     char *found = size == 8
@@ -117,10 +120,12 @@ static int sort_row(job *j)
                             ft_bit_length(width), chunks);
     if (!found)
         return FT_EMEM;
+    if (ft_stopped())
+        return FT_OK;
     job back = *j;
     back.spare = found;
-    ft_parallel_all(value_chunks, &back, chunks, 1, FT_SORT_NS(chunks, n, 0.3));
-    if (s.signs == 3)
+    ft_parallel(value_chunks, &back, chunks, 1, FT_SORT_NS(chunks, n, 0.3));
+    if (s.signs == 3 && !ft_stopped())
         zeros_in_order(j);
     return FT_OK;
 }
@@ -180,6 +185,8 @@ static int places_row(job *j)
     }
     j->chunk = (n + chunks - 1) / chunks;
     ft_span s = span_of(j, chunks);
+    if (ft_stopped())
+        return FT_OK;
     if (!s.descends) {
         for (int64_t i = 0; i < n; i++)
             out[i] = (uint64_t)i;
@@ -188,10 +195,12 @@ static int places_row(job *j)
     int bits = ft_bit_length(s.most - s.least);
     j->least = s.least;
     j->shift = bits > 32 ? bits - 32 : 0;
-    ft_parallel_all(pack_chunks, j, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
+    ft_parallel(pack_chunks, j, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
     uint64_t *found = u64_radix(out, (uint64_t *)j->spare, n, 0, 32, 32 + (bits > 32 ? 32 : bits), chunks);
     if (!found)
         return FT_EMEM;
+    if (ft_stopped())
+        return FT_OK;
     if (j->shift) {
         int code = settle_all(j, found);
         if (code)
@@ -199,7 +208,7 @@ static int places_row(job *j)
     }
     job back = *j;
     back.spare = (char *)found;
-    ft_parallel_all(place_chunks, &back, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
+    ft_parallel(place_chunks, &back, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
     return FT_OK;
 }
 
@@ -232,7 +241,7 @@ static int run_rows(const ft_step *s, ft_frame *f, ft_range_fn fn)
     if (count == 1)
         fn(&j, 0, 1);              /* the row itself is dealt */
     else
-        ft_parallel_all(fn, &j, count, 1 + 8192 / n, s->cost);
+        ft_parallel(fn, &j, count, 1 + 2048 / n, s->cost);
     return j.failed ? FT_EMEM : FT_OK;
 }
 
@@ -302,7 +311,7 @@ static void top_rows(void *ctx, int64_t lo, int64_t hi)
 int ft_run_top_k(const ft_step *s, ft_frame *f)
 {
     top_ctx c = {s, f, 0};
-    ft_parallel_all(top_rows, &c, s->shape[0], 1 + 8192 / s->shape[1], s->cost);
+    ft_parallel(top_rows, &c, s->shape[0], 1 + 8192 / s->shape[1], s->cost);
     return c.failed ? FT_EMEM : FT_OK;
 }
 
@@ -329,6 +338,6 @@ static void search_pieces(void *ctx, int64_t lo, int64_t hi)
 int ft_run_searchsorted(const ft_step *s, ft_frame *f)
 {
     search_ctx c = {s, f};
-    ft_parallel_all(search_pieces, &c, s->shape[0] * ((s->shape[1] + SEARCHES - 1) / SEARCHES), 1, s->cost);
+    ft_parallel(search_pieces, &c, s->shape[0] * ((s->shape[1] + SEARCHES - 1) / SEARCHES), 1, s->cost);
     return FT_OK;
 }

@@ -490,9 +490,11 @@ void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cos
         parallel(fn, ctx, n, chunk, cost_ns, cost_ns >= WATCHED_NS && current->poll);
 }
 
-void ft_parallel_all(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns)
+void ft_in_order(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns)
 {
-    parallel(fn, ctx, n, chunk, cost_ns, 0);
+    int alone = inside || !current;
+    if (alone || !current->stopped)
+        serially(fn, ctx, n, chunk, !alone && cost_ns >= WATCHED_NS && current->poll);
 }
 
 /* The thread that forks is the only one of the child: there are no helpers, and whoever had the pool

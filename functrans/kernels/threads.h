@@ -17,8 +17,8 @@ typedef void (*ft_range_fn)(void *ctx, int64_t lo, int64_t hi);
  * run: then some is left out, and the run ends after this step. */
 void ft_parallel(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns);
 
-/* The same, never left early: for what the rest of a step relies on, such as counts and positions. */
-void ft_parallel_all(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns);
+/* The same on this thread, one piece after the other. */
+void ft_in_order(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, double cost_ns);
 
 /* A run of a plan, as the executor sees it; one per thread at a time, runs within runs in a chain. */
 typedef struct ft_run {
@@ -28,7 +28,8 @@ typedef struct ft_run {
     struct ft_run *outer;
 } ft_run;
 
-/* Whether the run that this thread is in has been stopped: what it computed will not be seen. */
+/* Whether the run that this thread is in has been stopped: what it computed will not be seen. A step of
+ * several such calls asks before it relies on what one of them left, such as counts and positions. */
 int ft_stopped(void);
 
 /* Around a run that is long enough for threads. */

@@ -10,7 +10,7 @@ import numpy as np
 from .. import errors
 from ..ir.core import Lit, aval
 from ..ir.op import CODE, OPS
-from ..trace.core import Captured, aval_of, bind
+from ..trace.core import Captured, as_traced, aval_of, bind, current_builder
 from ..trace.tracer import Tracer, Upward
 from . import dispatch
 
@@ -110,12 +110,21 @@ def result_type(*xs) -> np.dtype:
     return found
 
 
+def _recorded(x):
+    """An array that a jitted function captures, as a traced value: what is done to it on the way to an operation
+    is done at every call, as it is read at every call."""
+    if type(x) is np.ndarray and (b := current_builder()) is not None and b.staged:
+        return as_traced(x)
+    return x
+
+
 def convert(x, dtype):
     """x as ``dtype``; numbers become NumPy scalars."""
     dtype = np.dtype(dtype)
     if is_number(x):
         return dtype.type(x)
-    return x if aval_of(x).dtype == dtype and not aval_of(x).weak else OPS["convert"](x, dtype=dtype)
+    a = aval_of(x)
+    return x if a.dtype == dtype and not a.weak else OPS["convert"](_recorded(x), dtype=dtype)
 
 
 def promote(*xs) -> list:
@@ -139,7 +148,7 @@ def broadcast_to(x, shape):
     if lead < 0 or any(n not in (1, m) for n, m in zip(a.shape, shape[lead:], strict=True)):
         raise errors.ShapeError(f"cannot broadcast {a} to shape {shape}.",
                                 "Each axis must be equal, or 1, counted from the last.")
-    return OPS["broadcast_in_dim"](x, shape=shape, dims=tuple(range(lead, len(shape))))
+    return OPS["broadcast_in_dim"](_recorded(x), shape=shape, dims=tuple(range(lead, len(shape))))
 
 
 def broadcast_shape(*shapes) -> tuple[int, ...]:

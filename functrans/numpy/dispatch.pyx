@@ -5,6 +5,7 @@ How operands of given types combine is worked out once (``ufuncs.make_recipe``) 
 cimport numpy as cnp
 from functrans.ir.core cimport Aval, Lit, Sig, Var, aval_of_type, lit, signature
 from functrans.trace.core cimport Builder, Captured, aval_of, bind, top_builder
+from functrans.trace.core import as_traced
 from functrans.trace.tracer cimport Tracer
 
 import numpy as np
@@ -122,6 +123,8 @@ cdef object apply(Recipe r, tuple operands):
         else:
             args.append(number(x, dtype, r.shape))
             continue
+        if t is cnp.ndarray and b is not None and (a.dtype is not dtype or a.shape != r.shape):
+            x = as_traced(x)        # not converted now: a jitted function reads it at every call
         if a.dtype is not dtype:
             x = bind(_convert, (x,), {"dtype": dtype}, a.weak and r.weak)
         if a.shape != r.shape:

@@ -335,11 +335,11 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
             return out
         count = math.prod([shape[i] for i in axes])
         return out, np.full(shape_of(out), count, dtype_of(out))[()]
-    w = as_array(weights)
+    w = given = as_array(weights)
     if shape_of(w) != shape:
         w = _weights_along(w, shape, axis)
     dtype = supported(np.promote_types(_inexact(dtype_of(x)), dtype_of(w)))
-    if type(w) is not Tracer and not np.all(np.sum(w, axes)):
+    if type(given) is not Tracer and not np.all(np.sum(given, axes if given is w else None)):
         raise ZeroDivisionError("the weights sum to zero")
     scale = _sum(w, axes, dtype, None, keepdims)
     out = np.true_divide(_sum(np.multiply(convert(x, dtype), convert(w, dtype)), axes, dtype, None,
