@@ -133,7 +133,7 @@ class Lowered(Stage):
 
     @cached_property
     def described(self) -> Plan:
-        return plan_of(self.jaxpr)
+        return plan_of(self.jaxpr, donated=self.version.run_pass.donated)
 
     @property
     def values(self) -> list:

@@ -18,6 +18,7 @@ cdef enum:
     ARENA = 0
 
 MOST_SLICES = 64          # pairs of xs and ys of a loop that might share memory
+MOST_OFFERS = 64          # donated inputs that are tried for an output
 
 
 cpdef int64_t round_up(int64_t n):
@@ -55,9 +56,11 @@ def over_xs(body, ins, n_outs):
     return reuse if body.over else None
 
 
-def place(list steps, int first_output, inputs, outputs, carries, slices):
+def place(list steps, int first_output, inputs, outputs, carries, slices, offers=()):
     """Gives every arena buffer its offset; returns the arena's size, which inputs of ``carries`` lie in the
-    memory of their outputs, and which of ``slices`` may, if the caller puts them there.
+    memory of their outputs, which of ``slices`` may, if the caller puts them there, and which inputs of
+    ``offers`` (pairs of an output and inputs that it may take) go to which output: ``(input, output, the step
+    that begins to write)``.
 
     Copies whose two sides end in the same place become empty steps (``kernel`` None).
     """
@@ -65,7 +68,8 @@ def place(list steps, int first_output, inputs, outputs, carries, slices):
     cdef Buffer dst, src
     shared, over = [tuple([(i, o) for i, o in pairs if _share(steps, inputs[i], outputs[o])])
                     for pairs in (carries, slices)]
-    together = {outputs[o]: inputs[i] for i, o in shared}
+    given = _given(steps, inputs, outputs, offers)
+    together = {outputs[o]: inputs[i] for i, o, *_ in (*shared, *given)}
     _reuse_outputs(steps, first_output, {*together, *[outputs[o] for _, o in over]})
     arena = _allocate(steps)
     for step in steps:
@@ -75,7 +79,32 @@ def place(list steps, int first_output, inputs, outputs, carries, slices):
                     and (together.get(dst) is src
                          or (dst.slot == src.slot and dst.offset == src.offset))):
                 step.kernel = None
-    return arena, tuple([i for i, _ in shared]), over
+    return arena, tuple([i for i, _ in shared]), over, given
+
+
+def offers(jaxpr, donated):
+    """Per output the donated inputs whose memory it might take, all of its type."""
+    by_type = {}
+    for i in donated:
+        a = jaxpr.in_avals[i]
+        if a.shape and a.nbytes and not a.stacked:
+            by_type.setdefault(a.strong, []).append(i)
+    return [(o, by_type[a.strong]) for o, a in enumerate(jaxpr.out_avals) if a.strong in by_type]
+
+
+cdef tuple _given(list steps, inputs, outputs, offers):
+    """Inputs that outputs may be written over: the first one of those left, so that structures that come out
+    as they went in keep each array in its place."""
+    cdef list found = []
+    cdef Buffer new
+    for o, offered in offers:
+        new = outputs[o]
+        for i in offered[:MOST_OFFERS]:
+            if _share(steps, inputs[i], new):
+                found.append((i, o, steps[new.first]))
+                offered.remove(i)
+                break
+    return tuple(found)
 
 
 cdef bint _share(list steps, Buffer old, Buffer new) except -1:

@@ -71,6 +71,7 @@ cdef int execute_watched(const program *p, ft_frame *frame) noexcept nogil:
         if code == FT_OK:
             code = turn(state, step.cost)
         if code != FT_OK:
+            state.failed = step
             return code
         step += 1
     return FT_OK

@@ -27,10 +27,10 @@ KINDS = {"copy": "copy", "scalar": "scalar program", "scalar_loop": "scalar loop
          "lane_loop": "loop of lanes"}
 
 
-def plan_of(jaxpr: Jaxpr, clocks: bool = False) -> Plan:
+def plan_of(jaxpr: Jaxpr, clocks: bool = False, donated: Sequence[int] = ()) -> Plan:
     """The plan of ``jaxpr``, lowered anew so that its steps know their equations."""
     watch = Watch(clocks)
-    return watch.plans[lower(jaxpr, watch=watch)]
+    return watch.plans[lower(jaxpr, donated=donated, watch=watch)]
 
 
 class Watch:

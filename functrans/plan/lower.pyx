@@ -22,7 +22,7 @@ from ..kernels.lib import load_lapack, load_special
 
 from . import clusters
 from .apart import apart
-from .buffers import over_xs, place, round_up, slices_of, spares
+from .buffers import offers, over_xs, place, round_up, slices_of, spares
 from .cache import ProgramCache
 from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM as _FUSE_FROM
@@ -47,21 +47,21 @@ MOST_PIECES = 8           # of a join; more are copied one by one
 UNKNOWN_NS = 1e9          # a loop of unknown length
 cdef double STEP_NS = 3.0             # dispatch of a step
 cdef dict _MOVED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "c128"}    # dtype of a plain copy, by size
-
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
 # Programs of loop bodies and branches, which an unrolled Python loop may name many times.
 bodies = ProgramCache(1024, 64 << 20)
 
 
-def lower(Jaxpr jaxpr, carries=(), slices=(), *, fused=None, watch=None):
+def lower(Jaxpr jaxpr, carries=(), slices=(), *, donated=(), fused=None, watch=None):
     """The program of ``jaxpr``.
 
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such an input for
     the last time before it writes the output, both lie in the same memory: then the input is listed in
     ``Program.shared``, and a large carry is updated in place. ``slices`` are pairs of which the loop decides:
-    those that may lie so are in ``Program.over``. ``fused`` (unless FUNCTRANS_FUSE=0) makes block groups;
-    without, each equation is a step of its own. ``watch`` is told of all programs (see ``describe.Watch``).
+    those that may lie so are in ``Program.over``. Outputs may take the memory of ``donated`` inputs: then these are
+    in ``Program.given``. ``fused`` (unless FUNCTRANS_FUSE=0) makes block groups; else each equation is a step of
+    its own. ``watch`` is told of all programs (see ``describe.Watch``).
     """
     cdef Context ctx
     fused = FUSE if fused is None else fused
@@ -73,9 +73,9 @@ def lower(Jaxpr jaxpr, carries=(), slices=(), *, fused=None, watch=None):
             again = _emitted(other, fused, watch)
             if cheaper(again[0].steps, ctx.steps):
                 jaxpr, (ctx, inputs, outputs) = other, again
-    arena, shared, over = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices)
+    placed = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices, offers(jaxpr, donated))
     program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
-                      jaxpr.out_avals, bytes(ctx.blob), arena, shared, over, tuple(ctx.references))
+                      jaxpr.out_avals, bytes(ctx.blob), tuple(ctx.references), *placed)
     if watch is not None:
         watch.made(program, jaxpr, ctx.steps, outputs)
     return program
