@@ -371,6 +371,35 @@ def test_while(steps):
         same(lower(jx).run(values), steps(jx).run(values))
 
 
+def test_while_whose_test_computes_the_next_value():
+    f = jit(lambda x: lax.while_loop(lambda x: x + 1.0 < 10, lambda x: x + 1.0, x))
+    assert f(0.0) == 9.0 and f(20.0) == 20.0
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_while_that_stacks_and_scan_over_the_stacks(steps, reverse):
+    """Stacked are a carry, a constant, what the test computes, and what a turn does."""
+    k = aval((), np.int64)
+    test = jaxpr([k, k, (2,)], lambda op, n, i, c: [op("lt", op("add", i, lit(1, k)), n)])
+    body = jaxpr([(2,), k, (2,)], lambda op, w, i, c: [
+        op("add", i, lit(1, k)), op("add", op("mul", op("rev", c, axes=(0,)), w), c), c, w, op("sin", c),
+        op("add", i, lit(1, k))])
+    back = jaxpr([(2,), (2,), (2,), k], lambda op, c, x, y, i: [op("add", op("mul", c, y), x), i, op("cos", c)])
+
+    def program(op, n, w, c):
+        i, c, *ys = op("while", n, w, lit(0, k), c, cond=test, body=body, n_cond=1, n_body=1)
+        again = op("scan", i, c, ys[0], ys[2], ys[3], jaxpr=back, n_consts=0, n_carry=1, length=None,
+                   reverse=reverse)
+        return [i, c, *ys, *again]
+    jx = jaxpr([k, (2,), (2,)], program)
+    assert kernels(lower(jx)) == ["scalar_loop", "scalar_loop"]
+    for n in (-1, 0, 1, 2, 17, 18, 500, 30_000):
+        values = [np.int64(n), np.array([0.01, -0.02]), np.array([1.0, 2.0])]
+        got = lower(jx).run(values)
+        same(got, steps(jx).run(values))
+        assert len(got[2]) == max(n - 1, 0)
+
+
 def test_while_with_a_constant_test():
     test = jaxpr([()], lambda op, c: [lit(False, aval((), bool))])
     body = jaxpr([()], lambda op, c: [op("add", c, op("sin", c))])

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..ir.op import CODE, OPS, ErrorSample, Sample, aval_of, bilinear, move_axis
+from ..ir.core import Lit
+from ..ir.op import CODE, OPS, ErrorSample, Hooks, Sample, aval_of, bilinear, move_axis
 from .reach import products
 
 # ``contract`` and ``batch`` are pairs: (axes of a, axes of b), matched in order.
@@ -94,6 +95,8 @@ def _dot_batch(size, operands, dims, *, contract, batch):
         out = OPS["dot_general"](a, b, contract=(ca, cb), batch=(ba, bb))
         return [out], [len(ba) + _free(aval_of(a).ndim, ca, ba).index(da)]
     cb, bb = shifted(cb, db), shifted(bb, db)
+    if not ba and _free(aval_of(b).ndim, cb, bb) == [db]:       # the examples come first in what follows, too
+        return [OPS["dot_general"](b, a, contract=(cb, ca), batch=((), ()))], [0]
     out = OPS["dot_general"](a, b, contract=(ca, cb), batch=(ba, bb))
     n_free_a = aval_of(a).ndim - len(ca) - len(ba)
     return [out], [len(ba) + n_free_a + _free(aval_of(b).ndim, cb, bb).index(db)]
@@ -165,9 +168,18 @@ def _dot_work(sig):
     return 2 * sig.out.size * math.prod([a.shape[i] for i in sig.params["contract"][0]]), 0
 
 
+def _scaled(inputs, params, program):
+    """A product with a number contracts nothing."""
+    for x, number in (inputs, inputs[::-1]):
+        if not number.aval.shape and params["batch"] == ((), ()):
+            return OPS["mul"], (x, Hooks.lit_like(number.value, x) if type(number) is Lit else (
+                OPS["broadcast_in_dim"], (number,), {"shape": x.aval.shape, "dims": ()})), {}
+    return None
+
+
 dot_general = bilinear(
     "dot_general", infer=_dot_infer, transposes=(_transpose_a, _transpose_b), batch=_dot_batch,
-    lower=_dot_lower, reference=_dot_reference, reach=products, work=_dot_work,
+    lower=_dot_lower, reference=_dot_reference, simplify=_scaled, reach=products, work=_dot_work,
     samples=[Sample("f64[3,4]", "f64[4,2]", contract=((1,), (0,)), batch=((), ())),
              Sample("f64[3]", "f64[3]", contract=((0,), (0,)), batch=((), ())),
              Sample("f64[2,3,4]", "f64[2,5,4]", contract=((2,), (2,)), batch=((0,), (0,))),

@@ -28,6 +28,8 @@ STEP_TURN_NS = 25.0     # of a loop whose body is steps
 MOST_VALUES = 20_000    # results of one cluster: registers are numbered with 16 bits
 MUCH_SLOWER = 12.0      # ns by which an equation may lose without leaving its cluster
 LOOK_NS = 20e3          # of work of a loop between two looks at the clock
+UNKNOWN_TURNS = 1e7     # of a loop that a run decides about: enough to be watched
+TESTED, COUNTED = -1, -2        # for the number of turns: until the test fails; the first operand
 
 
 @cython.final
@@ -160,10 +162,7 @@ cdef list _stores(Elements b, list values, View view):
 
 # ----- loops ------------------------------------------------------------------------------------
 
-# ints of a scalar loop: turns (-1: until the test fails), constants, bytes of the registers, fixed
-# and moving pointers, where in the instructions the body and the end are, turns between two looks
-# at the clock; then the operand of each pointer, where the moving ones start and by how much they
-# move. ``data`` holds the constants and the instructions.
+# ints of a scalar loop: see ``control.run_scalar_loop``. ``data`` holds the constants and the instructions.
 
 
 def _views(ctx, views):
@@ -178,7 +177,7 @@ def _emit(ctx, Elements b, loop, turns, list outs, ins, dict keys, n_moving, cos
     tail = order[len(order) - n_moving:]
     look = max(1, int(LOOK_NS / (loop.turn_ns + TURN_NS)))
     ints = [turns, loop.n_constants, 8 * loop.registers, len(order) - n_moving, n_moving, loop.body_at,
-            loop.end_at, look, *which, *[keys[k][1] for k in tail], *[keys[k][2] for k in tail]]
+            loop.end_at, look, len(outs), *which, *[keys[k][1] for k in tail], *[keys[k][2] for k in tail]]
     ctx._control("scalar_loop", [_start(v) for v in outs], [_start(v) for v in ins], ints,
                  cost_turns * (loop.turn_ns + TURN_NS), loop.packed, 8 * (loop.registers + len(order)))
 
@@ -223,11 +222,12 @@ def scan(ctx, Eqn eqn, views):
         return None
     single, lanes = body, 0
     if not _pays(body):
-        lanes, single = _in_lanes(body, n_consts, n_carry)
+        lanes, single = _in_lanes(body, n_consts, n_carry) if length is not None else (0, None)
         if not lanes:
             return None
     outs = [ctx.new(a) for a in eqn.sig.outs]
-    views = _views(ctx, views)
+    given = _views(ctx, views)
+    views = given if length is not None else given[1:]
     consts, carry, xs = views[:n_consts], views[n_consts:n_consts + n_carry], views[n_consts + n_carry:]
     cdef Elements b = Elements()
     keys = {}
@@ -265,7 +265,8 @@ def scan(ctx, Eqn eqn, views):
         one, across = part(view, aval, 1)
         key = (view.buffer, step if step else None, across)
         if key not in keys:
-            keys[key] = (view, step * (length - 1) if backwards else 0, -step if backwards else step)
+            start = step * (length - 1) if backwards and length is not None else 0
+            keys[key] = (view, start, -step if backwards else step)
             moving.add(b.pointer(key))
         slices.append((key, one))
     n_ys = len(outs) - n_carry
@@ -280,13 +281,15 @@ def scan(ctx, Eqn eqn, views):
     except TooLarge:
         return None
     if not lanes:
-        _emit(ctx, b, loop, length, outs, views, keys, len(moving), length)
+        turns, cost_turns = (COUNTED, UNKNOWN_TURNS) if length is None else (length, length)
+        _emit(ctx, b, loop, turns, outs, given, keys, len(moving), cost_turns)
     elif not _emit_lanes(ctx, b, loop, length, body, lanes, outs, views, keys):
         return None
     return outs
 
 
-def while_loop(ctx, Eqn eqn, views, unknown_ns):
+def while_loop(ctx, Eqn eqn, views):
+    """The loop as a scalar loop; None where its body is not tiny or would be slower."""
     p = eqn.params
     n_cond, n_body = p["n_cond"], p["n_body"]
     if not enabled or not _pays(p["body"]) or jaxpr_costs(p["cond"]) is None:
@@ -297,24 +300,37 @@ def while_loop(ctx, Eqn eqn, views, unknown_ns):
     views = _views(ctx, views)
     cdef Elements b = Elements()
     keys = {}
-    for view in (*outs, *views):
+    n_carry = len(views) - n_cond - n_body
+    stacks = outs[n_carry:]
+    for view in (*outs[:n_carry], *views):
         if view.buffer not in keys:
             keys[view.buffer] = (view, 0, 0)
             b.pointer(view.buffer)
+    moving = set()
+    for view in stacks:
+        keys[view.buffer] = (view, 0, view.strides[0])
+        moving.add(b.pointer(view.buffer))
     given = [loaded(b, v) for v in views]
     carry = given[n_cond + n_body:]
     states = [[b.fresh(b.code(i)) for i in c] for c in carry]
     ((test,),) = b.run(p["cond"], [*given[:n_cond], *states])
     n_test = len(b)
     results = b.run(p["body"], [*given[n_cond:n_cond + n_body], *states])
-    ends = [(b.pointer(v.buffer), at) for v in outs for at in offsets(v)]
+    ends = [(b.pointer(v.buffer), at) for v in outs[:n_carry] for at in offsets(v)]
+    stores = [(v, b.pointer(view.buffer), at) for values, view in zip(results[n_carry:], stacks, strict=True)
+              for v, at in zip(values, offsets(_entry(view)), strict=True)]
     try:
         loop = Loop(b, [i for s in states for i in s], [i for c in carry for i in c],
-                    [i for r in results for i in r], ends, [], set(), test, n_test)
+                    [i for r in results[:n_carry] for i in r], ends, stores, moving, test, n_test)
     except TooLarge:
         return None
-    _emit(ctx, b, loop, -1, outs, views, keys, 0, unknown_ns)
+    _emit(ctx, b, loop, TESTED, outs, views, keys, len(moving), UNKNOWN_TURNS)
     return outs
+
+
+def _entry(view):
+    """One entry of a stack."""
+    return View(view.buffer, view.offset, view.shape[1:], view.strides[1:], view.dtype, True)
 
 
 def _pays(body):

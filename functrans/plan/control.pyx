@@ -31,6 +31,7 @@ cdef enum:
 cdef double BUDGET = 20e3        # ns of estimated work between two looks at the clock
 cdef double PERIOD = 0.05        # s between two looks at signals
 cdef double TURN = 20.0          # ns of one turn of a loop, beside its body
+cdef int64_t FEW_TURNS = 16      # what the stacks of a scalar loop have room for at first
 
 
 cdef int look(run_state *state) noexcept nogil:
@@ -271,15 +272,19 @@ cdef int run_release(const ft_step *s, ft_frame *f) noexcept nogil:
 
 # ----- scalar loops --------------------------------------------------------------------------
 
-# ints: turns (-1: until the test fails), number of constants, bytes of the registers, of fixed and
-# of moving pointers, instructions before the body, before the end, turns between two looks at the
-# clock; then the operand of each pointer, where the moving ones start, by how much they move. data: the
-# constants, the instructions. The last operand is the scratch: registers, then pointers.
+# ints: turns (-1: until the test fails, -2: the first operand behind the results), number of constants,
+# bytes of the registers, number of fixed and of moving pointers, instructions before the body, before the
+# end, turns between two looks at the clock, number of results; then the operand of each pointer, where the
+# moving ones start, by how much they move. What moves is a stack where turns < 0. data: the constants, the
+# instructions. The last operand is the scratch: registers, then pointers.
 
 cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
     cdef const int64_t *n = s.ints
-    cdef int64_t turns = n[0], n_fixed = n[3], n_moving = n[4], look_after = n[7], k, done, code
-    cdef const int64_t *which = n + 8
+    cdef int64_t turns = n[0], n_fixed = n[3], n_moving = n[4], look_after = n[7], k, code
+    cdef int64_t done = 0, now
+    cdef bint tested = turns == -1, stacked = turns < 0
+    cdef stack *y
+    cdef const int64_t *which = n + 9
     cdef const int64_t *start = which + n_fixed + n_moving
     cdef const int64_t *by = start + n_moving
     cdef const int64_t *constants = <const int64_t *>s.data
@@ -298,19 +303,39 @@ cdef int run_scalar_loop(const ft_step *s, ft_frame *f) noexcept nogil:
         vm.r[k].i64 = constants[k]
     for k in range(n_fixed + n_moving):
         vm.ptr[k] = FT_PTR(s, f, <int>which[k])
+    if turns == -2:
+        turns = (<int64_t *>FT_PTR(s, f, <int>n[8]))[0]
     for k in range(n_moving):
-        vm.moving[k] += start[k]
+        y = <stack *>vm.moving[k]
+        if stacked and which[n_fixed + k] < n[8]:
+            open_stack(y, &state.stacks)
+            if not tested and need_stack(y, turns, -by[k] if by[k] < 0 else by[k]):
+                return no_memory(state)
+            y.n = max(turns, 0)
+        if stacked:
+            vm.moving[k] = y.data - (by[k] * (turns - 1) if by[k] < 0 and turns > 0 else 0)
+        else:
+            vm.moving[k] += start[k]
     vm.ip = program
     interpret(&vm, NULL)
     vm.ip = program + n[5]
-    while turns != 0:
-        done = look_after if turns < 0 else min(turns, look_after)
-        vm.left = done
+    while tested or done < turns:
+        now = look_after if tested else min(turns - done, look_after)
+        if tested and n_moving:
+            now = min(look_after, max(FEW_TURNS, done))
+            for k in range(n_moving):
+                y = <stack *>FT_PTR(s, f, <int>which[n_fixed + k])
+                if need_stack(y, done + now, by[k]):
+                    return no_memory(state)
+                vm.moving[k] = y.data + done * by[k]
+        vm.left = now
         if interpret(&vm, NULL) == FT_VM_END:
+            for k in range(n_moving):
+                y = <stack *>FT_PTR(s, f, <int>which[n_fixed + k])
+                y.n = (vm.moving[k] - y.data) // by[k]
             break
-        if turns > 0:
-            turns -= done
-        code = turn(state, done * per_turn)
+        done += now
+        code = turn(state, now * per_turn)
         if code != FT_OK:
             return <int>code
     vm.ip = program + n[6]

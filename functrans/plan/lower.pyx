@@ -530,10 +530,9 @@ cdef class Context:
     def scan(self, Eqn eqn, views):
         p = eqn.params
         n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
-        if length is not None:
-            scalar = clusters.scan(self, eqn, views)
-            if scalar is not None:
-                return scalar
+        scalar = clusters.scan(self, eqn, views)
+        if scalar is not None:
+            return scalar
         body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)],
                            () if length is None else slices_of(p["jaxpr"], n_consts, n_carry))
         outs = [self.new(a) for a in eqn.sig.outs]
@@ -573,10 +572,9 @@ cdef class Context:
         p = eqn.params
         n_cond, n_body = p["n_cond"], p["n_body"]
         n_carry = len(views) - n_cond - n_body
-        if len(eqn.outs) == n_carry:
-            scalar = clusters.while_loop(self, eqn, views, UNKNOWN_NS)
-            if scalar is not None:
-                return scalar
+        scalar = clusters.while_loop(self, eqn, views)
+        if scalar is not None:
+            return scalar
         cond = self._inner(p["cond"])
         body = self._inner(p["body"], [(n_body + k, k) for k in range(n_carry)])
         outs = [self.new(a) for a in eqn.sig.outs]

@@ -435,6 +435,11 @@ cdef class Loop:
             if s not in direct and w.last[s] == end:
                 w.release(s)
 
+    cdef _test(self, int32_t t, list stores):
+        self.w.code.add(UNLESS, self.w.home[t], 0, 0, 0)
+        for s in stores:
+            self.w.store(s)
+
     cdef _turn(self, list carries, list nexts, list stores, test, int32_t n_test):
         cdef Writer w = self.w
         cdef node *v = w.v
@@ -451,8 +456,11 @@ cdef class Loop:
         w.reckon(order, start)
         end = start + len(order)
         tested_at = start + len(tested)
+        early = []
         if t >= 0:
             w.last[t] = max(w.last[t], tested_at)
+            for c in carries:                           # are the results if the loop ends here
+                w.last[c] = max(w.last[c], tested_at)
         for c, x in zip(carries, nexts, strict=True):
             w.last[x] = max(w.last[x], end)
             wishes.setdefault(x, c)
@@ -460,11 +468,14 @@ cdef class Loop:
             x = s[0]
             if inside[x] and v[x].op != CARRY:
                 where.setdefault(x, []).append(s)
-            elif t < 0:
-                w.store(s)                              # is there as the turn begins
+            else:
+                early.append(s)                         # is there as the turn begins
+        if t < 0:
+            for s in early:
+                w.store(s)
         for i in order:
             if t >= 0 and w.position == tested_at:
-                w.code.add(UNLESS, w.home[t], 0, 0, 0)
+                self._test(t, early)
             c = wishes.get(i, -1)
             # the old value of the carry was read for the last time: the new one may take its place
             w.write(i, w.home[c] if c >= 0 and w.last[c] <= w.position else -1)
@@ -475,7 +486,7 @@ cdef class Loop:
                 w.release(i)
             w.position += 1
         if t >= 0 and len(tested) == len(order):
-            w.code.add(UNLESS, w.home[t], 0, 0, 0)
+            self._test(t, early)
         w.moves([(w.home[<int32_t>k], w.home[<int32_t>x], v[<int32_t>k].code)
                  for k, x in zip(carries, nexts, strict=True)])
         w.code.add_imm(TURN, 0, 0, self.body_at - w.code.n)
