@@ -12,6 +12,7 @@ from ..inspection.programs import ShapeDtypeStruct
 from ..ir.core import Jaxpr
 from ..parallel import get_num_threads
 from ..plan.describe import Plan, plan_of
+from ..plan.peak import LiveBuffer, live_at_peak, peak_text
 from ..trace.core import Captured
 
 
@@ -22,9 +23,11 @@ class MemoryAnalysis(NamedTuple):
       argument_size_in_bytes, output_size_in_bytes: the arrays that go in and come out.
       temp_size_in_bytes: all temporaries of a run (the arena), inner programs included.
       scratch_size_in_bytes: registers of block groups, one set for each thread.
-      alias_size_in_bytes: outputs in the memory of arguments; there are none.
+      alias_size_in_bytes: outputs in the memory of donated arguments.
       generated_code_size_in_bytes: the plan itself.
       peak_memory_in_bytes: arguments, outputs, temporaries and scratch.
+      live_at_peak: what is alive when most temporaries are, the largest first: ``LiveBuffer``s with
+        ``name``, ``kind``, ``nbytes``, ``type`` and ``source``, your line. ``print`` shows them.
     """
 
     argument_size_in_bytes: int
@@ -34,6 +37,11 @@ class MemoryAnalysis(NamedTuple):
     alias_size_in_bytes: int
     generated_code_size_in_bytes: int
     peak_memory_in_bytes: int
+    live_at_peak: tuple[LiveBuffer, ...]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Stage:
@@ -108,8 +116,10 @@ class Stage:
         given = sum([a.nbytes for a in self.jaxpr.in_avals])
         out = sum([a.nbytes for a in self.jaxpr.out_avals])
         scratch = plan.scratch_bytes * get_num_threads()
-        return MemoryAnalysis(given, out, plan.frame_bytes, scratch, 0, plan.program.nbytes,
-                              given + out + plan.frame_bytes + scratch)
+        alias = sum([self.jaxpr.out_avals[o].nbytes for _, o, _ in plan.program.given])
+        total = given + out - alias + plan.frame_bytes + scratch
+        return MemoryAnalysis(given, out, plan.frame_bytes, scratch, alias, plan.program.nbytes, total,
+                              live_at_peak(plan)[1], peak_text(plan, total))
 
     def as_text(self) -> str:
         """The program and its plan, with the user's lines."""

@@ -271,7 +271,7 @@ class Pass:
         """The program that runs."""
         if self.ended is None:
             with Uncollected():
-                self.ended = cleanup(self.raw if self.clean is None else self.clean, True)
+                self.ended = cleanup(plan.thinner(self.raw if self.clean is None else self.clean, cleanup), True)
         return self.ended
 
     def run(self, values, names=None) -> list:
