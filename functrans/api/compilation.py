@@ -83,14 +83,16 @@ class Version:
 
     def entry_of(self, args_tree, kwargs_tree, avals) -> Entry:
         return Entry(args_tree, kwargs_tree, tuple(avals),
-                     tuple([c.value for c in self.consts]), self.run_pass.compiled(), self.out_tree, self.names)
+                     tuple([c.value for c in self.consts]), self.run_pass.compiled(), self.out_tree,
+                     self.names)
 
 
 class Jitted(FastJit):
     """What ``jit`` returns: call it like the function."""
 
     def __init__(self, fun: Callable, static_argnums, static_argnames, cache_size, donated=None):
-        super().__init__(self._call, fun, (Jitted, (fun, static_argnums, static_argnames, cache_size, donated)),
+        super().__init__(self._call, fun,
+                         (Jitted, (fun, static_argnums, static_argnames, cache_size, donated)),
                          not static_argnums and not static_argnames)
         self.fun, self.donated = fun, donated
         self.static_argnums, self.static_argnames = static_argnums, static_argnames
@@ -303,6 +305,7 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = ()
     check_callable(fun, "jit")
     nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jitted(fun, nums, names, cache_size, donation(fun, donate_argnums, donate_argnames, nums, names))
+    donated = donation(fun, donate_argnums, donate_argnames, nums, names)
+    return Jitted(fun, nums, names, cache_size, donated)
 
 

@@ -36,9 +36,10 @@ def donation(fun: Callable, argnums: Any, argnames: Any, static_argnums: Sequenc
     try:
         nums = (index(argnums),) if hasattr(argnums, "__index__") else tuple([index(i) for i in argnums])
         names = (argnames,) if isinstance(argnames, str) else tuple(argnames)
+        wrong_type = not all(isinstance(k, str) for k in names)
     except TypeError:
-        nums = names = (None,)
-    if not all(isinstance(k, str) for k in names):
+        wrong_type = True
+    if wrong_type:
         raise errors.ArgumentError(f"jit: donate_argnums={argnums!r}, donate_argnames={argnames!r}.",
                                    "Give positions of arguments as ints, and names as strings.")
     if not nums and not names:

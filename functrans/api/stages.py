@@ -12,8 +12,11 @@ from ..inspection.programs import ShapeDtypeStruct
 from ..ir.core import Jaxpr
 from ..parallel import get_num_threads
 from ..plan.describe import Plan, plan_of
-from ..plan.peak import LiveBuffer, live_at_peak, peak_text
+from ..plan.peak import LiveBuffer, live_at_peak
 from ..trace.core import Captured
+
+
+SHOWN = 16              # lines of a printed analysis of memory
 
 
 class MemoryAnalysis(NamedTuple):
@@ -26,8 +29,9 @@ class MemoryAnalysis(NamedTuple):
       alias_size_in_bytes: outputs in the memory of donated arguments.
       generated_code_size_in_bytes: the plan itself.
       peak_memory_in_bytes: arguments, outputs, temporaries and scratch.
-      live_at_peak: what is alive when most temporaries are, the largest first: ``LiveBuffer``s with
-        ``name``, ``kind``, ``nbytes``, ``type`` and ``source``, your line. ``print`` shows them.
+      peak_step: at which step of the plan most of the temporaries are alive.
+      live_at_peak: what is alive then, the largest first: ``LiveBuffer``s with ``name``, ``kind``,
+        ``nbytes``, ``type`` and ``source``, your line. ``print`` shows them.
     """
 
     argument_size_in_bytes: int
@@ -37,11 +41,17 @@ class MemoryAnalysis(NamedTuple):
     alias_size_in_bytes: int
     generated_code_size_in_bytes: int
     peak_memory_in_bytes: int
+    peak_step: str
     live_at_peak: tuple[LiveBuffer, ...]
-    text: str
 
     def __str__(self) -> str:
-        return self.text
+        lines = [f"{self.peak_memory_in_bytes:>14,}  bytes at the peak"
+                 + (f", {self.peak_step}" if self.peak_step else ""),
+                 *map(str, self.live_at_peak[:SHOWN])]
+        rest = self.live_at_peak[SHOWN:]
+        if rest:
+            lines.append(f"{sum([b.nbytes for b in rest]):>14,}  in {len(rest)} more")
+        return "\n".join(lines)
 
 
 class Stage:
@@ -119,7 +129,7 @@ class Stage:
         alias = sum([self.jaxpr.out_avals[o].nbytes for _, o, _ in plan.program.given])
         total = given + out - alias + plan.frame_bytes + scratch
         return MemoryAnalysis(given, out, plan.frame_bytes, scratch, alias, plan.program.nbytes, total,
-                              live_at_peak(plan)[1], peak_text(plan, total))
+                              *live_at_peak(plan))
 
     def as_text(self) -> str:
         """The program and its plan, with the user's lines."""

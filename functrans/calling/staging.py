@@ -271,7 +271,8 @@ class Pass:
         """The program that runs."""
         if self.ended is None:
             with Uncollected():
-                self.ended = cleanup(plan.thinner(self.raw if self.clean is None else self.clean, cleanup), True)
+                thinner = plan.thinner(self.raw if self.clean is None else self.clean, cleanup)
+                self.ended = cleanup(thinner, True)
         return self.ended
 
     def run(self, values, names=None) -> list:

@@ -28,8 +28,8 @@ cpdef int64_t round_up(int64_t n):
 
 
 def spares(body, first, carry, end, stacks=None):
-    """Where in a loop's scratch each carry's second buffer lies (-1: updated in place; -2, -3: in a stack, with
-    and without the start)."""
+    """Where in a loop's scratch each carry's second buffer lies (-1: updated in place; -2, -3: in a stack,
+    with and without the start)."""
     spare = []
     for k, view in enumerate(carry):
         if stacks and k in stacks:
@@ -44,8 +44,8 @@ def spares(body, first, carry, end, stacks=None):
 
 
 def over_starts(spare, n_consts, length):
-    """Pairs of a carry's start, as an operand, and its end that may be written over it: a loop reads the start
-    in its first turn only."""
+    """Pairs of a carry's start, as an operand, and its end that may be written over it: a loop reads the
+    start in its first turn only."""
     first = n_consts + (length is None)
     return [(first + k, k) for k, at in enumerate(spare)
             if at == -1 or at >= 0 and length is not None and length % 2 == 0]
@@ -82,7 +82,7 @@ class CarryStack:
 
 def result_variables(jaxpr):
     """What a program gives back, reshaped or as it is."""
-    found = set([x for x in jaxpr.outs if type(x) is not Lit])
+    found = {x for x in jaxpr.outs if type(x) is not Lit}
     for e in reversed(jaxpr.eqns):
         if e.op.name == "reshape" and e.outs[0] in found:
             found.add(e.inputs[0])
@@ -151,8 +151,8 @@ def over_operands(pairs, ins, n_outs):
 def place(list steps, int first_output, inputs, outputs, carries, slices, offers=()):
     """Gives every arena buffer its offset; returns the arena's size, which inputs of ``carries`` lie in the
     memory of their outputs, which of ``slices`` may, if the caller puts them there, and which inputs of
-    ``offers`` (pairs of an output and inputs that it may take) go to which output: ``(input, output, the step
-    that begins to write)``.
+    ``offers`` (pairs of an output and inputs that it may take) go to which output: ``(input, output, the
+    step that begins to write)``.
 
     Copies whose two sides end in the same place become empty steps (``kernel`` None).
     """

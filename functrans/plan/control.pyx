@@ -87,7 +87,8 @@ cdef inline int turn(run_state *state, double cost) noexcept nogil:
 
 # ints: n_consts, n_carry, n_xs, n_ys, length (-1: an operand, -2: that of the first x; xs and ys are
 # stacks then), reverse, then per carry where its second buffer lies in the scratch (-1: none; -2, -3: the
-# carry lies at the end of a stack of all its values, with and without the start), bytes per carry, bytes of a slice of each x, of each y
+# carry lies at the end of a stack of all its values, with and without the start), bytes per carry, bytes of a
+# slice of each x, of each y
 # operands: carry out, ys; length if it is one, consts, carry in, xs, scratch
 
 cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:

@@ -81,8 +81,8 @@ class Cost:
 
 
 class BufferInfo:
-    """A piece of memory that steps name. ``first`` and ``last`` are the steps that use it; ``type`` is that of
-    what is in it at first (empty: a work space), ``source`` the user's line that writes it first."""
+    """A piece of memory that steps name. ``first`` and ``last`` are the steps that use it; ``type`` is that
+    of what is in it at first (empty: a work space), ``source`` the user's line that writes it first."""
 
     def __init__(self, name: str, place: str, offset: int, nbytes: int, first: int):
         self.name, self.place, self.offset, self.nbytes = name, place, offset, nbytes

@@ -61,8 +61,9 @@ cdef list give(Program program, list values, char **base, list outs, names):
     if names is not None:
         for i, _, _ in program.given:
             value = values[i]
-            if type(value) is cnp.ndarray and base[i] == <char *>cnp.PyArray_DATA(<cnp.ndarray>value) and (
-                    cnp.PyArray_CHKFLAGS(<cnp.ndarray>value, cnp.NPY_ARRAY_OWNDATA | cnp.NPY_ARRAY_WRITEABLE)):
+            if type(value) is cnp.ndarray and cnp.PyArray_CHKFLAGS(
+                    <cnp.ndarray>value, cnp.NPY_ARRAY_OWNDATA | cnp.NPY_ARRAY_WRITEABLE) and (
+                    base[i] == <char *>cnp.PyArray_DATA(<cnp.ndarray>value)):
                 offered.add(i)
         if offered:
             offered -= apart(program, values, offered, names)

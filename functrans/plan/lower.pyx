@@ -60,9 +60,9 @@ def lower(Jaxpr jaxpr, carries=(), slices=(), *, donated=(), fused=None, watch=N
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such an input for
     the last time before it writes the output, both lie in the same memory: then the input is listed in
     ``Program.shared``, and a large carry is updated in place. ``slices`` are pairs of which the loop decides:
-    those that may lie so are in ``Program.over``. Outputs may take the memory of ``donated`` inputs: then these are
-    in ``Program.given``. ``fused`` (unless FUNCTRANS_FUSE=0) makes block groups; else each equation is a step of
-    its own. ``watch`` is told of all programs (see ``describe.Watch``).
+    those that may lie so are in ``Program.over``. Outputs may take the memory of ``donated`` inputs: then
+    these are in ``Program.given``. ``fused`` (unless FUNCTRANS_FUSE=0) makes block groups; else each equation
+    is a step of its own. ``watch`` is told of all programs (see ``describe.Watch``).
     """
     cdef Context ctx
     fused = FUSE if fused is None else fused
@@ -74,7 +74,8 @@ def lower(Jaxpr jaxpr, carries=(), slices=(), *, donated=(), fused=None, watch=N
             again = _emitted(other, fused, watch)
             if cheaper(again[0].steps, ctx.steps):
                 jaxpr, (ctx, inputs, outputs) = other, again
-    placed = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices, offers(jaxpr, donated))
+    placed = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices,
+                   offers(jaxpr, donated))
     program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
                       jaxpr.out_avals, bytes(ctx.blob), tuple(ctx.references), *placed)
     if watch is not None:

@@ -29,22 +29,26 @@ class LiveBuffer(NamedTuple):
         return f"{self.nbytes:>14,}  {self.kind:10} {self.name:12} {self.type}{where}"
 
 
-def live_at_peak(plan: Plan) -> tuple[int | None, tuple[LiveBuffer, ...]]:
-    """The step at which most of the temporaries are alive (None without any), and all that is alive then, the
-    largest first."""
+def live_at_peak(plan: Plan) -> tuple[str, tuple[LiveBuffer, ...]]:
+    """The step at which most of the temporaries are alive (empty without any), and all that is alive then,
+    the largest first."""
     names, jaxpr = plan.jaxpr.names or (), plan.jaxpr
     found = [LiveBuffer(names[i] if i < len(names) else f"in{i}", "argument", a.nbytes, str(a), None)
              for i, a in enumerate(jaxpr.in_avals)]
     given = {o for _, o, _ in plan.program.given}
-    writers = {}
+    writers: dict[str, Source | None] = {}
     for s in plan.steps:
         for text in s.operands[:s.n_outs]:
             writers.setdefault(text.partition("[")[0].partition("+")[0], s.sources[0] if s.sources else None)
     found += [LiveBuffer(f"out{o}", "output", a.nbytes, str(a), writers.get(f"out{o}"))
               for o, a in enumerate(jaxpr.out_avals) if o not in given]
-    step, temporaries = _most(plan)
+    number, temporaries = _most(plan)
     found += temporaries
-    return step, tuple(sorted(found, key=lambda b: -b.nbytes))
+    at = ""
+    if number is not None:
+        s = plan.steps[number]
+        at = f"step {number}: {s.kind}" + (f"  # {place(s.sources[0])}" if s.sources else "")
+    return at, tuple(sorted(found, key=lambda b: -b.nbytes))
 
 
 def _most(plan: Plan, prefix: str = "") -> tuple[int | None, list[LiveBuffer]]:
@@ -90,17 +94,3 @@ def _topmost(buffers: list[BufferInfo]) -> list[BufferInfo]:
     return [a for i, a in enumerate(buffers)
             if not any(b is not a and within(a, b) and (not within(b, a) or j > i)
                        for j, b in enumerate(buffers))]
-
-
-def peak_text(plan: Plan, total: int, most: int = 12) -> str:
-    """What there is at the peak, as lines."""
-    step, buffers = live_at_peak(plan)
-    lines = [f"{total:>14,}  bytes at the peak"]
-    if step is not None:
-        s = plan.steps[step]
-        lines[0] += f", in step {step}: {s.kind}" + (f"  # {place(s.sources[0])}" if s.sources else "")
-    lines += [str(b) for b in buffers[:most]]
-    rest = buffers[most:]
-    if rest:
-        lines.append(f"{sum([b.nbytes for b in rest]):>14,}  in {len(rest)} more")
-    return "\n".join(lines)

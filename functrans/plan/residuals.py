@@ -1,8 +1,8 @@
 """What a loop need not stack for a later one, since that can compute it from other stacks.
 
 Reverse mode of a scan is two of them: the first stacks what the second reads at the same steps. Where that
-follows by cheap operations from the carry, of which a stack is smaller (or there already), from slices or from
-constants, the second loop computes it. What the first then computes for nobody is dropped later.
+follows by cheap operations from the carry, of which a stack is smaller (or there already), from slices or
+from constants, the second loop computes it. What the first then computes for nobody is dropped later.
 """
 
 from __future__ import annotations
