@@ -384,6 +384,10 @@ class KernelError(FunctransError, RuntimeError):
     """A kernel that a user has added (``functrans.extend.primitive``) returned another number than 0."""
 
 
+class DonationError(FunctransError, ValueError):
+    """Memory of a donated argument is that of another argument, too."""
+
+
 class LogdirError(FunctransError, ValueError):
     """A folder or file for logs cannot be made or written to."""
 

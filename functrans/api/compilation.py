@@ -28,6 +28,7 @@ from ..ir.core import Jaxpr
 from ..trace.core import current_builder
 from ..trace.source import set_scope
 from ..trace.tracer import Tracer
+from .donation import donation
 
 if TYPE_CHECKING:
     from .stages import Lowered
@@ -60,16 +61,21 @@ class _Static:
 
 
 class Version:
-    """One program of a jitted function: for one set of argument types."""
+    """One program of a jitted function: for one set of argument types.
 
-    __slots__ = ("consts", "out_tree", "run_pass")
+    Attributes:
+      names: of the arguments, if some of them are donated; else None.
+    """
 
-    def __init__(self, traced):
+    __slots__ = ("consts", "names", "out_tree", "run_pass")
+
+    def __init__(self, traced, donated=(), names=None):
         self.consts, self.out_tree = traced.consts, traced.out_tree
-        self.run_pass = Pass(traced.jaxpr, None)
+        self.run_pass = Pass(traced.jaxpr, None, donated=donated)
+        self.names = names
 
     def __call__(self, leaves):
-        return self.out_tree.unflatten(self.run_pass.run([*leaves, *self.consts]))
+        return self.out_tree.unflatten(self.run_pass.run([*leaves, *self.consts], self.names))
 
     def entry(self, args, kwargs, avals) -> Entry:
         """This program for the fast path."""
@@ -77,16 +83,18 @@ class Version:
 
     def entry_of(self, args_tree, kwargs_tree, avals) -> Entry:
         return Entry(args_tree, kwargs_tree, tuple(avals),
-                     tuple([c.value for c in self.consts]), self.run_pass.compiled(), self.out_tree)
+                     tuple([c.value for c in self.consts]), self.run_pass.compiled(), self.out_tree,
+                     self.names)
 
 
 class Jitted(FastJit):
     """What ``jit`` returns: call it like the function."""
 
-    def __init__(self, fun: Callable, static_argnums, static_argnames, cache_size):
-        super().__init__(self._call, fun, (Jitted, (fun, static_argnums, static_argnames, cache_size)),
+    def __init__(self, fun: Callable, static_argnums, static_argnames, cache_size, donated=None):
+        super().__init__(self._call, fun,
+                         (Jitted, (fun, static_argnums, static_argnames, cache_size, donated)),
                          not static_argnums and not static_argnames)
-        self.fun = fun
+        self.fun, self.donated = fun, donated
         self.static_argnums, self.static_argnames = static_argnums, static_argnames
         self.cache = Cache(cache_size)
         self.misses: list = []
@@ -109,11 +117,21 @@ class Jitted(FastJit):
         if found is not None:
             return found, leaves, avals
         traced = self._trace(statics, leaves, treedef, avals)
-        compiled = Version(traced)
+        compiled = self._version(traced, statics, treedef)
         if PROGRAMS.shared and not any(type(c) is Tracer for c in traced.consts):
             self.misses.append(key)
             self.cache.put(key, compiled)
         return compiled, leaves, avals
+
+    def _version(self, traced, statics, treedef) -> Version:
+        if self.donated is None:
+            return Version(traced)
+        args, kwargs = treedef.children()
+        n = len(args.children()) + sum([isinstance(i, int) for i, _ in statics])
+        names = self._names(args.children(), statics)
+        places = self._places(args.children(), statics)
+        return Version(traced, self.donated.leaves(self.fun, places, n, args, kwargs),
+                       tuple([leaf_name_in(treedef, names, i) for i in range(treedef.num_leaves)]))
 
     def _trace(self, statics, leaves, treedef, avals) -> Traced:
         def call(tracers):
@@ -149,9 +167,13 @@ class Jitted(FastJit):
         rest = iter(dynamic)
         return [at[i] if i in at else next(rest) for i in range(len(at) + len(dynamic))]
 
-    def _names(self, dynamic, statics):
+    def _places(self, dynamic, statics):
+        """Positions of the arguments that are not static."""
         fixed = {i for i, _ in statics if isinstance(i, int)}
-        places = [i for i in range(len(dynamic) + len(fixed)) if i not in fixed]
+        return [i for i in range(len(dynamic) + len(fixed)) if i not in fixed]
+
+    def _names(self, dynamic, statics):
+        places = self._places(dynamic, statics)
         names = argument_names(self.fun)
         return lambda position: names(places[position])
 
@@ -199,7 +221,8 @@ class Jitted(FastJit):
             traced = self._trace(statics, leaves, treedef, avals)
         j = traced.jaxpr
         named = Jaxpr(j.invars, j.eqns, j.outs, j.retraced, names)
-        return Lowered(self, statics, Version(traced._replace(jaxpr=named)), treedef, tuple(avals))
+        version = self._version(traced._replace(jaxpr=named), statics, treedef)
+        return Lowered(self, statics, version, treedef, tuple(avals))
 
     def explain(self) -> str:
         """For each program that was made, which argument's type or which static value was new."""
@@ -244,13 +267,21 @@ def _changes(before, now, names):
 
 @api
 def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = (),
-        static_argnames: str | Sequence[str] = (), cache_size: int = 256) -> Any:
+        static_argnames: str | Sequence[str] = (), donate_argnums: int | Sequence[int] = (),
+        donate_argnames: str | Sequence[str] = (), cache_size: int = 256) -> Any:
     """Compiles ``fun`` to a plan, once for each set of argument shapes and dtypes.
 
     Args:
       static_argnums, static_argnames: arguments that ``fun`` gets as they are and that are part of the
         key: hashable values, or ndarrays (compared by content). Sizes, modes, functions.
+      donate_argnums, donate_argnames: arguments whose arrays the call may write its results into, so that
+        ``params, state = step(params, state, batch)`` needs no second copy and no fresh memory. An array whose
+        memory is taken is what comes back in place of a result of its shape and dtype; the others are left as
+        they are. Each must own its memory; else it is copied. See docs/performance.md, "Donated arguments".
       cache_size: how many programs are kept.
+
+    Raises:
+      DonationError: when called with a donated array whose memory is that of another argument, too.
 
     While ``fun`` is traced its arguments are tracers of unknown value, so Python ``if`` and ``while``
     must not depend on them. Arrays that ``fun`` closes over are read at every call; numbers are fixed.
@@ -261,13 +292,20 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = ()
     >>> f = jit(grad(lambda x: np.sum(np.tanh(x))))
     >>> f(np.zeros(2))
     array([1., 1.])
+    >>> step = jit(lambda w, g: w - 0.5 * g, donate_argnums=0)
+    >>> w = np.ones(2)
+    >>> new = step(w, np.ones(2))
+    >>> new is w, w
+    (True, array([0.5, 0.5]))
     """
     if fun is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames,
+                                 donate_argnums=donate_argnums, donate_argnames=donate_argnames,
                                  cache_size=cache_size)
     check_callable(fun, "jit")
     nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jitted(fun, nums, names, cache_size)
+    donated = donation(fun, donate_argnums, donate_argnames, nums, names)
+    return Jitted(fun, nums, names, cache_size, donated)
 
 

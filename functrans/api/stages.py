@@ -12,7 +12,11 @@ from ..inspection.programs import ShapeDtypeStruct
 from ..ir.core import Jaxpr
 from ..parallel import get_num_threads
 from ..plan.describe import Plan, plan_of
+from ..plan.peak import LiveBuffer, live_at_peak
 from ..trace.core import Captured
+
+
+SHOWN = 16              # lines of a printed analysis of memory
 
 
 class MemoryAnalysis(NamedTuple):
@@ -22,9 +26,12 @@ class MemoryAnalysis(NamedTuple):
       argument_size_in_bytes, output_size_in_bytes: the arrays that go in and come out.
       temp_size_in_bytes: all temporaries of a run (the arena), inner programs included.
       scratch_size_in_bytes: registers of block groups, one set for each thread.
-      alias_size_in_bytes: outputs in the memory of arguments; there are none.
+      alias_size_in_bytes: outputs in the memory of donated arguments.
       generated_code_size_in_bytes: the plan itself.
       peak_memory_in_bytes: arguments, outputs, temporaries and scratch.
+      peak_step: at which step of the plan most of the temporaries are alive.
+      live_at_peak: what is alive then, the largest first: ``LiveBuffer``s with ``name``, ``kind``,
+        ``nbytes``, ``type`` and ``source``, your line. ``print`` shows them.
     """
 
     argument_size_in_bytes: int
@@ -34,6 +41,17 @@ class MemoryAnalysis(NamedTuple):
     alias_size_in_bytes: int
     generated_code_size_in_bytes: int
     peak_memory_in_bytes: int
+    peak_step: str
+    live_at_peak: tuple[LiveBuffer, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.peak_memory_in_bytes:>14,}  bytes at the peak"
+                 + (f", {self.peak_step}" if self.peak_step else ""),
+                 *map(str, self.live_at_peak[:SHOWN])]
+        rest = self.live_at_peak[SHOWN:]
+        if rest:
+            lines.append(f"{sum([b.nbytes for b in rest]):>14,}  in {len(rest)} more")
+        return "\n".join(lines)
 
 
 class Stage:
@@ -108,8 +126,10 @@ class Stage:
         given = sum([a.nbytes for a in self.jaxpr.in_avals])
         out = sum([a.nbytes for a in self.jaxpr.out_avals])
         scratch = plan.scratch_bytes * get_num_threads()
-        return MemoryAnalysis(given, out, plan.frame_bytes, scratch, 0, plan.program.nbytes,
-                              given + out + plan.frame_bytes + scratch)
+        alias = sum([self.jaxpr.out_avals[o].nbytes for _, o, _ in plan.program.given])
+        total = given + out - alias + plan.frame_bytes + scratch
+        return MemoryAnalysis(given, out, plan.frame_bytes, scratch, alias, plan.program.nbytes, total,
+                              *live_at_peak(plan))
 
     def as_text(self) -> str:
         """The program and its plan, with the user's lines."""
@@ -133,7 +153,7 @@ class Lowered(Stage):
 
     @cached_property
     def described(self) -> Plan:
-        return plan_of(self.jaxpr)
+        return plan_of(self.jaxpr, donated=self.version.run_pass.donated)
 
     @property
     def values(self) -> list:

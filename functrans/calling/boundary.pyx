@@ -111,10 +111,11 @@ cdef class Entry:
     cdef readonly TreeDef args_tree, kwargs_tree, out_tree
     cdef readonly tuple avals, consts
     cdef readonly Program program
+    cdef readonly object names      # of the arguments, if some of them are donated
 
-    def __init__(self, args_tree, kwargs_tree, avals, consts, program, out_tree):
+    def __init__(self, args_tree, kwargs_tree, avals, consts, program, out_tree, names):
         self.args_tree, self.kwargs_tree, self.out_tree = args_tree, kwargs_tree, out_tree
-        self.avals, self.consts, self.program = avals, consts, program
+        self.avals, self.consts, self.program, self.names = avals, consts, program, names
 
     cdef bint matches(self, list leaves):
         """Whether the leaves have exactly the types that the program was made for."""
@@ -154,7 +155,7 @@ cdef class Entry:
         cdef list outs
         if self.consts:
             leaves.extend(self.consts)
-        outs = self.program.run(leaves)
+        outs = self.program.run(leaves, self.names)
         return outs[0] if self.out_tree is leaf_def else self.out_tree.unflatten(outs)
 
 

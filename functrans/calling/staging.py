@@ -247,12 +247,13 @@ class Pass:
     Attributes:
       raw: the program as it was recorded; aux: what the pass returned beside it.
       shared: whether functions of equal structure share it, so that its lines mean nothing.
+      donated: inputs whose memory outputs may take, where a run says so.
     """
 
-    __slots__ = ("aux", "clean", "ended", "program", "raw", "shared")
+    __slots__ = ("aux", "clean", "donated", "ended", "program", "raw", "shared")
 
-    def __init__(self, raw, aux, shared=False):
-        self.raw, self.aux, self.shared = raw, aux, shared
+    def __init__(self, raw, aux, shared=False, donated=()):
+        self.raw, self.aux, self.shared, self.donated = raw, aux, shared, donated
         self.clean = self.ended = self.program = None
 
     @property
@@ -270,11 +271,13 @@ class Pass:
         """The program that runs."""
         if self.ended is None:
             with Uncollected():
-                self.ended = cleanup(self.raw if self.clean is None else self.clean, True)
+                thinner = plan.thinner(self.raw if self.clean is None else self.clean, cleanup)
+                self.ended = cleanup(thinner, True)
         return self.ended
 
-    def run(self, values) -> list:
-        """The outputs: inlined into the current builder if anything is traced, else run."""
+    def run(self, values, names=None) -> list:
+        """The outputs: inlined into the current builder if anything is traced, else run. ``names`` of the
+        arguments say that donated ones may be given away, unless something is being traced."""
         for x in values:
             if type(x) is Tracer:
                 return _as_values(evaluate(self.jaxpr, values, self.shared))
@@ -284,14 +287,15 @@ class Pass:
         if Watch.run is not None:
             return Watch.run(self, values)
         program = self.program or self.compiled()
-        return program.run([x.value if type(x) is Captured else x for x in values])
+        return program.run([x.value if type(x) is Captured else x for x in values],
+                           names if builder is None else None)
 
     def compiled(self):
         """Its plan, made when it first runs."""
         if self.program is None:
             try:
                 with Uncollected():
-                    self.program = plan.compile(self.final)
+                    self.program = plan.compile(self.final, self.donated)
             except Exception:
                 PROGRAMS.drop(self)         # its lines are one function's: the next one gets its own
                 raise

@@ -219,7 +219,7 @@ def _clock_cost() -> float:
     first = Clock()
     clocks = [Clock(first) for _ in range(1000)]
     steps: list[Step] = [clock_step(c) for c in (first, *clocks)]
-    program = Program(steps, (), (), b"", 0)
+    program = Program(steps, (), (), b"", (), 0)
     program.run([])
     for c in clocks:
         c.reset()

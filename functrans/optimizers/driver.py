@@ -82,17 +82,22 @@ def minimize(loss: Callable, params: Any, optimizer: Optimizer, steps: int,
     leaves, treedef = float_leaves(params, "minimize: params")
     params = treedef.unflatten([convert(x, aval_of(x).dtype) for x in leaves])
     carry = (params, optimizer.init(params), np.False_)
+    # What a callback has seen stays as it was; else each call writes into the arrays of the one before.
+    own = not inside and callback is None
+    if own:
+        carry = tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, carry)
     bar = None if inside else _bar(steps, progress)
     try:
-        return _loop(_compiled(loss, optimizer, tol, batches is not None), carry, steps, every, callback,
+        return _loop(_compiled(loss, optimizer, tol, batches is not None, own), carry, steps, every, callback,
                      None if batches is None else iter(batches), bar, inside)
     finally:
         if bar is not None:
             bar.close()
 
 
-def _compiled(loss, optimizer, tol, batched):
-    """``n -> program`` of n steps: ``(carry, batch) -> (carry, losses, which updates were made)``."""
+def _compiled(loss, optimizer, tol, batched, own):
+    """``n -> program`` of n steps: ``(carry, batch) -> (carry, losses, which updates were made)``; ``own``: the
+    carry is donated."""
     def step(carry, batch):
         params, state, done = carry
 
@@ -120,7 +125,7 @@ def _compiled(loss, optimizer, tol, batched):
     def several(n, carry, batch):
         carry, (values, made) = lax.scan(lambda c, _: step(c, batch), carry, None, length=n)
         return carry, values, made
-    return cache(lambda n: jit(single if n == 1 else partial(several, n)))
+    return cache(lambda n: jit(single if n == 1 else partial(several, n), donate_argnums=(0,) if own else ()))
 
 
 def _loop(programs, carry, steps, every, callback, batches, bar, inside):

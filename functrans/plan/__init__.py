@@ -14,8 +14,9 @@ from .arena import arena_info, clear_arenas
 from .entry import cache_info, clear_cache, compile, evaluate, run_op
 from .lower import Context, lower
 from .outputs import clear_outputs, outputs_info
+from .residuals import thinner
 from .run import Program
 from .view import View
 
 __all__ = ["Context", "Program", "View", "arena_info", "cache_info", "clear_arenas", "clear_cache",
-           "clear_outputs", "compile", "evaluate", "lower", "outputs_info", "run_op"]
+           "clear_outputs", "compile", "evaluate", "lower", "outputs_info", "run_op", "thinner"]

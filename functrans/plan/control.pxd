@@ -24,6 +24,7 @@ cdef struct run_state:
     double budget        # estimated nanoseconds until the clock is read again
     double deadline      # when signals are looked at again
     run_stacks stacks
+    const ft_step *failed    # the step that ended the run early; of those in each other the outermost
 
 cdef enum:
     WATCHED = 1_000_000  # ns: programs of more work look for interrupts between their steps
@@ -43,6 +44,7 @@ cdef inline int execute(const program *p, ft_frame *frame) noexcept nogil:
     while step < end:
         code = step.run(step, frame)
         if code != FT_OK:
+            (<run_state *>frame.run).failed = step
             return code
         step += 1
     return FT_OK

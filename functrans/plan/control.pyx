@@ -72,6 +72,7 @@ cdef int execute_watched(const program *p, ft_frame *frame) noexcept nogil:
         if code == FT_OK:
             code = turn(state, step.cost)
         if code != FT_OK:
+            state.failed = step
             return code
         step += 1
     return FT_OK
@@ -85,8 +86,9 @@ cdef inline int turn(run_state *state, double cost) noexcept nogil:
 # ----- scan ----------------------------------------------------------------------------------
 
 # ints: n_consts, n_carry, n_xs, n_ys, length (-1: an operand, -2: that of the first x; xs and ys are
-# stacks then), reverse, then per carry where its second buffer lies in the scratch (-1: none), bytes
-# per carry, bytes of a slice of each x, of each y
+# stacks then), reverse, then per carry where its second buffer lies in the scratch (-1: none; -2, -3: the
+# carry lies at the end of a stack of all its values, with and without the start), bytes per carry, bytes of a
+# slice of each x, of each y
 # operands: carry out, ys; length if it is one, consts, carry in, xs, scratch
 
 cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
@@ -137,9 +139,15 @@ cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
     for k in range(n_carry):
         out = FT_PTR(s, f, <int>k)
         old = FT_PTR(s, f, init + <int>k)
-        if spare[k] < 0:
-            memcpy(out, old, carry_bytes[k])
+        if spare[k] == -1:
+            if out != old:
+                memcpy(out, old, carry_bytes[k])
             ins[k] = outs[k] = out
+        elif spare[k] < 0:
+            ins[k], outs[k] = old, out - by * (length - 1) * carry_bytes[k]
+            if spare[k] == -2:
+                ins[k] = outs[k] - by * carry_bytes[k]
+                memcpy(ins[k], old, carry_bytes[k])
         else:                        # the first turn reads the start value, the last writes out
             ins[k] = old
             outs[k] = out if length & 1 else scratch + spare[k]
@@ -165,6 +173,9 @@ cdef int run_scan(const ft_step *s, ft_frame *f) noexcept nogil:
                 ins[k] = outs[k]
                 out = FT_PTR(s, f, <int>k)
                 outs[k] = scratch + spare[k] if outs[k] == out else out
+            elif spare[k] < -1:
+                ins[k] = outs[k]
+                outs[k] += by * carry_bytes[k]
         for k in range(n_xs):
             ins[n_carry + k] += by * x_bytes[k]
         for k in range(n_ys):
@@ -217,7 +228,8 @@ cdef int run_while(const ft_step *s, ft_frame *f) noexcept nogil:
         ins[k] = FT_PTR(s, f, init + <int>k)
         outs[k] = out
         if spare[k] < 0:
-            memcpy(out, ins[k], carry_bytes[k])
+            if out != ins[k]:
+                memcpy(out, ins[k], carry_bytes[k])
             ins[k] = out
         tested[k] = ins[k]
     while True:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.core import Eqn, Jaxpr
-from ..ir.op import OPS, work_of
+from ..ir.op import CODE, OPS, work_of
 from ..kernels.lib import scalar_labels
 from .control import Clock
 from .lower import lower
@@ -27,10 +27,10 @@ KINDS = {"copy": "copy", "scalar": "scalar program", "scalar_loop": "scalar loop
          "lane_loop": "loop of lanes"}
 
 
-def plan_of(jaxpr: Jaxpr, clocks: bool = False) -> Plan:
+def plan_of(jaxpr: Jaxpr, clocks: bool = False, donated: Sequence[int] = ()) -> Plan:
     """The plan of ``jaxpr``, lowered anew so that its steps know their equations."""
     watch = Watch(clocks)
-    return watch.plans[lower(jaxpr, watch=watch)]
+    return watch.plans[lower(jaxpr, donated=donated, watch=watch)]
 
 
 class Watch:
@@ -81,11 +81,14 @@ class Cost:
 
 
 class BufferInfo:
-    """A piece of memory that steps name. ``first`` and ``last`` are the steps that use it."""
+    """A piece of memory that steps name. ``first`` and ``last`` are the steps that use it; ``type`` is that
+    of what is in it at first (empty: a work space), ``source`` the user's line that writes it first."""
 
     def __init__(self, name: str, place: str, offset: int, nbytes: int, first: int):
         self.name, self.place, self.offset, self.nbytes = name, place, offset, nbytes
         self.first = self.last = first
+        self.type = ""
+        self.source: Source | None = None
 
     def __str__(self) -> str:
         where = f"{self.place} + {self.offset}" if self.place == "arena" else self.place
@@ -206,6 +209,7 @@ class Plan:
             counted = [e for e in eqns if last.get(id(e)) == number]
             self.steps.append(PlanStep(number, step, [names.use(b, number) for b in step.buffers],
                                        inner, eqns, counted, clock))
+            names.known(step, number, self.steps[-1].sources)
         self.buffers = names.infos()
         inside = [p for s in self.steps for _, p in s.bodies]
         self.cost = sum([s.cost for s in self.steps], Cost())
@@ -231,8 +235,9 @@ class Plan:
         names = self.jaxpr.names or ()
         for i, a in enumerate(self.jaxpr.in_avals):
             yield f"{indent}  in{i}: {a}" + (f"  {names[i]}" if i < len(names) else "")
-        for i, a in enumerate(self.jaxpr.out_avals):
-            yield f"{indent}  out{i}: {a}"
+        given = {o: i for i, o, _ in self.program.given}
+        for o, a in enumerate(self.jaxpr.out_avals):
+            yield f"{indent}  out{o}: {a}" + (f" in the memory of in{given[o]}" if o in given else "")
         for b in self.buffers:
             yield f"{indent}  {b}"
         for s in self.steps:
@@ -294,6 +299,19 @@ class _Names:
             place_ = "arena" if b.slot == ARENA else f"out{port - self.n_in}"
             self.temporaries[b] = BufferInfo(name, place_, b.offset, b.nbytes, number)
         return name
+
+    def known(self, step: Step, number: int, sources: Sequence[Source]) -> None:
+        """What temporaries that begin at this step hold."""
+        for b, view in zip(step.buffers[:step.nouts], step.views or (), strict=False):
+            info = self.temporaries.get(b)
+            if info is not None and info.first == number and view.nbytes == b.nbytes:
+                info.type = f"{CODE[view.dtype]}{_dims(view.shape)}"
+            elif info is not None and not info.type:                # a stack, of which this is the last entry
+                info.type = f"{CODE[view.dtype]}{_dims((b.nbytes // max(view.nbytes, 1), *view.shape))}"
+        for b in step.buffers:
+            info = self.temporaries.get(b)
+            if info is not None and info.first == number and sources:
+                info.source = sources[0]
 
     def infos(self) -> list[BufferInfo]:
         return list(self.temporaries.values())

@@ -18,9 +18,10 @@ _jaxprs = ProgramCache(4096, 256 << 20)
 _ops = ProgramCache(4096, 64 << 20)
 
 
-def compile(jaxpr: Jaxpr) -> Program:
-    """The program of ``jaxpr``, from the cache if an equal jaxpr was lowered before."""
-    return _jaxprs.get(jaxpr, lambda: lower(jaxpr))
+def compile(jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
+    """The program of ``jaxpr``, from the cache if an equal jaxpr was lowered before. Outputs may take the
+    memory of inputs that are ``donated``."""
+    return _jaxprs.get((jaxpr, donated) if donated else jaxpr, lambda: lower(jaxpr, donated=donated))
 
 
 def evaluate(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:

@@ -581,7 +581,7 @@ cdef class _Builder:
                     last_read[v.number] = max(at, last_read.get(v.number, 0))
         for number in range(self.n_out, len(self.operands)):
             view = self.operands[number]
-            if view.whole:
+            if view.contiguous:
                 by_walk.setdefault((self.walks[number], view.nbytes), []).append(number)
         for number in range(self.n_out):
             view = self.operands[number]

@@ -22,18 +22,20 @@ from ..kernels.lib import load_lapack, load_special
 
 from . import clusters
 from .apart import apart
-from .buffers import over_xs, place, round_up, slices_of, spares
+from .buffers import (make_room, offers, over_operands, over_starts, place, result_variables, round_up,
+                      slices_of, spares, stacks_of, without)
 from .cache import ProgramCache
 from .dtypes import F16, route, widened
 from .fuse import FUSE_FROM as _FUSE_FROM
 from .fuse import fuse
+from .joins import join
 from .products import together
 from .recompute import cheaper, others
 from .run cimport Program, Step, make_step
 from .run import kernel_cost
 from .stacks cimport STACK_BYTES
 from .view cimport Buffer, View, dense, make_buffer, make_view, size_of, whole
-from .view import collapse, line_walk
+from .view import collapse
 
 cdef enum:
     ARENA = 0        # slots, as in view.pyx
@@ -43,26 +45,25 @@ cdef enum:
 
 cdef int64_t FUSE_FROM = _FUSE_FROM
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
-MOST_PIECES = 8           # of a join; more are copied one by one
 UNKNOWN_NS = 1e9          # a loop of unknown length
 STRIDED_NS = 0.5          # an element of an operand that is not walked as it lies
 cdef double STEP_NS = 3.0             # dispatch of a step
 cdef dict _MOVED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "c128"}    # dtype of a plain copy, by size
-
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
 # Programs of loop bodies and branches, which an unrolled Python loop may name many times.
 bodies = ProgramCache(1024, 64 << 20)
 
 
-def lower(Jaxpr jaxpr, carries=(), slices=(), *, fused=None, watch=None):
+def lower(Jaxpr jaxpr, carries=(), slices=(), *, donated=(), fused=None, watch=None):
     """The program of ``jaxpr``.
 
     ``carries`` pairs inputs with outputs for the body of a loop. Where the program has read such an input for
     the last time before it writes the output, both lie in the same memory: then the input is listed in
     ``Program.shared``, and a large carry is updated in place. ``slices`` are pairs of which the loop decides:
-    those that may lie so are in ``Program.over``. ``fused`` (unless FUNCTRANS_FUSE=0) makes block groups;
-    without, each equation is a step of its own. ``watch`` is told of all programs (see ``describe.Watch``).
+    those that may lie so are in ``Program.over``. Outputs may take the memory of ``donated`` inputs: then
+    these are in ``Program.given``. ``fused`` (unless FUNCTRANS_FUSE=0) makes block groups; else each equation
+    is a step of its own. ``watch`` is told of all programs (see ``describe.Watch``).
     """
     cdef Context ctx
     fused = FUSE if fused is None else fused
@@ -74,9 +75,10 @@ def lower(Jaxpr jaxpr, carries=(), slices=(), *, fused=None, watch=None):
             again = _emitted(other, fused, watch)
             if cheaper(again[0].steps, ctx.steps):
                 jaxpr, (ctx, inputs, outputs) = other, again
-    arena, shared, over = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices)
+    placed = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices,
+                   offers(jaxpr, donated))
     program = Program(ctx.steps if watch is None else watch.steps(ctx.steps), jaxpr.in_avals,
-                      jaxpr.out_avals, bytes(ctx.blob), arena, shared, over, tuple(ctx.references))
+                      jaxpr.out_avals, bytes(ctx.blob), tuple(ctx.references), *placed)
     if watch is not None:
         watch.made(program, jaxpr, ctx.steps, outputs)
     return program
@@ -88,7 +90,7 @@ def _emitted(Jaxpr jaxpr, fused, watch):
     cdef View view
     cdef Buffer buffer
     cdef int slot
-    ctx.watch = watch
+    ctx.watch, ctx.results = watch, result_variables(jaxpr)
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
@@ -135,7 +137,7 @@ cdef class Context:
     """What lower rules may do: make buffers, emit steps, lower other jaxprs."""
 
     cdef readonly bint fused
-    cdef bint large                 # whether there is anything worth fusing
+    cdef public bint large          # whether there is anything worth fusing
     cdef public list steps
     cdef readonly object blob       # all constants, one after the other
     cdef readonly list references   # arrays of others that the steps read
@@ -144,12 +146,13 @@ cdef class Context:
     cdef dict moves                 # (signature, strides) -> offset, shape, strides, contiguous
     cdef public object watch
     cdef readonly Eqn eqn           # the one being lowered, for errors
+    cdef set results                # variables that are results of the program
 
     def __init__(self, bint fused):
         self.fused = fused
         self.large = False
         self.steps, self.blob, self.references, self.stacks = [], bytearray(), [], []
-        self.consts, self.literals, self.kernels, self.moves = {}, {}, {}, {}
+        self.consts, self.literals, self.kernels, self.moves, self.results = {}, {}, {}, {}, set()
 
     # ----- values --------------------------------------------------------------------------
 
@@ -262,39 +265,7 @@ cdef class Context:
 
     def join(self, pieces, int axis):
         """The pieces one after the other along an axis."""
-        cdef View first = pieces[0], out, v
-        shape = (*first.shape[:axis], sum([v.shape[axis] for v in pieces]), *first.shape[axis + 1:])
-        out = self.new(shape, first.dtype)
-        if size_of(shape) == 0:
-            return out
-        pieces = [v for v in pieces if v.size]
-        size = first.dtype.itemsize
-        walks = [line_walk(v, axis) for v in pieces]
-        known = [w for w in walks if w is not None]
-        if len(pieces) > MOST_PIECES or len(known) < len(walks):
-            at = 0
-            for v in pieces:
-                start = tuple([at if d == axis else 0 for d in range(len(shape))])
-                at += v.shape[axis]
-                limit = tuple([at if d == axis else n for d, n in enumerate(shape)])
-                self.copy(out.slice(start, limit, (1,) * len(shape)), v)
-            return out
-        line = size_of(shape[axis:])
-        ends, at = [], 0
-        for v in pieces:
-            at += size_of(v.shape[axis:])
-            ends.append(at)
-        kernel = f"join:{size}"
-        ns = self._cost(kernel)
-        lines = size_of(shape[:axis])
-        if lines * line >= FUSE_FROM and self.fused:
-            self.large = True
-        ints = (*[n for w in known for n in w], *ends)
-        self._emit(Step(kernel, [out.buffer, *[v.buffer for v in pieces]],
-                        [out.offset, *[v.offset for v in pieces]], (lines, line),
-                        ((line * size, size), *known), tuple(ends), ns * lines * line + STEP_NS, None,
-                        False, (kernel, ns, ints, out, tuple(pieces), None)), (out, *pieces))
-        return out
+        return join(self, pieces, axis)
 
     def elementwise(self, Eqn eqn, views):
         return [self._elementwise(eqn.sig, tuple(views))]
@@ -537,22 +508,31 @@ cdef class Context:
         scalar = clusters.scan(self, eqn, views)
         if scalar is not None:
             return scalar
-        body = self._inner(p["jaxpr"], [(n_consts + k, k) for k in range(n_carry)],
-                           () if length is None else slices_of(p["jaxpr"], n_consts, n_carry))
-        outs = [self.new(a) for a in eqn.sig.outs]
+        stacks = stacks_of(eqn, self.results)
+        kept = [j for j in range(n_carry, len(eqn.outs)) if all([j not in s.places for s in stacks.values()])]
+        jaxpr = without(p["jaxpr"], n_carry, kept)
+        body = self._inner(jaxpr, [(n_consts + k, k) for k in range(n_carry) if k not in stacks],
+                           () if length is None else slices_of(jaxpr, n_consts, n_carry, stacks))
+        results = [self.new(eqn.sig.outs[k]) if k in kept or k < n_carry and k not in stacks else None
+                   for k in range(len(eqn.outs))]
+        for k, s in stacks.items():
+            s.lay(self.new(s.shape, s.dtype), results, k)
+        outs = results[:n_carry] + [results[j] for j in kept]
         if not outs and not eqn.sig.effect:
             return outs
         ins = [self.contiguous(v) for v in views]
         given = ins[1:] if length is None else ins
         carry = given[n_consts:n_consts + n_carry]
-        spare, scratch = spares(body, n_consts, carry, body.frame_bytes)
+        spare, scratch = spares(body, n_consts, carry, body.frame_bytes, stacks)
+        make_room(body.over, ins, stacks)
+        over = [*body.over, *over_starts(spare, n_consts, length)]
         ints = [n_consts, n_carry, len(given) - n_consts - n_carry, len(outs) - n_carry,
                 -1 if length is None else length, bool(p["reverse"]), *spare, *[v.nbytes for v in carry],
                 *[a.nbytes for a in body.in_avals[n_consts + n_carry:]],
                 *[a.nbytes for a in body.out_avals[n_carry:]]]
         cost = UNKNOWN_NS if length is None else length * body.cost
-        self._control("scan", outs, ins, ints, cost, [body], scratch, over_xs(body, ins, len(outs)))
-        return outs
+        self._control("scan", outs, ins, ints, cost, [body], scratch, over_operands(over, ins, len(outs)))
+        return results
 
     def per_entry(self, Sig sig, list operands):
         """An elementwise operation on stacks of one length, or literals: on each of their entries."""
@@ -586,10 +566,11 @@ cdef class Context:
         carry = ins[n_cond + n_body:]
         test_at = round_up(body.frame_bytes)
         spare, scratch = spares(body, n_body, carry, test_at + cond.frame_bytes)
+        over = over_operands(over_starts(spare, n_cond + n_body, 1), ins, len(outs))
         ints = [n_cond, n_body, n_carry, test_at, len(outs) - n_carry, *spare, *[v.nbytes for v in carry],
                 *[a.nbytes for a in body.out_avals[n_carry:]]]
         if outs or eqn.sig.effect:
-            self._control("while", outs, ins, ints, UNKNOWN_NS, [body, cond], scratch)
+            self._control("while", outs, ins, ints, UNKNOWN_NS, [body, cond], scratch, over)
         return outs
 
     def cond(self, Eqn eqn, views):

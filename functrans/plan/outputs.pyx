@@ -107,7 +107,7 @@ cdef void *pool_malloc(void *ctx, size_t size) noexcept nogil:
     cdef block found
     cdef void *memory = NULL
     cdef char *data
-    cdef int i
+    cdef int i, best = -1
     if need < size:
         return NULL
     need = (need + UNIT - 1) & ~<size_t>(UNIT - 1)      # not to whole huge pages: of a few MiB that is much
@@ -117,10 +117,13 @@ cdef void *pool_malloc(void *ctx, size_t size) noexcept nogil:
     _turn += 1
     place = HEAD + STAGGER * (_turn % PLACES)
     for i in range(_count - 1, -1, -1):                # the last one freed is the warmest
-        if _kept[i].nbytes == need:
-            found = _kept[i]
-            forget(i)
-            break
+        if need <= _kept[i].nbytes <= need + need // 8 and (best < 0 or _kept[i].nbytes < _kept[best].nbytes):
+            best = i
+            if _kept[i].nbytes == need:
+                break
+    if best >= 0:
+        found = _kept[best]
+        forget(best)
     pthread_mutex_unlock(&ft_outputs_lock)
     if found.memory == NULL:
         if posix_memalign(&memory, HUGE, need):

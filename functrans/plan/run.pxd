@@ -1,3 +1,4 @@
+cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 from .control cimport program
@@ -32,6 +33,7 @@ cdef struct port:                   # an input or output
     int64_t *dims
     int64_t at                      # 0-d, or a stack: where in the frame it lies
     bint stacked                    # a stack: ``nbytes`` is of one entry
+    int64_t to                      # of an input: the output that takes its memory, or -1
 
 cdef class Program:
     cdef program p
@@ -42,6 +44,7 @@ cdef class Program:
     cdef readonly tuple out_avals
     cdef readonly tuple shared      # inputs that lie in the memory of their carry output
     cdef readonly tuple over        # pairs of an input and an output that may lie over it
+    cdef readonly tuple given       # (input, output that takes its memory, number of the step that begins to)
     cdef readonly Py_ssize_t nbytes
     cdef tuple dtypes               # of inputs and outputs
     cdef tuple types                # scalar types of inputs and outputs
@@ -49,5 +52,7 @@ cdef class Program:
     cdef tuple parts                # what the steps point to: programs, tuples of Python steps
     cdef tuple references           # arrays that the steps read in place
     cdef pack(self, list steps, bytes consts)
-    cpdef list run(self, list values)
-    cdef list run_in(self, list values, char *memory)
+    cpdef list run(self, list values, names=*)
+    cdef list run_in(self, list values, char *memory, names)
+
+cdef cnp.ndarray new_array(port *q)

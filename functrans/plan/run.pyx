@@ -13,6 +13,7 @@ from ..kernels.lib cimport (FT_EMEM, FT_OK, enter, find, ft_entry, ft_frame, ft_
                             group_step, leave)
 from .arena cimport give_arena, take_arena
 from .control cimport Clock, control_step, execute, look_for_interrupts, run_state
+from .donation cimport give, tell
 from .outputs cimport POOLED, new_output
 from .stacks cimport STACK_BYTES, free_stacks, run_stacks, stack, taken_stack
 from .view cimport Buffer
@@ -121,7 +122,7 @@ cdef class Program:
     """
 
     def __init__(self, list steps, tuple in_avals, tuple out_avals, bytes consts,
-                 int64_t arena_bytes, tuple shared=(), tuple over=(), tuple references=()):
+                 tuple references, int64_t arena_bytes, tuple shared=(), tuple over=(), tuple given=()):
         cdef int64_t at
         cdef double cost = 0
         steps = [s for s in steps if (<Step>s).kernel is not None]
@@ -129,6 +130,8 @@ cdef class Program:
             cost += (<Step>s).cost
         self.in_avals, self.out_avals, self.shared, self.over = in_avals, out_avals, shared, over
         self.references = references
+        number = {s: i for i, s in enumerate(steps)} if given else None
+        self.given = tuple([(i, o, number.get(s, len(steps))) for i, o, s in given])
         self.dtypes = tuple([a.dtype for a in in_avals + out_avals])
         self.types = tuple([d.type for d in self.dtypes])
         self.p.nin, self.p.nout = len(in_avals), len(out_avals)
@@ -201,9 +204,12 @@ cdef class Program:
             k = i - self.p.nin if i >= self.p.nin else i + self.p.nout
             q[i].at = self.p.scalars + 16 * k
             q[i].stacked = avals[i].stacked
+            q[i].to = -1
             if q[i].stacked:
                 q[i].at = self.p.scalars + 16 * (self.p.nin + self.p.nout) + STACK_BYTES * n_stacks
                 n_stacks += 1
+        for i, k, _ in self.given:
+            q[i].to = k
 
         if consts:
             if posix_memalign(&self.const_memory, 64, len(consts)):
@@ -282,10 +288,11 @@ cdef class Program:
     def __call__(self, *values):
         return self.run(list(values))
 
-    cpdef list run(self, list values):
+    cpdef list run(self, list values, names=None):
         """Outputs for ``values``, which have the shapes and dtypes of ``in_avals``.
 
-        Every output is a fresh array, or a NumPy scalar where it is 0-d.
+        Every output is a fresh array, or a NumPy scalar where it is 0-d. With ``names``, those of the
+        arguments, inputs that are ``given`` become outputs themselves (see donation.pyx).
         """
         cdef char small[SMALL + 64]
         cdef char *memory
@@ -293,21 +300,21 @@ cdef class Program:
         if len(values) != self.p.nin:
             raise TypeError(f"the program takes {self.p.nin} inputs, got {len(values)}")
         if self.p.nbytes <= SMALL:
-            return self.run_in(values, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63))
+            return self.run_in(values, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63), names)
         memory = take_arena(self.p.nbytes, &capacity)
         try:
-            return self.run_in(values, memory)
+            return self.run_in(values, memory, names)
         finally:
             give_arena(memory, capacity)
 
-    cdef list run_in(self, list values, char *memory):
+    cdef list run_in(self, list values, char *memory, names):
         cdef Py_ssize_t i
         cdef port *q = self.ports
         cdef char **base = <char **>memory
         cdef ft_frame frame
         cdef run_state state
         cdef cnp.ndarray array
-        cdef list outs, kept = None
+        cdef list outs, kept = None, taken = None
         cdef char *data
         cdef int code
         cdef unsigned mode
@@ -345,12 +352,14 @@ cdef class Program:
             base += 1
             q += 1
         outs = [None] * self.p.nout
+        if self.given:
+            taken = give(self, values, <char **>memory + 2, outs, names)
         for i in range(self.p.nout):
             if q.ndim and not q.stacked:
-                if q.nbytes >= POOLED:
-                    array = new_output(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
+                if outs[i] is None:
+                    array = new_array(q)
                 else:
-                    array = cnp.PyArray_SimpleNew(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
+                    array = <cnp.ndarray>outs[i]
                 base[0] = <char *>cnp.PyArray_DATA(array)
                 outs[i] = array
             else:
@@ -376,7 +385,12 @@ cdef class Program:
         ft_fp_restore(mode)
         if code != FT_OK:
             free_stacks(&state.stacks)
-            stop(code, &state)
+            try:
+                stop(code, &state)
+            except BaseException as error:
+                if taken:
+                    tell(error, taken, <ft_step *>state.failed - self.p.steps, names)
+                raise
 
         q -= self.p.nout
         base -= self.p.nout
@@ -427,6 +441,13 @@ cdef set_kernel(ft_step *step, str name):
         step.kernel = entry.kernel
     elif name == "scalar_loop":
         step.kernel = find(b"scalar").kernel
+
+
+cdef cnp.ndarray new_array(port *q):
+    """Memory for an output."""
+    if q.nbytes >= POOLED:
+        return new_output(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
+    return cnp.PyArray_SimpleNew(q.ndim, <cnp.npy_intp *>q.dims, q.typenum)
 
 
 cdef inline bint fits(cnp.ndarray a, port *q) noexcept:

@@ -164,6 +164,20 @@ cpdef int64_t size_of(tuple shape) except? -1:
     return n
 
 
+def extent(View view):
+    """The first byte of its buffer that a view touches, and the one behind the last."""
+    cdef int64_t first = view.offset, last = view.offset + view.dtype.itemsize, way
+    if 0 in view.shape:
+        return first, first
+    for n, stride in zip(view.shape, view.strides):
+        way = (<int64_t>n - 1) * <int64_t>stride
+        if way < 0:
+            first += way
+        else:
+            last += way
+    return first, last
+
+
 def line_walk(View view, int axis):
     """Strides from line to line and within a line, a line being all of the axes from ``axis`` on;
     None where that takes more."""

@@ -17,6 +17,10 @@ from ..ir.op import OPS
 from .vmap import batch_jaxpr
 
 STACK_BYTES = 1 << 26       # what one operand may take that is stacked for this
+MUCH = 1 << 21              # what is stacked for sums takes no more: else the loop sums now and then,
+CHUNK = 3 << 18             # after as many steps as make stacks of about this size, which a cache keeps,
+FEWEST = 4                  # and no fewer than this
+CHUNKED = ("sums",)         # says so of a scan, in ``segments``, as it only runs
 SIDE = 256                  # products whose results have this extent both ways gain little from being joined
 
 
@@ -29,11 +33,42 @@ def outside(e: Eqn, clean: Callable[[Jaxpr], Jaxpr]) -> tuple[list[Eqn], Eqn, li
     loop = _Loop(e)
     if loop.length is None:
         loop.hoist()
-    elif loop.length > 1 and loop.eqns:
+    elif loop.length > 1 and loop.eqns and e.params.get("segments") != CHUNKED:
         loop.hoist()
         loop.join_products()
+        before, changed, e = loop.before, loop.changed, loop.scan(clean)
+        loop = _Loop(e)
+        loop.before, loop.changed = before, changed
         loop.sink_sums()
+        if steps := loop.steps_at_once():
+            more, e, after = in_chunks(e, steps, clean)
+            return [*before, *more], e, after
     return (loop.before, loop.scan(clean), loop.after) if loop.changed else ([], e, [])
+
+
+def in_chunks(e: Eqn, steps: int, clean: Callable[[Jaxpr], Jaxpr]) -> tuple[list[Eqn], Eqn, list[Eqn]]:
+    """The scan as one over chunks of so many steps, each of which adds its sums; equations around it."""
+    p, loop, inputs = e.params, _Loop(e), list(e.inputs)
+    first_x, n_carry = p["n_consts"] + p["n_carry"], p["n_carry"]
+
+    def chunk(avals, first):
+        return tuple([var(a.with_shape((steps, *a.shape[1:])) if i >= first else a, 0)
+                      for i, a in enumerate(avals)])
+    before: list[Eqn] = []
+    invars, results = chunk(e.sig.in_avals, first_x), chunk(e.sig.outs, n_carry)
+    inner = _Loop(eqn(signature(e.op, tuple([v.aval for v in invars]), {**p, "length": steps}), invars,
+                      results, e))
+    inner.sink_sums()
+    body = Jaxpr(invars, [inner.scan(clean), *inner.after], results, inner.retraced)
+    for i in range(first_x, len(inputs)):
+        shape = (p["length"] // steps, steps, *inputs[i].aval.shape[1:])
+        inputs[i] = loop.bind(before, OPS["reshape"], (inputs[i],), shape=shape)
+    params = {**p, "jaxpr": body, "length": p["length"] // steps, "segments": CHUNKED}
+    sig = signature(e.op, tuple([x.aval for x in inputs]), params)
+    outs = (*e.outs[:n_carry], *[var(a, 0) for a in sig.outs[n_carry:]])
+    for whole, out in zip(outs[n_carry:], e.outs[n_carry:], strict=True):
+        loop.bind(loop.after, OPS["reshape"], (whole,), out, shape=out.aval.shape)
+    return before, eqn(sig, tuple(inputs), outs, e), loop.after
 
 
 class _Loop:
@@ -57,6 +92,7 @@ class _Loop:
         self.before: list[Eqn] = []
         self.after: list[Eqn] = []
         self.changed = False
+        self.extra = 0                      # bytes that are stacked for sums
 
     def scan(self, clean: Callable[[Jaxpr], Jaxpr]) -> Eqn:
         pairs = [*self.consts, *self.carry, *self.xs]
@@ -194,9 +230,17 @@ class _Loop:
         last = self.after.pop()
         self.after.append(eqn(last.sig, last.inputs, (out,), last))
 
+    def steps_at_once(self) -> int:
+        """After how many steps the loop had better sum what is stacked for that; 0: when it has ended."""
+        if self.extra <= MUCH:
+            return 0
+        most = min(CHUNK * self.length // self.extra, self.length - 1)
+        return next((c for c in range(most, FEWEST - 1, -1) if self.length % c == 0), 0)
+
     def stack(self, x: Var) -> Var:
         """The values of x at all steps, from now on a result of the loop."""
         whole = var(x.aval.strong.with_shape((self.length, *x.aval.shape)), 0)
+        self.extra += whole.aval.nbytes
         self.ys.append((x, whole))
         return whole
 
