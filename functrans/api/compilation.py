@@ -66,7 +66,7 @@ class Version:
 
     def __init__(self, traced):
         self.consts, self.out_tree = traced.consts, traced.out_tree
-        self.run_pass = Pass(traced.jaxpr, None)
+        self.run_pass = Pass(traced.jaxpr, None, n_own=traced.n_out)
 
     def __call__(self, leaves):
         return self.out_tree.unflatten(self.run_pass.run([*leaves, *self.consts]))

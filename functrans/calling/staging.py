@@ -247,12 +247,14 @@ class Pass:
     Attributes:
       raw: the program as it was recorded; aux: what the pass returned beside it.
       shared: whether functions of equal structure share it, so that its lines mean nothing.
+      n_own: how many outputs are looked at for nans and infs; a monitor's come after them.
     """
 
-    __slots__ = ("aux", "clean", "ended", "program", "raw", "shared")
+    __slots__ = ("aux", "clean", "ended", "n_own", "program", "raw", "shared")
 
-    def __init__(self, raw, aux, shared=False):
+    def __init__(self, raw, aux, shared=False, n_own=None):
         self.raw, self.aux, self.shared = raw, aux, shared
+        self.n_own = len(raw.outs) if n_own is None else n_own
         self.clean = self.ended = self.program = None
 
     @property
