@@ -6,7 +6,6 @@ from failing import Cases
 
 from functrans import errors, grad, hessian, hvp, jit, sparse
 from functrans.scipy import optimize
-from functrans.scipy.optimize import problems
 
 E = errors
 X = np.ones(3)
@@ -334,12 +333,6 @@ def product_with_a_vector_of_another_length():
 @pytest.mark.parametrize("name", case)
 def test_messages(name):
     case.check(name)
-
-
-def test_method_that_an_old_scipy_lacks(monkeypatch):
-    monkeypatch.setattr(problems, "SCIPY", (1, 13))
-    with pytest.raises(errors.ArgumentError, match=r"'COBYQA' is in SciPy 1\.14 and later; this is \d"):
-        optimize.minimize(square, X, method="COBYQA")
 
 
 def test_dense_hessians_of_arrays_are_what_jacobians_of_jacobians_are():

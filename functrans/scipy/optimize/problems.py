@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy
 import scipy.optimize as so
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
@@ -23,8 +22,6 @@ METHODS = {
     "newton-cg": "gp", "trust-ncg": "gp", "trust-krylov": "gp", "dogleg": "gh", "trust-exact": "gh",
     "trust-constr": "bcgp",
 }
-SINCE = {"cobyqa": (1, 14)}                     # methods that the oldest allowed SciPy lacks
-SCIPY = tuple([int(part) for part in scipy.__version__.split(".")[:2]])
 
 
 def method_of(method: Any, bounds, constraints) -> str:
@@ -36,10 +33,6 @@ def method_of(method: Any, bounds, constraints) -> str:
     name = method.lower() if isinstance(method, str) else None
     if name not in METHODS:
         raise errors.ArgumentError(f"minimize: method is {method!r}.", f"Use one of {', '.join(METHODS)}.")
-    if SCIPY < SINCE.get(name, SCIPY):
-        raise errors.ArgumentError(
-            f"minimize: method {method!r} is in SciPy {'.'.join(map(str, SINCE[name]))} and later; this is "
-            f"{scipy.__version__}.", "Install a newer SciPy, or use 'cobyla'.")
     for letter, given, thing in (("b", bounds is not None, "bounds"), ("c", constraints, "constraints")):
         if given and letter not in METHODS[name]:
             able = [k for k, flags in METHODS.items() if letter in flags]
