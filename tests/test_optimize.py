@@ -127,7 +127,7 @@ def test_constraints(method, form):
         assert_allclose(found.v[0]["low"], -1 + 0.6 * lam, rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", [m for m, uses in problems.METHODS.items() if "b" in uses and m != "cobyla"])
+@pytest.mark.parametrize("method", [m for m, uses in problems.METHODS.items() if "b" in uses])
 def test_bounds_in_every_form(method):
     def f(p):
         return np.sum((p["a"] - 2) ** 2) + (p["b"] + 3) ** 2
