@@ -164,9 +164,22 @@ def test_unknown_sizes():
 
 def test_sums_of_what_was_negated():
     x = np.random.default_rng(0).integers(-9, 9, (30, 40)).astype(F)
-    for final, names in ((True, ["reduce_sum", "neg"]), (False, ["neg", "reduce_sum"])):
-        rewritten(lambda op, x: op("reduce_sum", op("neg", x), axes=(1,)), names, [(30, 40)], [x], final,
-                  zero_signs=False)
+    x[0] = np.tile([4, -4], 20)             # cancels: the sum is 0.0 with either sign
+    for final, names in ((True, ["reduce_sum", "sub"]), (False, ["neg", "reduce_sum"])):
+        rewritten(lambda op, x: op("reduce_sum", op("neg", x), axes=(1,)), names, [(30, 40)], [x], final)
+
+
+@pytest.mark.parametrize("x", [[1.0, -1.0], [0.0, 0.0], [-0.0, 0.0], [], [2.0, 3.0], [np.inf]])
+@pytest.mark.parametrize("f", [lambda x: np.sum(-x), lambda x: np.sum(-x, axis=0, keepdims=True),
+                               lambda x: np.sum(x * -1.0), lambda x: -np.sum(x), lambda x: np.sum(x - x - x)])
+def test_signs_of_sums_that_are_zero(f, x):
+    """Those of NumPy, which begins sums with 0.0."""
+    x = np.array(x)
+    with np.errstate(invalid="ignore"):
+        want = f(x)
+    got = jit(f)(x)
+    assert_array_equal(got, want)
+    assert np.array_equal(np.signbit(got), np.signbit(want)) or np.isnan(want).any()
 
 
 @pytest.mark.parametrize("mode", ["clip", "wrap", "drop"])

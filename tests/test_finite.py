@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import functrans as ft
-from functrans import debug_infs, debug_nans, errors, grad, jit, jvp, lax, vjp, vmap
+from functrans import debug_infs, debug_nans, errors, grad, jit, jvp, lax, monitor, tag, vjp, vmap
 
 
 def bad_log(x):
@@ -120,3 +120,23 @@ def test_only_inside_and_only_this_thread():
     hits = f.cache_info().hits
     f(-1.0)
     assert f.cache_info().hits == hits + 1          # the fast path is back
+
+
+@pytest.mark.parametrize("debug", [debug_nans, debug_infs])
+@pytest.mark.parametrize("wrap", [lambda f: f, jit])
+def test_what_a_monitor_computes_is_not_looked_at(debug, wrap):
+    """Its rows of layers in loops, in branches not taken, and of empty arrays begin with infinities."""
+    def f(w, x):
+        h = tag("first", np.tanh(x @ w))
+        h = lax.cond(h[0, 0] > 2, lambda h: tag("never", h * 2), lambda h: h, h)
+        h, _ = lax.scan(lambda c, _: (tag("turns", np.sin(c)), None), h, None, length=3)
+        return np.sum(h) + np.sum(tag("empty", h[:0]))
+
+    w, x = np.eye(3), np.ones((4, 3))
+    watched = monitor(wrap(grad(f)))
+    with debug():
+        assert np.array_equal(watched(w, x), grad(f)(w, x))
+    assert watched["turns"].activation.count == [36] and watched["never"].activation.count == [0]
+    broken = monitor(wrap(grad(lambda w: np.sum(tag("bad", np.log(w - 1))))))
+    with debug(), pytest.raises(errors.NonFiniteError, match=r"test_finite\.py"):
+        broken(np.array([0.5, 1.0]))

@@ -245,7 +245,8 @@ def test_weak_numbers():
         same(lambda x, f=f: f(0.3, x), x)
     same(lambda a, x: np.stack([a, x]), 2.0, x)
     same(lambda a, x: np.reshape(a, (1,)) * x, 2.0, x)
-    same(lambda x: np.where(x > 1, x, 1000), np.int8(3))
+    with pytest.raises(OverflowError, match="1000"):
+        functrans.jit(lambda x: np.where(x > 1, x, 1000))(np.int8(3))
     same(lambda x: np.where(x > 1, x, 0.5), np.int8(3))
     same(lambda x: np.clip(x, -1000, 1000), np.int8(3))
     same(lambda x: np.clip(x, 0, 1.5), np.int8(3))

@@ -102,7 +102,7 @@ def test_derivatives_that_scipy_gets(monkeypatch, method):
         assert not {"hess", "hessp"} & given.keys()
 
 
-@pytest.mark.parametrize("method", ["slsqp", "trust-constr", "cobyla", "cobyqa"])
+@pytest.mark.parametrize("method", [m for m, uses in problems.METHODS.items() if "c" in uses])
 @pytest.mark.parametrize("form", ["dicts", "nonlinear", "mixed"])
 def test_constraints(method, form):
     """min x + 2 y + z on the unit sphere with y = z and x >= -0.3, solved by hand."""
@@ -127,8 +127,7 @@ def test_constraints(method, form):
         assert_allclose(found.v[0]["low"], -1 + 0.6 * lam, rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["l-bfgs-b", "tnc", "slsqp", "trust-constr", "nelder-mead", "powell",
-                                    "cobyqa"])
+@pytest.mark.parametrize("method", [m for m, uses in problems.METHODS.items() if "b" in uses])
 def test_bounds_in_every_form(method):
     def f(p):
         return np.sum((p["a"] - 2) ** 2) + (p["b"] + 3) ** 2

@@ -46,7 +46,7 @@ def objective_is_nan():
 
 @case(E.ObjectiveError, "minimize: the function is nan at the start")
 def objective_is_nan_without_gradient():
-    optimize.minimize(lambda x: np.sum(x) * np.nan, X, method="cobyqa")  # BAD
+    optimize.minimize(lambda x: np.sum(x) * np.nan, X, method="cobyla")  # BAD
 
 
 @case(E.ObjectiveError, "1.5708 at the start", "element 1 of its gradient is inf", "debug_nans")

@@ -165,6 +165,45 @@ def test_repeated_constraints_are_counted_once():
     assert_allclose(jacfwd(solve)(9.0), 0, atol=1e-8)
 
 
+@pytest.mark.parametrize("method, options", [
+    ("trust-constr", {"factorization_method": "SVDFactorization"}), ("cobyla", {})])
+def test_equalities_that_follow_from_others(method, options):
+    """The nearest point to p with a . x = b and x0 + x1 = a1, both said twice, and their sum."""
+    def solve(q, spare):
+        a, b, p = q[:6], q[6], q[7:]
+
+        def rows(x):
+            one, two = a @ x - b, x[0] + x[1] - q[1]
+            return np.stack([one, 2 * one, two, one + two] if spare else [one, two])
+
+        return optimize.minimize(lambda x: np.sum((x - p) ** 2), np.zeros(6), method=method, tol=1e-8,
+                                 constraints=optimize.NonlinearConstraint(rows, 0.0, 0.0), options=options)
+
+    def formula(q):
+        a, b, p = q[:6], q[6], q[7:]
+        m = np.stack([a, np.array([1.0, 1.0, 0, 0, 0, 0])])
+        return p - m.T @ np.linalg.solve(m @ m.T, m @ p - np.stack([b, q[1]]))
+
+    q = np.array([1.0, 2, -1, 0.5, 0, 1, 3, 1, 0.5, -0.5, 0.2, -0.3, 0.1])
+    assert_allclose(jit(lambda q: solve(q, True).x)(q), formula(q), atol=1e-8)
+    check_modes(lambda q: solve(q, True).x, q, want=jacfwd(formula)(q))
+    # the later ones are left out: their multipliers are 0, the others' are those without them
+    every, few = [jit(lambda q, spare=spare: solve(q, spare).v[0])(q) for spare in (True, False)]
+    assert_allclose(every, [few[0], 0, few[1], 0], atol=1e-8)
+
+
+def test_an_equality_of_what_bounds_fix():
+    """x0 is fixed by its bounds and by a constraint, and moves with both."""
+    def solve(a):
+        return optimize.minimize(lambda x: np.sum((x - 3) ** 2) + x[0] * x[1], np.zeros(2),
+                                 method="trust-constr", bounds=[(a, a), (None, None)],
+                                 constraints={"type": "eq", "fun": lambda x: x[0] - a}).x
+
+    assert_allclose(jit(solve)(1.0), [1, 2.5], atol=1e-8)                    # x1 = 3 - x0 / 2
+    assert_allclose(jacfwd(solve)(1.0), [1, -0.5], atol=1e-8)
+    assert_allclose(jacrev(solve)(1.0), [1, -0.5], atol=1e-8)
+
+
 def test_derivatives_are_nan_where_nothing_was_solved():
     """No minimum exists; a kink is none that the conditions know; the value is SciPy's all the same."""
     down = lambda a: optimize.minimize(lambda x: -a * x, 0.0, method="nelder-mead", options={"maxiter": 20}).x

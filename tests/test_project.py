@@ -37,7 +37,7 @@ BELOW = {
     "nn": {"ir", "trace", "ops", "numpy", "random", "lax", "scipy", "calling", "api", "rules", "top", "load"},
     "graph": {"ir", "trace", "ops", "transform", "plan", "numpy", "calling", "api"},
     "experimental": {"ir", "trace", "transform", "calling", "api", "load"},
-    "viz": {"ir", "trace", "plan", "calling", "inspection", "api", "graph", "load"},
+    "viz": {"ir", "trace", "ops", "plan", "calling", "inspection", "api", "graph", "load"},
     "top": {"ir", "trace", "ops", "transform", "plan", "kernels", "numpy", "lax", "scipy", "random", "sparse",
             "api", "calling", "graph", "inspection", "monitoring", "nn", "optimizers", "rules", "tensorboard",
             "viz", "load"},

@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from functrans import custom_vjp, errors, grad, jit, lax, make_jaxpr, name_scope, vmap
+from functrans import custom_vjp, errors, grad, jacfwd, jit, lax, make_jaxpr, name_scope, vmap
+from functrans.extend import primitive
 from functrans.numpy import maximum
 
 
@@ -140,6 +141,23 @@ def test_scopes_belong_to_their_thread():
         thread.start()
         thread.join()
     assert found == [{("sin", False): None}]
+
+
+def test_printed_programs_have_no_addresses():
+    """Also where parameters are a user's rules and functions, or arrays that a pass captured."""
+    @custom_vjp
+    def f(x):
+        return np.sin(x)
+
+    f.defvjp(lambda x: (np.sin(x), x), lambda x, ct: (ct * np.cos(x),))
+    text = str(make_jaxpr(f)(1.0))
+    assert "rule=<rule of f>" in text and "0x" not in text
+    own = primitive(shape=lambda x, *, how: x)(lambda x, *, how: how(x))
+    text = str(make_jaxpr(lambda x: own(x, how=np.linalg.norm))(1.0))
+    assert "<function norm>" in text and "0x" not in text
+    x, matrix = np.linspace(-1, 1, 100), np.random.default_rng(0).normal(size=(100, 100))
+    text = str(make_jaxpr(jacfwd(lambda x: np.tanh(matrix @ np.sin(x[::-1] * x[:1]))))(x))
+    assert "box=i64[" in text and "0x" not in text
 
 
 def test_printed_with_sources():

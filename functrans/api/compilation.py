@@ -71,7 +71,7 @@ class Version:
 
     def __init__(self, traced, donated=(), names=None):
         self.consts, self.out_tree = traced.consts, traced.out_tree
-        self.run_pass = Pass(traced.jaxpr, None, donated=donated)
+        self.run_pass = Pass(traced.jaxpr, None, donated=donated, n_own=traced.n_out)
         self.names = names
 
     def __call__(self, leaves):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from operator import index
 
+import numpy as np
+
 from .. import errors, tree
 from .staging import argument_names, leaf_avals, name_of
 
@@ -84,3 +86,26 @@ class Chosen:
 def all_of(fun, args, what) -> Chosen:
     """All positional arguments of a call."""
     return Chosen(Selection(fun, tuple(range(len(args))), None, what), args, {})
+
+
+class Typed:
+    """Has ``aval``, and its parts as an array has them."""
+
+    __slots__ = ("aval",)
+    __functrans_leaf__ = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        return self.aval.size

@@ -7,6 +7,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
 from functrans.ir.core cimport Aval
 from functrans.plan.run cimport Program
+from functrans.trace.arrays cimport is_array_of
 from functrans.trace.core cimport aval_of, top_builder
 from functrans.trace.tracer cimport Tracer
 from functrans.tree.core cimport TreeDef, flatten_into, leaf_def
@@ -120,9 +121,7 @@ cdef class Entry:
     cdef bint matches(self, list leaves):
         """Whether the leaves have exactly the types that the program was made for."""
         cdef Py_ssize_t i
-        cdef int k
         cdef Aval a
-        cdef tuple shape
         for i in range(len(leaves)):
             x = leaves[i]
             a = <Aval>self.avals[i]
@@ -131,13 +130,8 @@ cdef class Entry:
                 if a is not _weak_f64:
                     return False
             elif t is cnp.ndarray:
-                if a.dtype is not <object>cnp.PyArray_DESCR(<cnp.ndarray>x) or (
-                        a.ndim != cnp.PyArray_NDIM(<cnp.ndarray>x)):
+                if not is_array_of(x, a):
                     return False
-                shape = a.shape
-                for k in range(a.ndim):
-                    if <Py_ssize_t>shape[k] != cnp.PyArray_DIMS(<cnp.ndarray>x)[k]:
-                        return False
             elif t is _float64:
                 if a is not _strong_f64:
                     return False

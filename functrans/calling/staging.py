@@ -248,12 +248,14 @@ class Pass:
       raw: the program as it was recorded; aux: what the pass returned beside it.
       shared: whether functions of equal structure share it, so that its lines mean nothing.
       donated: inputs whose memory outputs may take, where a run says so.
+      n_own: how many outputs are looked at for nans and infs; a monitor's come after them.
     """
 
-    __slots__ = ("aux", "clean", "donated", "ended", "program", "raw", "shared")
+    __slots__ = ("aux", "clean", "donated", "ended", "n_own", "program", "raw", "shared")
 
-    def __init__(self, raw, aux, shared=False, donated=()):
+    def __init__(self, raw, aux, shared=False, donated=(), n_own=None):
         self.raw, self.aux, self.shared, self.donated = raw, aux, shared, donated
+        self.n_own = len(raw.outs) if n_own is None else n_own
         self.clean = self.ended = self.program = None
 
     @property

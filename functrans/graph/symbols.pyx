@@ -7,6 +7,7 @@ cimport cython
 cimport numpy as cnp
 from functrans.ir.core cimport Aval, Var
 from functrans.plan.run cimport Program
+from functrans.trace.arrays cimport is_array_of
 from functrans.trace.core cimport Builder, aval_of, open_builder, set_top, top_builder, tracer
 from functrans.trace.tracer cimport Tracer
 from functrans.tree.core cimport TreeDef, flatten_into, leaf_def
@@ -128,9 +129,7 @@ cdef class Plan:
         """What the program takes, in its order; None unless each value has exactly the type of its symbol."""
         cdef list found = [None] * self.n, xs = self.fed(feeds)
         cdef Py_ssize_t i, at
-        cdef int k
         cdef Aval a
-        cdef tuple shape
         if xs is None or len(xs) != len(self.avals):
             return None
         for i in range(len(xs)):
@@ -141,13 +140,8 @@ cdef class Plan:
                 if a is not _f64:
                     return None
             elif t is cnp.ndarray:
-                if a.dtype is not <object>cnp.PyArray_DESCR(<cnp.ndarray>x) or (
-                        a.ndim != cnp.PyArray_NDIM(<cnp.ndarray>x)):
+                if not is_array_of(x, a):
                     return None
-                shape = a.shape
-                for k in range(a.ndim):
-                    if <Py_ssize_t>shape[k] != cnp.PyArray_DIMS(<cnp.ndarray>x)[k]:
-                        return None
             elif not isinstance(x, np.generic) or aval_of(x) is not a:
                 return None
             at = self.at[i]

@@ -110,14 +110,16 @@ def _checked_pass(found: staging.Pass, values: list) -> list:
     """The results of a program. What nobody reads is looked at, too: the value of a function of which only
     the gradient is wanted."""
     jaxpr = found.raw
-    read = {x for e in jaxpr.eqns for x in e.inputs if type(x) is Var}
+    read = {x for x in jaxpr.outs if type(x) is Var}.union(*[e.inputs for e in jaxpr.eqns])
     ends = [v for e in jaxpr.eqns for v in e.outs
             if v not in read and v.aval.dtype.kind in "fc" and not (v.aval.stacked or e.backward)]
-    jaxpr = Jaxpr(jaxpr.invars, jaxpr.eqns, [*jaxpr.outs, *ends], jaxpr.retraced)
+    n, own = len(jaxpr.outs), found.n_own
+    program = Jaxpr(jaxpr.invars, jaxpr.eqns, [*jaxpr.outs, *ends], jaxpr.retraced)
     given = [x.value if type(x) is Captured else x for x in values]
-    outs = plan.compile(cleanup(jaxpr, True)).run(given)
-    _raise_for(jaxpr, given, outs)
-    return outs[:len(found.raw.outs)]
+    outs = plan.compile(cleanup(program, True)).run(given)
+    _raise_for(Jaxpr(jaxpr.invars, jaxpr.eqns, [*jaxpr.outs[:own], *ends], jaxpr.retraced), given,
+               [*outs[:own], *outs[n:]])
+    return outs[:n]
 
 
 def _checked_op(op: Any, args: Any, params: dict) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..calling.arguments import Chosen, Selection
+from ..calling.arguments import Chosen, Selection, Typed
 from ..calling.staging import api, check_callable, leaf_name, own_lines, trace_call
 from ..ir.core import Jaxpr, aval
 
 
-class ShapeDtypeStruct:
+class ShapeDtypeStruct(Typed):
     """Shape and dtype without data, as ``eval_shape`` returns and tracing functions take.
 
     >>> import numpy as np
@@ -21,27 +21,10 @@ class ShapeDtypeStruct:
     ShapeDtypeStruct(shape=(3, 4), dtype=float64)
     """
 
-    __functrans_leaf__ = True
-    __slots__ = ("aval",)
+    __slots__ = ()
 
     def __init__(self, shape: Sequence[int], dtype: Any):
         self.aval = aval(tuple(shape), np.dtype(dtype))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.aval.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.aval.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.aval.ndim
-
-    @property
-    def size(self) -> int:
-        return self.aval.size
 
     def __repr__(self):
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from .core import Eqn, Jaxpr, Var, name_of
+
+ADDRESS = re.compile(r"( object)? at 0x[0-9a-fA-F]+")  # in what Python says of a user's function or object
 
 
 def show(jaxpr: Jaxpr, sources: bool = False, indent: str = "", name: str = "jaxpr") -> str:
@@ -59,4 +62,6 @@ def _atom(x: object, name_it: Callable[[Var], str]) -> str:
 
 
 def _param(value) -> str:
-    return value.name if hasattr(value, "name") and hasattr(value, "itemsize") else str(value)
+    if hasattr(value, "name") and hasattr(value, "itemsize"):
+        return value.name
+    return ADDRESS.sub("", str(value))

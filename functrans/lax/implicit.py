@@ -75,8 +75,28 @@ def _split_aux(name, result, has_aux):
     return tuple(result)
 
 
-# ----- linear systems
-# ------------------------------------------------------------------------------------------
+def _solver(name, what, run, treedef, avals, has_aux):
+    """The body of ``run(x) -> solution``, which must be like ``what``, and the tree of what else it says."""
+    aux_tree: Any = None
+
+    def flat(xs):
+        nonlocal aux_tree
+        x, aux = _split_aux(name, run(treedef.unflatten(xs)), has_aux)
+        out, out_tree = tree.flatten(x)
+        if out_tree != treedef:
+            raise errors.TreeError(f"{name}: solve must return the structure {treedef} of {what}, got "
+                                   f"{out_tree}.")
+        more, aux_tree = tree.flatten(aux)
+        return [*out, *more]
+
+    body = trace_body(flat, avals, name, [a.dtype for a in avals])
+    for got, want in zip(body.jaxpr.out_avals, avals, strict=False):
+        if got.strong is not want:
+            raise errors.ShapeError(f"{name}: solve must return {want} as {what} has it, got {got.strong}.")
+    return body, aux_tree
+
+
+# ----- linear systems --------------------------------------------------------------------------------------
 
 
 class _System:
@@ -169,22 +189,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
         return body
 
     def solver(how, f):
-        aux_tree: Any = None
-
-        def run(xs):
-            nonlocal aux_tree
-            x, aux = _split_aux(name, how(f, treedef.unflatten(xs)), has_aux)
-            out, out_tree = tree.flatten(x)
-            if out_tree != treedef:
-                raise errors.TreeError(f"{name}: solve must return the structure {treedef} of b, got "
-                                       f"{out_tree}.")
-            more, aux_tree = tree.flatten(aux)
-            return [*out, *more]
-        body = trace_body(run, avals, name, [a.dtype for a in avals])
-        for got, want in zip(body.jaxpr.out_avals, avals, strict=False):
-            if got.strong is not want:
-                raise errors.ShapeError(f"{name}: solve must return {want} as b has it, got {got.strong}.")
-        return body, aux_tree
+        return _solver(name, "b", lambda x: how(f, x), treedef, avals, has_aux)
 
     bodies = [product(matvec)]
     body, aux_tree = solver(solve, matvec)
@@ -203,15 +208,13 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
     return (x, aux_tree.unflatten(outs[n:])) if has_aux else x
 
 
-# ----- roots
-# --------------------------------------------------------------------------------------------------
+# ----- roots ------------------------------------------------------------------------------------------------
 
 
 class _Root:
     """Programs ``(vector leaves, constants) -> ...``: the function, and the solver; and ``tangent``,
-    ``(solution,
-    right-hand side, constants) -> x`` with (the function's derivative at the solution) x = right-hand
-    side."""
+    ``(solution, right-hand side, constants) -> x`` with (the function's derivative at the solution) x =
+    right-hand side."""
 
     def __init__(self, function, solve, tangent, n):
         self.function, self.solve, self.tangent, self.n = function, solve, tangent, n
@@ -265,28 +268,12 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
     dtypes = [a.dtype for a in avals]
     function = trace_body(lambda xs: f(treedef.unflatten(xs)), avals, name, dtypes)
     _same_types(name, "f", function, treedef, avals)
-    aux_tree: Any = None
-
-    def run(xs):
-        nonlocal aux_tree
-        x, aux = _split_aux(name, solve(f, treedef.unflatten(xs)), has_aux)
-        out, out_tree = tree.flatten(x)
-        if out_tree != treedef:
-            raise errors.TreeError(f"{name}: solve must return the structure {treedef} of initial_guess, got "
-                                   f"{out_tree}.")
-        more, aux_tree = tree.flatten(aux)
-        return [*out, *more]
-
     def tangent(xs):
         from ..api.derivatives import linearize
         _, g = linearize(f, treedef.unflatten(xs[:n]))
         return tangent_solve(g, treedef.unflatten(xs[n:]))
 
-    solver = trace_body(run, avals, name, dtypes)
-    for got, want in zip(solver.jaxpr.out_avals, avals, strict=False):
-        if got.strong is not want:
-            raise errors.ShapeError(f"{name}: solve must return {want} as initial_guess has it, got "
-                                    f"{got.strong}.")
+    solver, aux_tree = _solver(name, "initial_guess", lambda x: solve(f, x), treedef, avals, has_aux)
     back = trace_body(tangent, [*avals, *avals], name, dtypes)
     _same_types(name, "tangent_solve", back, treedef, avals)
     consts, (at_f, at_solve, at_back) = shared_consts([function, solver, back])

@@ -13,13 +13,13 @@ _MOST_LABELS = 12
 
 def draw(m: Any, path: Any) -> Any:
     """The Figure; saved where there is a path."""
+    if not m.step:
+        raise errors.TagError(f"{m!r} has recorded nothing yet.", "Call it first.")
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise errors.MissingPackageError("Monitor.plot needs the package matplotlib.",
                                          "pip install matplotlib   (or functrans[examples])") from None
-    if not m.step:
-        raise errors.TagError(f"{m!r} has recorded nothing yet.", "Call it first.")
     gradients = m.gradients()
     activations = {n: a for n in m.layers if (a := m[n].activation) is not None}
     figure = Figure(figsize=(12, 8), layout="constrained")

@@ -47,7 +47,7 @@ class _Watched(Jitted):
                 f"monitor: there is nothing to look at in {name_of(self.watched)}.",
                 "Mark values with functrans.tag('name', x), put them into functrans.name_scope('name'), or "
                 "monitor a gradient: monitor(grad(f)).")
-        return traced._replace(jaxpr=jaxpr, out_tree=tree.structure((out, Rows(layout, 0))))
+        return traced._replace(jaxpr=jaxpr, out_tree=tree.structure((out, Rows(layout, 0))), n_aux=1)
 
 
 def gradient_leaves(fun: Any, out: Any) -> list[tuple[int, str]]:
@@ -260,8 +260,7 @@ class Monitor:
 
 @api
 def monitor(fun: Callable, *, every: int | None = None, histograms: int = 50, vanishing: float = 1e-3,
-exploding: float = 1e3,
-            warn: bool = True) -> Monitor:
+            exploding: float = 1e3, warn: bool = True) -> Monitor:
     """``fun``, compiled as by ``jit``, and what its layers do meanwhile.
 
     Args:
@@ -274,8 +273,7 @@ exploding: float = 1e3,
         call where one takes more than 0.1 ms.
       histograms: of the calls that are looked at, one of so many also gives histograms; 0: none.
       vanishing: warn of a layer whose gradient has less than this times the rms of that of the last layer
-      (without
-        layers: of a parameter's, against the largest).
+        (without layers: of a parameter's, against the largest).
       exploding: warn of a gradient with more than this times the rms of the last layer's, or of its own at
         the first step.
       warn: whether to warn at all, by ``MonitorWarning``, once for each layer and problem. The first steps

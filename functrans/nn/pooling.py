@@ -68,48 +68,33 @@ def _counts(a, params):
     return counts
 
 
-_MAX = """The maximum of each window over {space}; a window's derivative goes to the first one that has it.
+_DOC = """{head}
 
     Args:
-        x: floats ``[n, c, {axes}]``; without n for one example.
+        x: floats ``[n, c, {{axes}}]``; without n for one example.
         window: extents of the windows: a number, or one for each spatial axis.
         stride: how far they move; their extents if not given.
-        padding: -inf at the ends: a number, one or a (low, high) pair for each axis, 'SAME', 'VALID'.
-        dilation: how far apart the elements of a window are.
-        layout: {first!r} or {last!r}.
+        padding: {filled} at the ends: a number, one or a (low, high) pair for each axis, 'SAME', 'VALID'.
+        {own}
+        layout: {{first!r}} or {{last!r}}.
 
     Returns:
-        ``[n, c, {axes}]``, an element for each window.
+        ``[n, c, {{axes}}]``, an element for each window.
 
     Raises:
         ShapeError: a window does not fit, or would be padding only; OptionError: padding or layout is none.
 
     >>> import numpy as np
     >>> from functrans import nn
-    >>> nn.{name}(np.ones((1, 3, {ones})), 2).shape
-    {shape}
+    >>> nn.{{name}}(np.ones((1, 3, {{ones}})), 2).shape
+    {{shape}}
     """
-_AVG = """The mean of each window over {space}.
-
-    Args:
-        x: floats ``[n, c, {axes}]``; without n for one example.
-        window: extents of the windows: a number, or one for each spatial axis.
-        stride: how far they move; their extents if not given.
-        padding: zeros at the ends: a number, one or a (low, high) pair for each axis, 'SAME', 'VALID'.
-        count_include_pad: whether padding counts in the means (as in PyTorch, it does by default).
-        layout: {first!r} or {last!r}.
-
-    Returns:
-        ``[n, c, {axes}]``, an element for each window.
-
-    Raises:
-        ShapeError: a window does not fit, or would be padding only; OptionError: padding or layout is none.
-
-    >>> import numpy as np
-    >>> from functrans import nn
-    >>> nn.{name}(np.ones((1, 3, {ones})), 2).shape
-    {shape}
-    """
+_MAX = _DOC.format(
+    head="The maximum of each window over {space}; a window's derivative goes to the first one that has it.",
+    filled="-inf", own="dilation: how far apart the elements of a window are.")
+_AVG = _DOC.format(
+    head="The mean of each window over {space}.", filled="zeros",
+    own="count_include_pad: whether padding counts in the means (as in PyTorch, it does by default).")
 
 
 def _max(space):

@@ -124,6 +124,8 @@ def __getattr__(name: str) -> Any:
         value = _known_only(name)
     elif name == "ComplexWarning":
         value = _np.exceptions.ComplexWarning
+    elif name == "__array_namespace_info__":        # NumPy 2.0 has none
+        value = _np.__array_namespace_info__
     elif name in __all__:
         value = getattr(_np, _ALIASES.get(name, name))
     else:
@@ -167,5 +169,4 @@ def _load_all() -> None:
 
 
 __array_api_version__ = "2024.12"
-__array_namespace_info__ = _np.__array_namespace_info__
 _Upward.namespace = staticmethod(lambda: importlib.import_module(__name__))

@@ -47,7 +47,12 @@ def where(condition, x=None, y=None, /):
         return nonzero(condition)
     if x is None or y is None:
         raise ValueError("where takes one or three arguments, got two")
-    return _chosen(truth(condition), asvalue(x), asvalue(y))
+    x, y = asvalue(x), asvalue(y)
+    dtype = core.result_type(x, y)
+    for v in (x, y):
+        if type(v) is int and dtype.kind in "iu":
+            dtype.type(v)               # OverflowError where it does not fit, as in NumPy 2.5
+    return _chosen(truth(condition), x, y)
 
 
 @implements(np.select)

@@ -8,8 +8,18 @@ from .call import Passes, _call_infer, _inner_work, call, fill, inline, is_zero,
 from .reduce import reduce_sum
 
 
-class Rule:
-    """A user's derivative, as flat functions of values. Equal only to itself; traced at every use.
+class _Named:
+    """A user's rule: traced at every use."""
+
+    retraced = True
+    name: str
+
+    def __repr__(self):
+        return f"<rule of {self.name}>"
+
+
+class Rule(_Named):
+    """A user's derivative, as flat functions of values. Equal only to itself.
 
     Attributes:
       name: of the user's function.
@@ -18,8 +28,6 @@ class Rule:
         inputs``, or None. Tangents and cts that are zero come as literals.
       n_args: how many inputs are arguments of the function; what it closes over comes after them.
     """
-
-    retraced = True
 
     def __init__(self, name, n_args, jvp=None, fwd=None, bwd=None):
         self.name, self.n_args, self.jvp, self.fwd, self.bwd = name, n_args, jvp, fwd, bwd
@@ -216,10 +224,8 @@ def jvp_of_vjp(fwd, bwd, n_args):
 # ----- linear functions with their own transpose ---------------------------------------------------------
 
 
-class LinearRule:
+class LinearRule(_Named):
     """A user's transpose: ``transpose(residuals, cts) -> cts of the linear inputs``, flat."""
-
-    retraced = True
 
     def __init__(self, name, transpose):
         self.name, self.transpose = name, transpose
@@ -283,11 +289,9 @@ linear_call = Op("linear_call", "call", multiple=True, infer=_linear_infer, jvp=
 # ----- functions with their own batching -----------------------------------------------------------------
 
 
-class MapRule:
+class MapRule(_Named):
     """A user's batching: ``batch(size, which are mapped, values) -> (outs, which are mapped)``, flat; mapped
     values have the axis first."""
-
-    retraced = True
 
     def __init__(self, name, batch):
         self.name, self.batch = name, batch

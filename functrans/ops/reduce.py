@@ -83,7 +83,8 @@ def _sum_of_updates(e, axes):
 
 def _reduced(kind):
     """Over axes of one element it is a reshape; of what a broadcast repeated, one element or a product; a
-    sum of negated or scattered values is made of fewer (a sum of 0 may change its sign)."""
+    sum of negated or scattered values is made of fewer. Of negated ones it is 0 minus the sum: values that
+    cancel sum to 0.0, negated or not."""
     def simplify(inputs, params, program):
         (x,), axes = inputs, params["axes"]
         shape = x.aval.shape
@@ -93,7 +94,8 @@ def _reduced(kind):
             return OPS["reshape"], (x,), {"shape": _without(shape, axes)}
         if kind == "sum" and program.final:
             if e := program.made_by(x, "neg"):
-                return OPS["neg"], ((OPS["reduce_sum"], e.inputs, params),), {}
+                zero = Hooks.lit_like(0, x.aval.with_shape(_without(shape, axes)))
+                return OPS["sub"], (zero, (OPS["reduce_sum"], e.inputs, params)), {}
             if (e := program.made_by(x, "scatter_add")) and (found := _sum_of_updates(e, axes)):
                 return found
         e = program.made_by(x, "broadcast_in_dim")

@@ -509,6 +509,9 @@ class Box:
     def __init__(self, value):
         self.value = value
 
+    def __repr__(self):
+        return f"{CODE[self.value.dtype]}[{','.join(map(str, self.value.shape))}]"
+
 
 constant = flat("constant", infer=lambda *, box: (box.value.shape, box.value.dtype), batch=None,
                 lower=lambda ctx, eqn, views: [ctx.reference(eqn.params["box"].value)], always=True,

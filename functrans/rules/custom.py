@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors, tree
+from ..calling.arguments import Typed
 from ..calling.boundary import global_name
 from ..calling.staging import (
     api,
@@ -49,7 +50,7 @@ def _is_array(x) -> bool:
     return True
 
 
-class SymbolicZero:
+class SymbolicZero(Typed):
     """The zero derivative of a value: what rules with ``symbolic_zeros=True`` get where nothing flows.
 
     >>> import numpy as np
@@ -65,22 +66,10 @@ class SymbolicZero:
     np.float64(3.0)
     """
 
-    __functrans_leaf__ = True
+    __slots__ = ()
 
     def __init__(self, aval):
         self.aval = aval.strong
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.aval.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.aval.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.aval.ndim
 
     def __repr__(self):
         return f"SymbolicZero({self.aval})"

@@ -267,7 +267,7 @@ def coherence(x, y, fs=1.0, window=_HANN, nperseg=None, noverlap=None, nfft=None
 
 
 @_signal
-def spectrogram(x, fs=1.0, window=("tukey_periodic", 0.25), nperseg=None, noverlap=None, nfft=None,
+def spectrogram(x, fs=1.0, window=("tukey", 0.25), nperseg=None, noverlap=None, nfft=None,
                 detrend="constant", return_onesided=True, scaling="density", axis=-1, mode="psd"):
     """Power of consecutive segments: (frequencies, times, power)."""
     if mode not in ("psd", "complex", "magnitude", "angle", "phase"):

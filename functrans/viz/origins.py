@@ -15,6 +15,7 @@ from typing import Any
 from ..calling.staging import Watch, own_lines, rewriting
 from ..inspection.programs import abstract
 from ..ir.core import Eqn, Jaxpr, Lit, Var, eqn_in, signature
+from ..ops.monitoring import plain
 from ..trace.core import var_of
 from ..trace.tracer import Tracer
 
@@ -394,7 +395,7 @@ def _is_same(e: Eqn, old: Mark, known: dict, taken: dict, met: set) -> bool:
     if e.backward and not f.backward:
         return False
     if not bodies(e):
-        if {k: str(v) for k, v in e.params.items()} != {k: str(v) for k, v in f.params.items()}:
+        if _settings(e) != _settings(f):
             return False
         pairs = list(zip(e.inputs, f.inputs, strict=True))
         turned = list(zip(e.inputs[::-1], f.inputs, strict=True)) if e.sig.commutes else pairs
@@ -412,8 +413,13 @@ def _is_same(e: Eqn, old: Mark, known: dict, taken: dict, met: set) -> bool:
     return True
 
 
+def _settings(e: Eqn) -> frozenset:
+    """The parameters, whether or not a monitor looks at the value."""
+    return frozenset([(k, plain(v)) for k, v in e.params.items()])
+
+
 def _work(e: Eqn, inputs: tuple) -> tuple:
-    return e.op, str(e.params) if not bodies(e) else e, inputs
+    return e.op, _settings(e) if not bodies(e) else e, inputs
 
 
 def _merged(e: Eqn, old: Mark, known: dict, taken: dict, met: set) -> Mark | None:

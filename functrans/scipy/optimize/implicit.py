@@ -46,6 +46,7 @@ NEAR = 1e-3                 # how close to a side, relative to 1 + |side|, x may
 NEAR_START = 1e-2           # how far, relative to 1 + |x|, Newton steps may lead
 EXACT, LOOSE = 1e-7, 1e-4   # of the conditions' residual, with and without Newton steps
 SINGULAR = 1e-15            # reciprocal condition number
+DEPENDENT = 1e-8            # a normal's part, relative to it, that is not of other normals
 
 
 def stage(functions: list[Callable], vector: Vector, given: Any, what: str):
@@ -299,6 +300,8 @@ class Minimum:
         """The solution, its multipliers, and which sides hold."""
         low, high = self.sides(params)
         at, y = self._held(x, low, high, params)
+        spare = self._spare(x, at, low == high, params)
+        at, y = np.where(spare, 0, at), np.where(spare[self.n:], 0.0, y)
         z, scale = np.concatenate([x, y]), scale_of(self.slope(x0, params["consts"]))
         for _ in range(8):
             z, left, small, regular = self.newton(z, params, at, x)
@@ -323,6 +326,25 @@ class Minimum:
         # of a side that holds, the multiplier is large beside the distance
         at = np.where(equal | (-y > np.maximum(down, 0)), -1, np.where(y > np.maximum(up, 0), 1, 0))
         return at, np.where(at == 0, 0.0, y)[self.n:]
+
+    def _spare(self, x, at, equal, params):
+        """Which of the sides that hold follow from others that do, equalities before the rest: without them
+        multipliers are unique, and x moves as it would with them."""
+        spare = np.zeros(self.size, bool)
+        if not self.layouts or self.size > DENSE:
+            return spare
+        normals = np.concatenate([np.eye(self.n), self.slopes(x, params["consts"])])
+        basis = np.zeros((self.n, 0))
+        held = np.flatnonzero(at)
+        for i in held[np.argsort(~equal[held], kind="stable")]:
+            rest = normals[i]
+            for _ in range(2):                  # twice, so that rounding errors do not look like a direction
+                rest = rest - basis @ (basis.T @ rest)
+            length = np.linalg.norm(rest)
+            spare[i] = not length > DEPENDENT * np.linalg.norm(normals[i])
+            if not spare[i]:
+                basis = np.column_stack([basis, rest / length])
+        return spare
 
     def _multipliers(self, x, below, above, params):
         """y with slope + normals.T @ y as small as can be: negative only where x is ``below`` (near a lower

@@ -45,8 +45,8 @@ def minimize(fun: Callable, x0: Any, args: tuple = (), method: Any = None, *, bo
       SciPy's ``OptimizeResult``, in which ``x``, ``jac`` and ``grad`` are pytrees like x0, and ``v`` of
       trust-constr holds pytrees like the constraints' results. Matrices keep the elements' order in the
       vector. In a trace it has ``x``, ``fun``, ``jac``, ``v``, ``success``, ``status``, ``nit``, ``nfev``;
-      ``x`` is improved by Newton steps there, and derivatives are nan where it solves nothing, or where the
-      constraints that hold depend on one another.
+      ``x`` is improved by Newton steps there, and derivatives are nan where it solves nothing. Of
+      constraints that hold and follow from others, the later ones are left out, with multipliers 0.
 
     Raises:
       ObjectiveError: fun, its gradient or a constraint is not finite at x0, or fun is nan at the end;
