@@ -1,4 +1,4 @@
-"""What block groups are made of: loops of two ops, stores past the caches, joined and rolled operands."""
+"""What block groups are made of: loops of several ops, stores past the caches, joined and rolled operands."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,13 @@ from test_fuse import same_bits, values_of
 from functrans.kernels import pairs
 from functrans.plan import group
 
-# ----- loops of two ops ----------------------------------------------------------------------
+# ----- loops of several ops --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(pairs.NAMES.values())))
+@pytest.mark.parametrize("name", pairs.names())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_pairs_have_the_bits_of_both_ops(name, dtype):
+def test_joined_ops_have_the_bits_of_single_ones(name, dtype):
     """With arrays, numbers, columns and rows as operands; signed zeros, infinities, nan."""
-    inner, outer = name.rstrip("'").split(".")
-    arity = {n: 1 if n in pairs.UNARY else 2 for n in (inner, outer)}
     shape = (40, 77)
 
     def f(op, x, column, row):
@@ -27,12 +25,13 @@ def test_pairs_have_the_bits_of_both_ops(name, dtype):
         wide = {"x": x, "y": y, "3": three, "c": op("broadcast_in_dim", column, shape=shape, dims=(0,)),
                 "r": op("broadcast_in_dim", row, shape=shape, dims=(1,))}
         outs = []
-        for names in ("xyx", "xyy", "3xy", "x3y", "xy3", "x33", "3x3", "cxr", "xcr", "rcx", "ccx", "x3c"):
-            a, b, c = (wide[n] for n in names)
-            v = op(inner, a) if arity[inner] == 1 else op(inner, a, b)
-            rest = [c] if arity[outer] == 2 else []
-            params = {"dtype": x.aval.dtype} if outer == "convert" else {}
-            outs.append(op(outer, *([*rest, v] if name[-1] == "'" else [v, *rest]), **params))
+        for names in ("xyxy", "xyyx", "3xyx", "x3y3", "xy3x", "x33y", "3x3r", "cxrx", "xcry", "rcxx", "ccxr",
+                      "x3cy", "y33x"):
+            values = {v: wide[n] for v, n in zip("xyzw", names, strict=True)}
+            for k, (stage, operands) in enumerate(pairs.stages(name)):
+                params = {"dtype": x.aval.dtype} if stage == "convert" else {}
+                values[str(k)] = op(stage, *[values[v] for v in operands], **params)
+            outs.append(values[str(k)])
         return outs
 
     jx = jaxpr([aval(shape, dtype), aval(shape[:1], dtype), aval(shape[1:], dtype)], f)

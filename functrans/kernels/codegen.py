@@ -30,8 +30,8 @@ FLOATS = ("f32", "f64")
 INTS = tuple(c for c in CODES if c[0] in "iu")
 WIDE = ("i64", "u32", "u64")            # index types that are computed with as int64
 OPERANDS = "xyzw"
-PARTS = ("float", "int", "complex", "convert", "reduce", "other", "index", "scalar", "product", "sort",
-         "random", "fourier", "statistics", "special")
+PARTS = ("float", "joined_f32", "joined_f64", "int", "complex", "convert", "reduce", "other", "index",
+         "scalar", "product", "sort", "random", "fourier", "statistics", "special")
 
 # Vector code for all but far arguments: their loop looks for those first.
 FAR_CALLS = {"ft_sin(x)": "sin", "ft_cos(x)": "cos", "ft_tan(x)": "tan",
@@ -99,21 +99,6 @@ def table() -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def pair_table() -> list[tuple[str, str, str]]:
-    """(name, dtype, C expression) of the loops that compute two ops."""
-    by_name = {op.name: op for op in records()}
-    rows = []
-    for name in dict.fromkeys(pairs.NAMES.values()):
-        inner, outer = (by_name[n] for n in name.rstrip("'").split("."))
-        for code in pairs.DTYPES:
-            first = expression(inner, code)
-            text = "(T)x" if outer.name == "convert" else expression(outer, code)
-            rest = OPERANDS[inner.arity]
-            place = {"y": f"({first})", "x": rest} if name[-1] == "'" else {"x": f"({first})", "y": rest}
-            rows.append((name, code, "".join([place.get(t, t) for t in re.split(r"\b([xy])\b", text)])))
-    return rows
-
-
 def scipy_calls() -> dict[str, str]:
     """SciPy's functions that the table calls, in the order of their numbers: by which macro each."""
     return {name: macro for *_, text in table() for macro, name in SCIPY_CALL.findall(text)}
@@ -121,7 +106,8 @@ def scipy_calls() -> dict[str, str]:
 
 def table_hash() -> str:
     """Of names, dtypes and C expressions only: other changes of a record need no rebuild."""
-    lines = ["|".join(row) for row in (*table(), *pair_table())]
+    from . import codegen_joined
+    lines = ["|".join(row) for row in (*table(), *codegen_joined.table(sys.modules[__name__]))]
     return f"{zlib.crc32(chr(10).join(lines).encode()):08x}"
 
 
@@ -158,7 +144,7 @@ def cost(op: Any, code: str, text: str) -> float:
     return whole * SIZE[code] / 8
 
 
-def _loop(types: list[str], scalars: tuple[int, ...]) -> str:
+def plain_loop(types: list[str], scalars: tuple[int, ...]) -> str:
     """The loop over adjacent elements, where the operands in `scalars` do not move."""
     names = OPERANDS[:len(types)]
     head, body = [], []
@@ -187,21 +173,21 @@ def _far_loop(name: str, code: str) -> str:
 
 
 def loop_function(name: str, text: str, operand: str, types: list[str], out: str,
-                  unsigned: str, power: bool, still: list[tuple[int, ...]] | None = None) -> str:
-    """One ft_loop_fn: adjacent operands, some of them scalars (``still``), or any strides."""
+                  unsigned: str, power: bool) -> str:
+    """One ft_loop_fn: adjacent operands, some of them scalars, or any strides."""
     n = len(types)
     lines = [f"static void {name}(char **p, const int64_t *st, int64_t n)\n{{\n"
              f"    typedef {operand} T; typedef {out} U; typedef {unsigned} ft_unsigned;\n"]
     if power:
         lines.append(f"    const int64_t k = *(const int64_t *)p[{n + 1}];\n")
-    cases = [(), *(STILL.get(n, []) if still is None else still)]
+    cases = [(), *STILL.get(n, [])]
     if "ft_sp" in text or ("_Complex" in operand and cost_of_complex(text) > NS_PLAIN):
         cases = []                     # calls dominate
     for scalars in cases:
         tests = ["st[0] == sizeof(U)"]
         tests += [f"st[{i + 1}] == 0" if i in scalars else f"st[{i + 1}] == sizeof({t})"
                   for i, t in enumerate(types)]
-        loop = _loop(types, scalars).replace("EXPR", text)
+        loop = plain_loop(types, scalars).replace("EXPR", text)
         if text in FAR_CALLS:
             loop = _far_loop(FAR_CALLS[text], "f32" if operand == "float" else "f64")
         elif text in NEAR_CALLS:
@@ -275,13 +261,6 @@ def elementwise_parts() -> Iterator[Part]:
                                    bool(op.param_names)))
         part.entry(f"ew:{name}:{code}", f"ft_run_ew{op.arity + 1}", made[key],
                    round(cost(op, code, text), 4))
-    for name, code, text in pair_table():
-        t, loop = C_TYPE[code], f"ew_{name.replace('.', '_').replace(chr(39), '_second')}_{code}"
-        n = pairs.arity(name)
-        floats.add(loop_function(loop, text, t, [t] * n, t, _unsigned(code), False, pairs.still(name)))
-        ns = sum(cost(by_name[op], code, "x" if op == "convert" else expression(by_name[op], code))
-                 for op in name.rstrip("'").split("."))
-        floats.entry(f"ew:{name}:{code}", f"ft_run_ew{n + 1}", loop, round(0.7 * ns, 4))
     yield floats
     yield ints
     yield complexes
@@ -294,6 +273,12 @@ def convert_text(source: str, target: str) -> str:
     if target == "b1":
         return "x != 0"
     return "FT_SATURATE(T, U, x)" if source in FLOATS and target in INTS else "(U)x"
+
+
+def joined_parts() -> list[Part]:
+    """Loops of several ops, one unit for each dtype."""
+    from . import codegen_joined
+    return [codegen_joined.part(sys.modules[__name__], code) for code in pairs.DTYPES]
 
 
 def scalar_part() -> Part:
@@ -577,8 +562,8 @@ def levels_header(levels: list[str]) -> str:
 def write_sources(directory: Path, levels: list[str]) -> list[Path]:
     """Writes what changed; returns the sources to compile once per level."""
     directory.mkdir(parents=True, exist_ok=True)
-    parts = [*elementwise_parts(), convert_part(), reduce_part(), other_part(), index_part(), scalar_part(),
-             product_part(), sort_part(), random_part(), fourier_part(), statistics_part()]
+    parts = [*elementwise_parts(), *joined_parts(), convert_part(), reduce_part(), other_part(), index_part(),
+             scalar_part(), product_part(), sort_part(), random_part(), fourier_part(), statistics_part()]
     files = {f"ft_{part.name}.c": part.source() for part in parts}
     files["ft_levels.h"] = levels_header(levels)
     for name, text in files.items():

@@ -103,7 +103,8 @@ FT_INLINE void elementwise_any(const int64_t *c, char **base, int64_t rows, int6
     switch (c[1]) {
     case 2: elementwise(c, base, 2, rows, n, walk); break;
     case 3: elementwise(c, base, 3, rows, n, walk); break;
-    default: elementwise(c, base, 4, rows, n, walk); break;
+    case 4: elementwise(c, base, 4, rows, n, walk); break;
+    default: elementwise(c, base, 5, rows, n, walk); break;
     }
 }
 

@@ -231,7 +231,7 @@ mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
                       mul(cts[0], o) if isinstance(x, Linear) else None
                       for x, o in zip(operands, reversed(operands), strict=True)])
 # The strong-zero product: 0 wins over inf and nan. Its own tangents stay strong.
-zmul = elementwise("zmul", c={"float": "(x == 0 || y == 0) ? (T)0 : x * y",
+zmul = elementwise("zmul", c={"float": "((x == 0) | (y == 0)) ? (T)0 : x * y",
                               "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
                    arity=2, dtypes=INEXACT,
                    simplify=_strong_times, commutes=True, reach=factors,

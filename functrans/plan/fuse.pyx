@@ -11,9 +11,13 @@ reductions over several axes, or over leading ones, may differ in the last bits,
 that of the blocks (fixed by the shapes, never by the number of threads).
 """
 
+from functools import cache
+
 from ..ir.core cimport Eqn
+from ..kernels.pairs import NAMES, TREES
 from .group cimport FULL, LATER, ROW, Instr, build
 from .run cimport Step
+from .run import kernel_cost
 from .view import ARENA, dense, size_of
 
 # What a step that may be fused tells: kernel, ns an element, ints, output, inputs, axes of a
@@ -159,6 +163,70 @@ def fuse(list steps):
     return result
 
 
+# ----- several ops in one instruction ------------------------------------------------------------
+
+
+@cache
+def joined_kernel(str outer, tuple inner):
+    """The kernel that computes what ``outer`` does of values that other kernels make, or None; ``inner`` are
+    these and which operand each is."""
+    _, op, code = outer.split(":", 2)
+    if op == "convert":
+        code = code[3:] if code.startswith("b1:") else ""
+    ops = []
+    for kernel, _ in inner:
+        _, name, own = kernel.split(":", 2)
+        if own != code:
+            return None
+        ops.append(name)
+    name = TREES.get((*ops, op)) if len(inner) == 2 else NAMES.get((ops[0], op, inner[0][1]))
+    if name is None or kernel_cost(f"ew:{name}:{code}") < 0:
+        return None
+    return f"ew:{name}:{code}"
+
+
+cdef list joined_ops(list instrs, set internal):
+    """The same instructions, some of several ops: a value that one other reads once needs no register."""
+    cdef Instr i, inner, both
+    cdef Py_ssize_t at
+    cdef dict reads = {}, made = {}                 # by buffer: how often read; its place in the result
+    cdef list result = [], found, choices
+    for i in instrs:
+        for v in i.ins:
+            reads[v.buffer] = reads.get(v.buffer, 0) + 1
+    for i in instrs:
+        both = i
+        if not i.reduces and not i.ints and i.kernel.startswith("ew:"):
+            found = []
+            for at, v in enumerate(i.ins):
+                where = made.get(v.buffer)
+                if where is None or reads[v.buffer] != 1 or v.buffer not in internal or not v.whole:
+                    continue
+                inner = result[where]
+                if inner.op == i.op and not inner.ints:
+                    found.append((where, at))
+            choices = [(x,) for x in found]
+            choices.sort(key=lambda x: -len((<Instr>result[x[0][0]]).ins))
+            if len(found) == 2 and len(i.ins) == 2:
+                choices.insert(0, tuple(found))
+            for choice in choices:
+                kernel = joined_kernel(i.kernel,
+                                       tuple([((<Instr>result[w]).kernel, k) for w, k in choice]))
+                if kernel is None:
+                    continue
+                ins = ()
+                for where, _ in choice:
+                    ins += (<Instr>result[where]).ins
+                    result[where] = None
+                taken = [k for _, k in choice]
+                ins += tuple([w for k, w in enumerate(i.ins) if k not in taken])
+                both = Instr(i.op, i.result, kernel, kernel_cost(kernel), (), i.out, ins, False, i.step)
+                break
+            made[i.buffer] = len(result)
+        result.append(both)
+    return [i for i in result if i is not None]
+
+
 # ----- after the grouping --------------------------------------------------------------------
 
 
@@ -186,7 +254,8 @@ cdef list built(list parts):
             elif len(live) == 1:
                 made = [(<Instr>live[0]).step]
             else:
-                step = build(group.shape, group.split, group.whole_rows, live, group.values, internal)
+                step = build(group.shape, group.split, group.whole_rows, joined_ops(live, internal), group.values,
+                             internal)
                 made = [step] if step is not None else [(<Instr>i).step for i in live]
             result.extend(reversed(made))
             needed.update([b for b in inside if b not in group.values])

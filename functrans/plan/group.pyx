@@ -5,13 +5,13 @@ from libc.stdint cimport int64_t
 import os
 from functools import cache
 
-from ..kernels.pairs import COMMUTE, NAMES
+from ..kernels.pairs import COMMUTE
 from ..kernels.pairs import still as pair_still
 from .run cimport Step
-from .run import kernel_address, kernel_cost
+from .run import kernel_address
 from .view import Buffer, _merge, dense, size_of
 
-BLOCK_BYTES = 4096        # of a register: a dozen of them stay near the first cache; enough to repay dispatch
+BLOCK_BYTES = 6144        # of a register: a dozen of them stay near the first cache; enough to repay dispatch
 LEAST_BLOCK = 128
 CACHE = 512 * 1024        # bytes of registers that stay close
 MOST_REGISTERS = 32 << 20 # bytes: more is not better than whole arrays
@@ -54,52 +54,6 @@ def scalar_sets(str kernel, Py_ssize_t n):
     """The sets of operands of a kernel that need not move in its loop over adjacent elements."""
     op = kernel.split(":")[1]
     return STILL[n] if "." not in op else [(), *pair_still(op)]
-
-
-@cache
-def pair_of(str inner, str outer, Py_ssize_t position):
-    """The kernel that computes both, or None."""
-    _, first, code = inner.split(":", 2)
-    _, second, code2 = outer.split(":", 2)
-    if second == "convert":
-        code2 = code2[3:] if code2.startswith("b1:") else ""
-    name = NAMES.get((first, second, position)) if code == code2 else None
-    if name is None or kernel_cost(f"ew:{name}:{code}") < 0:
-        return None
-    return f"ew:{name}:{code}"
-
-
-cdef list joined_pairs(list instrs, set internal):
-    """The same instructions, some of two ops: a value that one other reads once needs no register."""
-    cdef Instr i, inner, both
-    cdef Py_ssize_t at
-    cdef dict reads = {}, made = {}                 # by buffer: how often read; its place in the result
-    cdef list result = []
-    for i in instrs:
-        for v in i.ins:
-            reads[v.buffer] = reads.get(v.buffer, 0) + 1
-    for i in instrs:
-        both = i
-        if not i.reduces and not i.ints and i.kernel.startswith("ew:"):
-            for at, v in enumerate(i.ins):
-                where = made.get(v.buffer)
-                if where is None:
-                    continue
-                inner = result[where]
-                if (reads[v.buffer] != 1 or inner.op != i.op or v.buffer not in internal
-                        or not v.whole):
-                    continue
-                kernel = pair_of(inner.kernel, i.kernel, at)
-                if kernel is None:
-                    continue
-                ins = (*inner.ins, *[w for k, w in enumerate(i.ins) if k != at])
-                both = Instr(i.op, i.result, kernel, kernel_cost(kernel), (), i.out, ins, False, i.step)
-                result[where] = None
-                break
-            if both is i:
-                made[i.buffer] = len(result)
-        result.append(both)
-    return [i for i in result if i is not None]
 
 
 cdef inline int64_t up(int64_t n, int64_t by):
@@ -182,7 +136,7 @@ cdef class _Builder:
     def __init__(self, tuple shape, object split, bint whole_rows, list instrs, dict kinds,
                  set internal):
         self.shape, self.split, self.whole_rows = shape, split, whole_rows
-        self.instrs, self.kinds, self.internal = joined_pairs(instrs, internal), kinds, internal
+        self.instrs, self.kinds, self.internal = instrs, kinds, internal
         self.operands, self.walks = [], []
         self.memory, self.values, self.loads = {}, {}, {}
         self.before, self.code, self.after, self.epilogues = [], [], [], []
@@ -206,7 +160,7 @@ cdef class _Builder:
             if i.buffer not in self.internal:
                 self.operand(i.out, i.result)
         self.n_out = len(self.operands)
-        self.item = 8
+        self.item = 1
         for i in self.instrs:
             kind = ROW if i.op == "put" or (i.op == "row" and not i.reduces) else (
                 LATER if i.op == "join" else FULL)
@@ -237,7 +191,7 @@ cdef class _Builder:
         self.R, self.C = dims[-2:]
         block = BLOCK_BYTES // (widest or 8)
         if sums:                         # blocks, and below chunks, are subtrees of the single step's sum
-            block = max(block, SUM_BLOCK)
+            block = SUM_BLOCK << (max(1, block // SUM_BLOCK).bit_length() - 1)
         live = self.registers_needed()
         while block > LEAST_BLOCK and live * block * self.item > CACHE:
             block //= 2
@@ -406,9 +360,11 @@ cdef class _Builder:
                 still.append(k)
         if not still:
             return
-        if 0 in still and 1 not in still and n > 1 and kernel.split(":")[1].split(".")[0] in COMMUTE:
-            ins[0], ins[1] = ins[1], ins[0]
-            still[0] = 1
+        heads = kernel.split(":")[1].split(".")[0].split(",")
+        for k, op in enumerate(heads):                  # of commuting operands the second is the scalar
+            if op in COMMUTE and n > 2 * k + 1 and 2 * k in still and 2 * k + 1 not in still:
+                ins[2 * k], ins[2 * k + 1] = ins[2 * k + 1], ins[2 * k]
+                still[still.index(2 * k)] = 2 * k + 1
         best = ()
         for known in scalar_sets(kernel, n):
             if len(known) > len(best) and all([k in still for k in known]):
