@@ -425,7 +425,8 @@ def other_part() -> Part:
                 part.entry(f"window_put:{op}:{code}", "ft_run_window_put", f"&{name}_kernel", 1.0)
 
     for code in ("f32", "f64", "c64", "c128"):
-        for name in ("cholesky", "lu", "lu_solve", "triangular_solve", "qr", "eigh", "svd", "eig", "lstsq"):
+        for name in ("cholesky", "lu", "lu_solve", "triangular_solve", "qr", "eigh", "svd", "eig", "lstsq",
+                     "schur", "schur_order", "sylvester", "sqrtm", "logm", "expm"):
             part.entry(f"{name}:{code}", "ft_run_matrices", f"ft_{name}_{code}", 1.0)
     return part
 

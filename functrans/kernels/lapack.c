@@ -1,6 +1,7 @@
 #include "lapack.h"
 
 #include <complex.h>
+#include <float.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -44,22 +45,22 @@ int ft_run_matrices(const ft_step *s, ft_frame *f)
 #define R float
 #define FT_TYPE 0
 #define FT_NAME(name) ft_##name##_f32
-#include "lapack_body.h"
+#include "lapack_types.h"
 
 #define T double
 #define R double
 #define FT_TYPE 1
 #define FT_NAME(name) ft_##name##_f64
-#include "lapack_body.h"
+#include "lapack_types.h"
 
 #define T float _Complex
 #define R float
 #define FT_TYPE 2
 #define FT_NAME(name) ft_##name##_c64
-#include "lapack_body.h"
+#include "lapack_types.h"
 
 #define T double _Complex
 #define R double
 #define FT_TYPE 3
 #define FT_NAME(name) ft_##name##_c128
-#include "lapack_body.h"
+#include "lapack_types.h"

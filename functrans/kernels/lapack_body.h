@@ -1,12 +1,4 @@
-/* Template: the decompositions of one matrix. With T, R (its real type), FT_TYPE (0..3: s d c z) and
- * FT_NAME(part). Undefines them. */
-#define CALL(routine, type) ((type)ft_lapack[routine][FT_TYPE])
-#define FT_COMPLEX (FT_TYPE > 1)
-#if FT_COMPLEX
-#define CONJ(x) (sizeof(R) == 4 ? conjf(x) : conj(x))
-#else
-#define CONJ(x) (x)
-#endif
+/* Template of lapack_types.h: the decompositions of one matrix. */
 
 /* The first number of an optimal work space, as a query returns it. */
 static int FT_NAME(length)(T work)
@@ -351,11 +343,3 @@ int FT_NAME(lstsq)(const int64_t *ints, char **p)
     (void)real_work;
     return FT_OK;
 }
-
-#undef CALL
-#undef FT_COMPLEX
-#undef CONJ
-#undef T
-#undef R
-#undef FT_TYPE
-#undef FT_NAME

@@ -193,7 +193,8 @@ def scalar_labels():
 # ----- LAPACK ------------------------------------------------------------------------------------
 
 _lapack_names = [("potrf",) * 2, ("getrf",) * 2, ("geqrf",) * 2, ("orgqr", "ungqr"), ("syevd", "heevd"),
-                 ("gesdd",) * 2, ("geev",) * 2, ("trsm",) * 2, ("gelsd",) * 2]
+                 ("gesdd",) * 2, ("geev",) * 2, ("trsm",) * 2, ("gelsd",) * 2, ("gees",) * 2, ("trsen",) * 2,
+                 ("trsyl",) * 2, ("getrs",) * 2, ("lacn2",) * 2, ("gemm",) * 2, ("gemv",) * 2]
 
 
 def load_lapack():

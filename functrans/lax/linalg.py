@@ -12,15 +12,12 @@ from typing import Any
 import numpy as np
 
 from .. import errors
-from ..inspection.programs import ShapeDtypeStruct
 from ..ir.op import OPS
 from ..numpy import decompositions as dec
 from ..numpy.core import asvalue
 from ..ops import matrices as mat
+from ..ops import matrix_functions, spectral
 from ..ops import solve as solving
-from ..ops import spectral
-from ..rules.callbacks import pure_callback
-from ..rules.custom import custom_jvp
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from .control import scan
@@ -270,8 +267,8 @@ def eig(x, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors
 def schur(x, *, compute_schur_vectors: bool = True, sort_eig_vals: bool = False, select_callable: Any = None):
     """``[t, z]`` with x = z t z', t upper triangular (for real x with blocks of 2), z unitary; or ``[t]``.
 
-    It is SciPy's, called from the program. ``sort_eig_vals`` puts eigenvalues first for which
-    ``select_callable`` holds.
+    ``sort_eig_vals`` puts eigenvalues first for which ``select_callable`` holds: a function of arrays, for
+    complex x of the eigenvalues, for real x of their real and imaginary parts.
 
     Raises:
       NonDifferentiableError: when it is differentiated: z is only fixed up to signs or phases, the order of
@@ -284,30 +281,14 @@ def schur(x, *, compute_schur_vectors: bool = True, sort_eig_vals: bool = False,
            [0., 3.]])
     """
     x = _matrices("schur", x, True)
-    a = aval_of(x)
-    types = [ShapeDtypeStruct(a.shape, a.dtype)] * 2
-
-    def one(m):
-        from scipy import linalg
-        return linalg.schur(m, output="complex" if a.dtype.kind == "c" else "real",
-                            sort=select_callable if sort_eig_vals else None)[:2]
-
-    def all_of(m):
-        out = [np.empty(m.shape, a.dtype) for _ in range(2)]
-        for at in np.ndindex(m.shape[:-2]):
-            out[0][at], out[1][at] = one(m[at])
-        return out
-
-    factors = custom_jvp(lambda m: pure_callback(all_of, types, m, vmap_method="broadcast_all"))
-    factors.defjvp(_no_derivative_of_schur)
-    t, z = factors(x)
+    t, z = matrix_functions.schur(x)
+    if sort_eig_vals:
+        if not callable(select_callable):
+            raise errors.ArgumentError(
+                f"lax.linalg.schur: sort_eig_vals with select_callable={select_callable!r}.",
+                "Give a function of arrays that says which eigenvalues come first.")
+        t, z, _ = dec.ordered_schur(t, z, select_callable, aval_of(x).dtype.kind != "c")
     return [t, z] if compute_schur_vectors else [t]
-
-
-def _no_derivative_of_schur(primals, tangents):
-    raise errors.NonDifferentiableError(
-        "lax.linalg.schur has no derivative.",
-        "Eigenvalues have one (eig, eigh); put stop_gradient around the operand where none is wanted.")
 
 
 def svd(x, *, full_matrices: bool = True, compute_uv: bool = True,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import errors
-from ..ops import determinant, spectral
+from ..ops import determinant, matrix_functions, spectral
 from ..ops import matrices as mat
 from ..ops import solve as solving
 from .core import asvalue, aval_of, broadcast_shape, broadcast_to, convert, implements, promote, shape_of
@@ -176,6 +176,30 @@ def qr(a, mode="reduced"):
     else:
         q, r = solving.qr(a, full=mode == "complete" and m != n)
     return r if mode == "r" else QRResult(q, r)
+
+
+def ordered_schur(t, z, choose, by_parts=False):
+    """A Schur form whose first eigenvalues are those for which ``choose``, a function of arrays, holds; and
+    for which it does, of the given form's. ``by_parts``: it takes their real and imaginary parts."""
+    w = np.diagonal(t, axis1=-2, axis2=-1)
+    if aval_of(t).dtype.kind != "c":
+        size = [np.sqrt(np.abs(np.diagonal(t, k, axis1=-2, axis2=-1))) for k in (-1, 1)]
+        pairs = np.multiply(*size)                     # of blocks of 2, else 0
+        none = np.zeros_like(w[..., :1])
+        imag = np.subtract(np.concatenate([pairs, none], -1), np.concatenate([none, pairs], -1))
+        w = (w, imag) if by_parts else w + 1j * imag
+    chosen = choose(*w) if by_parts else choose(w)
+    chosen = np.not_equal(asvalue(chosen), 0)
+    if shape_of(chosen) != shape_of(t)[:-1]:
+        raise errors.ShapeError(
+            f"schur: which eigenvalues come first is {aval_of(chosen)}, not a truth value for each of "
+            f"{shape_of(t)[:-1]}.", "Write the function for arrays, with & and |.")
+    if aval_of(t).dtype.kind != "c" and shape_of(t)[-1] > 1:  # either of a pair chooses both
+        linked = np.not_equal(np.diagonal(t, -1, axis1=-2, axis2=-1), 0)
+        no = np.zeros_like(linked[..., :1])
+        chosen = chosen | (np.concatenate([no, chosen[..., :-1] & linked], -1)) | (
+            np.concatenate([chosen[..., 1:] & linked, no], -1))
+    return *matrix_functions.schur_order(chosen, t, z), chosen
 
 
 @implements(np.linalg.solve)

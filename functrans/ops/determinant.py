@@ -16,9 +16,10 @@ from .spectral import svd
 
 
 def _diagonal_and_sign(a):
-    """The diagonal of the upper factor, and the sign of the permutation."""
-    factors, pivots, _ = lu(a)
-    d = diagonal(factors)
+    """The diagonal of the upper factor, and the sign of the permutation: of the transposed matrix, whose
+    columns LAPACK reads as they are."""
+    factors, pivots, _ = lu(t(a))
+    d = diagonal(t(factors))
     moved = convert(OPS["ne"](convert(pivots, dtype=INT64), iota(
         shape=aval_of(pivots).shape, dtype=INT64, axis=aval_of(pivots).ndim - 1)), dtype=INT64)
     odd = OPS["and"](OPS["reduce_sum"](moved, axes=(aval_of(d).ndim - 1,)), 1)
@@ -107,7 +108,7 @@ def _slogdet_jvp(primals, tangents):
     if isinstance(ta, Hooks.zero):
         return [sign, logabs], [Hooks.zero(aval_of(sign)), Hooks.zero(aval_of(logabs))]
     n = aval_of(a).ndim
-    trace = OPS["reduce_sum"](mul(ta, t(inverse(a))), axes=(n - 2, n - 1))
+    trace = OPS["reduce_sum"](mul(ta, inverse(t(a))), axes=(n - 2, n - 1))       # with the value's factors
     if aval_of(a).dtype.kind != "c":
         return [sign, logabs], [Hooks.zero(aval_of(sign)), trace]
     turn = OPS["complex"](mul(real(trace), 0.0), OPS["imag"](trace))

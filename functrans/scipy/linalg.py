@@ -7,14 +7,15 @@ are accepted and mean nothing: nothing is overwritten, and what is not finite gi
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
 from ..numpy import decompositions as np_linalg
-from ..numpy.core import asvalue, aval_of, promote, shape_of, traced
-from ..numpy.decompositions import inexact, matrices, same_lead, symmetric
+from ..numpy.core import asvalue, aval_of, convert, promote, shape_of, traced
+from ..numpy.decompositions import inexact, matrices, ordered_schur, same_lead, symmetric
 from ..ops import matrices as mat
 from ..ops import matrix_functions, spectral
 from ..ops import solve as solving
@@ -238,6 +239,39 @@ def eigvals(a):
     return np_linalg.eigvals.traced(a)
 
 
+_SORTS = {"lhp": lambda w: np.less(np.real(w), 0), "rhp": lambda w: np.greater_equal(np.real(w), 0),
+          "iuc": lambda w: np.less_equal(np.abs(w), 1), "ouc": lambda w: np.greater(np.abs(w), 1)}
+
+
+@_scipy
+def schur(a, output="real", sort=None):
+    """``(t, z)`` with a = z @ t @ z^H: z unitary, t upper triangular or, if real, with blocks of 2.
+
+    Args:
+        a: ``[..., n, n]``.
+        output: 'complex' makes a complex first; a complex matrix has a complex form anyway.
+        sort: 'lhp', 'rhp' (real part below 0, or not), 'iuc', 'ouc' (at most 1 in size, or more), or a
+            function of arrays that says which eigenvalues come first: of complex ones, or for a real form of
+            their real and imaginary parts, as SciPy's. Then their number is a third result.
+
+    Raises:
+        NonDifferentiableError: when it is differentiated, see ``lax.linalg.schur``.
+    """
+    a = matrices("schur", a, square=True)
+    if output not in ("real", "r", "complex", "c"):
+        raise ValueError(f"schur: output must be 'real' or 'complex', got {output!r}")
+    if output in ("complex", "c"):
+        a = convert(a, np.result_type(aval_of(a).dtype, np.complex64))
+    form = matrix_functions.schur(a)
+    if sort is None:
+        return tuple(form)
+    if not callable(sort) and sort not in _SORTS:
+        raise ValueError(f"schur: sort must be one of {sorted(_SORTS)} or a function, got {sort!r}")
+    by_parts = callable(sort) and aval_of(a).dtype.kind != "c"
+    t, z, first = ordered_schur(*form, sort if callable(sort) else _SORTS[sort], by_parts)
+    return t, z, np.sum(first, axis=-1)
+
+
 # ----- solvers ------------------------------------------------------------------------------------------
 
 
@@ -266,11 +300,21 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
 
 @_scipy
 def solve_sylvester(a, b, q):
-    """x of a @ x + x @ b = q."""
+    """x of a @ x + x @ b = q.
+
+    By Schur forms (Bartels and Stewart 1972). Where an eigenvalue of a is minus one of b there is no single
+    solution; as LAPACK does, such a sum counts as a tiny number.
+    """
     a, b, q = promote(inexact(a), inexact(b), inexact(q))
     return matrix_functions.sylvester(*same_lead(matrices("solve_sylvester", a, square=True),
                                        matrices("solve_sylvester", b, square=True),
                                        matrices("solve_sylvester", q)))
+
+
+@_scipy
+def solve_continuous_lyapunov(a, q):
+    """x of a @ x + x @ a^H = q."""
+    return solve_sylvester.traced(a, mat.h(asvalue(a)), q)
 
 
 @_scipy
@@ -310,22 +354,116 @@ def norm(a, ord=None, axis=None, keepdims=False):
 # ----- functions of matrices ----------------------------------------------------------------------------
 
 
-def _matrix_function(name, text):
-    def function(A):
-        return OPS[name](matrices(name, A, square=True))
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = (f"{text} Derivatives of every order come from the same function of block matrices "
-                        "(Higham 2008). A real matrix without a real result gives NaN.")
-    return _scipy(function)
+def _exponentials(a):
+    """exp(i a) and exp(-i a), or for a real matrix exp(i a) alone."""
+    turn = np.complex64(1j) if aval_of(a).dtype.itemsize // (1 + (aval_of(a).dtype.kind == "c")) == 4 else 1j
+    if aval_of(a).dtype.kind == "c":
+        return OPS["expm"](np.multiply(a, turn)), OPS["expm"](np.multiply(a, -turn))
+    return (OPS["expm"](np.multiply(a, turn)),)
 
 
-expm = _matrix_function("expm", "The exponential of matrices.")
-logm = _matrix_function("logm", "The principal logarithm of matrices.")
-sqrtm = _matrix_function("sqrtm", "The principal square root of matrices.")
-cosm = _matrix_function("cosm", "The cosine of matrices.")
-sinm = _matrix_function("sinm", "The sine of matrices.")
-coshm = _matrix_function("coshm", "The hyperbolic cosine of matrices.")
-sinhm = _matrix_function("sinhm", "The hyperbolic sine of matrices.")
+@_scipy
+def expm(A):
+    """The exponential of matrices.
+
+    By scaling and squaring (Al-Mohy and Higham 2009), its derivative by the same algorithm on pairs; that of
+    order k comes from matrices 2^(k-1) times as large (Higham 2008). What overflows is inf or NaN.
+    """
+    return OPS["expm"](matrices("expm", A, square=True))
+
+
+@_scipy
+def logm(A):
+    """The principal logarithm of matrices.
+
+    By the Schur form, inverse scaling and squaring (Al-Mohy and Higham 2012). NaN for a singular matrix, and
+    for a real one with a negative eigenvalue, whose logarithm is complex: cast that one to complex first.
+    """
+    return OPS["logm"](matrices("logm", A, square=True))
+
+
+@_scipy
+def sqrtm(A):
+    """The principal square root of matrices.
+
+    By the Schur form (Deadman, Higham and Ralha 2013). NaN for a singular matrix without a root, and for a
+    real one with a negative eigenvalue, whose root is complex: cast that one to complex first. The derivative
+    solves Sylvester's equation, and needs a matrix that is not singular.
+    """
+    return matrix_functions.sqrtm(matrices("sqrtm", A, square=True))
+
+
+@_scipy
+def cosm(A):
+    """The cosine of matrices, from exponentials of i A and -i A."""
+    waves = _exponentials(matrices("cosm", A, square=True))
+    return np.multiply(np.add(*waves), 0.5) if len(waves) == 2 else np.real(waves[0])
+
+
+@_scipy
+def sinm(A):
+    """The sine of matrices, from exponentials of i A and -i A."""
+    waves = _exponentials(matrices("sinm", A, square=True))
+    if len(waves) == 1:
+        return np.imag(waves[0])
+    return np.multiply(np.subtract(*waves), aval_of(waves[0]).dtype.type(-0.5j))
+
+
+@_scipy
+def tanm(A):
+    """The tangent of matrices: cosm(A) t = sinm(A)."""
+    return solving.solve(cosm.traced(A), sinm.traced(A))
+
+
+def _real_exponentials(name, A):
+    a = matrices(name, A, square=True)
+    return OPS["expm"](a), OPS["expm"](np.negative(a))
+
+
+@_scipy
+def coshm(A):
+    """The hyperbolic cosine of matrices."""
+    return np.multiply(np.add(*_real_exponentials("coshm", A)), 0.5)
+
+
+@_scipy
+def sinhm(A):
+    """The hyperbolic sine of matrices."""
+    return np.multiply(np.subtract(*_real_exponentials("sinhm", A)), 0.5)
+
+
+@_scipy
+def tanhm(A):
+    """The hyperbolic tangent of matrices: coshm(A) t = sinhm(A)."""
+    up, down = _real_exponentials("tanhm", A)
+    return solving.solve(np.add(up, down), np.subtract(up, down))
+
+
+@_scipy
+def signm(A):
+    """The sign of matrices, A (A A)^(-1/2) (Higham 2008, 5.2): eigenvalues become 1 or -1 by their real part.
+
+    NaN, or garbage of a matrix that is that to rounding, where an eigenvalue is imaginary or 0.
+    """
+    a = matrices("signm", A, square=True)
+    return solving.solve(matrix_functions.sqrtm(np.matmul(a, a)), a)
+
+
+@_scipy
+def fractional_matrix_power(A, t):
+    """A to the power of a known number t: an integer power times expm of a fraction of the logarithm.
+
+    As :func:`logm`, it is NaN where that is for t that is no integer.
+    """
+    a, whole = matrices("fractional_matrix_power", A, square=True), math.floor(t)
+    if t - whole > 0.5:
+        whole += 1
+    power = np.linalg.matrix_power(a, whole)
+    if t == whole:
+        return power
+    part = float(t - whole)
+    rest = matrix_functions.sqrtm(a) if part == 0.5 else OPS["expm"](np.multiply(OPS["logm"](a), part))
+    return rest if whole == 0 else np.matmul(power, rest)
 
 
 @_scipy
@@ -389,7 +527,7 @@ def khatri_rao(a, b):
 
 
 __all__ = ["block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "coshm", "cosm", "det", "eig",
-           "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "hankel", "inv", "khatri_rao",
-           "logm", "lstsq", "lu", "lu_factor", "lu_solve", "norm", "pinv", "polar", "qr", "sinhm",
-           "sinm", "solve", "solve_sylvester", "solve_triangular", "sqrtm", "svd", "svdvals",
-           "toeplitz"]
+           "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "fractional_matrix_power", "hankel", "inv",
+           "khatri_rao", "logm", "lstsq", "lu", "lu_factor", "lu_solve", "norm", "pinv", "polar", "qr",
+           "schur", "signm", "sinhm", "sinm", "solve", "solve_continuous_lyapunov", "solve_sylvester",
+           "solve_triangular", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz"]
