@@ -55,7 +55,9 @@ def shapes(draw, n):
 def filled(data, dtype, shape, low=-20):
     """An array of drawn numbers."""
     size = math.prod(shape)
-    return np.array(data.draw(st.lists(numbers(dtype, low), min_size=size, max_size=size)), dtype).reshape(shape)
+    return np.array(data.draw(st.lists(numbers(dtype, low), min_size=size, max_size=size)), dtype).reshape(
+        shape
+    )
 
 
 def drawn(data, dtypes, low=-20):

@@ -1,8 +1,8 @@
 """The special cases of the array API standard, 2024.12, as a table: function, operands, result.
 
 A line is ``function...: operands -> result; operands -> result ...``. An operand stands for a set of numbers
-(``SETS``); a result is an expression of the operands (real: x, y; complex: a + bj, and c + dj), or ``+`` or ``-`` if only
-the sign is said, and ``~`` before a number leaves its sign open. Results of complex numbers have two parts.
+(``SETS``); a result is an expression of the operands (real: x, y; complex: a + bj, and c + dj), or ``+`` or
+``-`` if only the sign is said; ``~`` before a number leaves its sign open. Complex results have two parts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ isnan: nan -> True; num -> False
 log log2 log10: nan <0 -> nan; 00 -> -inf; 1 -> 0; inf -> inf
 log1p: nan <-1 -> nan; -1 -> -inf; 00 inf -> x
 reciprocal: nan -> nan; 0 -> inf; -0 -> -inf; inf -> 0; -inf -> -0.0
-sign: <0 -> -1; 00 -> ~0; >0 -> 1; nan -> nan
+sign: <0 -> -1; 00 -> 0; >0 -> 1; nan -> nan
 signbit: 0 inf pos nan -> False; -0 -inf neg -nan -> True
 sin tan: nan 00 -> x; oo -> nan
 sinh: nan 00 oo -> x
@@ -114,7 +114,7 @@ cosh: inf,nz -> inf*cos(b), inf*sin(b); inf,inf -> ~inf, nan; inf,nan -> inf, na
 exp: 00,0 -> 1, 0; fin,inf fin,nan -> nan, nan; inf,0 -> inf, 0; -inf,fin -> 0*cos(b), 0*sin(b)
 exp: inf,nz -> inf*cos(b), inf*sin(b); -inf,inf -inf,nan -> ~0, ~0; inf,inf inf,nan -> ~inf, nan
 exp: nan,0 -> nan, 0; nan,not0 -> nan, nan
-expm1: 00,0 -> ~0, 0; fin,inf fin,nan -> nan, nan; inf,0 -> inf, 0; -inf,fin -> -1, 0*sin(b)
+expm1: 00,0 -> 0, 0; fin,inf fin,nan -> nan, nan; inf,0 -> inf, 0; -inf,fin -> -1, 0*sin(b)
 expm1: inf,nz -> inf*cos(b), inf*sin(b); -inf,inf -inf,nan -> -1, ~0; inf,inf inf,nan -> ~inf, nan
 expm1: nan,0 -> nan, 0; nan,not0 -> nan, nan
 isfinite: oo,any any,oo nan,any any,nan -> False; fin,fin -> True
@@ -126,7 +126,7 @@ log: oo,nan nan,inf -> inf, nan
 log1p: -1,0 -> -inf, 0; fin,inf -> inf, pi/2; fin,nan nan,fin nan,nan -> nan, nan; -inf,pos -> inf, pi
 log1p: inf,pos -> inf, 0; -inf,inf -> inf, 3*pi/4; inf,inf -> inf, pi/4; oo,nan nan,inf -> inf, nan
 round: whole,nan whole,whole whole,inf inf,-inf -> a, b
-sign: 00,00 -> ~0, ~0; nan,any any,nan -> nan, nan; pos,00 inf,0 -> 1, 0*b; neg,00 -> -1, ~0
+sign: 00,00 -> 0, 0; nan,any any,nan -> nan, nan; pos,00 inf,0 -> 1, 0*b; neg,00 -> -1, ~0
 sinh: 0,0 -> 0, 0; 0,inf 0,nan -> ~0, nan; pos,inf pos,nan nan,nz nan,nan -> nan, nan; inf,0 -> inf, 0
 sinh: inf,pos -> inf*cos(b), inf*sin(b); inf,inf inf,nan -> ~inf, nan; nan,0 -> nan, 0
 sqrt: 00,0 -> 0, 0; any,inf -> inf, inf; fin,nan nan,fin nan,nan -> nan, nan; inf,nan -> inf, nan
@@ -138,9 +138,9 @@ positive: any,any -> a, b
 conj: any,any -> a, -b
 """
 ODD, EVEN = {"sinh", "tanh", "asinh", "atanh"}, {"cosh"}
-# Two lines are C99's (annex G) instead. The standard's root of -inf + bj is nan + nan j, and that of inf + bj is
-# inf j: what C99 says of -inf and of inf has slipped by a line. And the sign of the zero in tanh(inf + bj) is that of
-# sin(2 b) in C99, of b in the standard.
+# Two lines are C99's (annex G) instead. The standard's root of -inf + bj is nan + nan j, and that of inf + bj
+# is inf j: what C99 says of -inf and of inf has slipped by a line. And the sign of the zero in tanh(inf + bj)
+# is that of sin(2 b) in C99, of b in the standard.
 COMPLEX += "sqrt: -inf,pos -> 0, inf; inf,pos -> inf, 0\n"
 
 COMPLEX_PAIRS = """
@@ -152,7 +152,8 @@ not_equal: any,any,any,any -> a != c or b != d
 """
 
 # "handled as if implemented as": function of the row above, on z j, result times so many j
-TURNED = {"asin": ("asinh", -1), "atan": ("atanh", -1), "cos": ("cosh", 0), "sin": ("sinh", -1), "tan": ("tanh", -1)}
+TURNED = {"asin": ("asinh", -1), "atan": ("atanh", -1), "cos": ("cosh", 0), "sin": ("sinh", -1),
+          "tan": ("tanh", -1)}
 # or divided by a number
 SCALED = {"log2": ("log", math.log(2)), "log10": ("log", math.log(10))}
 
@@ -164,7 +165,7 @@ def times_j(parts, turns=1):
 
 
 def cases(text):
-    """(function, operands, results) of each line; an operand is a number, a result (number or sign, open sign)."""
+    """(function, operands, results): an operand is a number, a result (number or sign, is its sign open)."""
     for line in text.strip().splitlines():
         names, _, rules = line.partition(": ")
         for rule in rules.split("; "):
@@ -185,7 +186,7 @@ def _sampled(name, commas):
 def _value(text, scope):
     if text in "+-":
         return text, False
-    return float(eval(text.lstrip("~"), {"__builtins__": {}}, {  # noqa: S307
+    return float(eval(text.lstrip("~"), {"__builtins__": {}}, {
         **vars(math), "abs": abs, "True": True, "False": False, **scope})), text.startswith("~")
 
 

@@ -1,4 +1,4 @@
-"""Creation, dtypes, inspection, indexing and attributes as the array API standard has them, plain and traced."""
+"""Creation, dtypes, inspection, indexing, attributes as the array API standard has them, plain and traced."""
 
 import math
 import operator
@@ -15,8 +15,15 @@ from functrans import jit
 ALL = ["bool", *INTEGERS, *FLOATS, *COMPLEX]
 DEFAULTS = {"bool": bool, "int64": int, "float64": float, "complex128": complex}
 sides = st.lists(st.integers(0, 3), max_size=3).map(tuple)
-kinds = {"bool": ["bool"], "signed integer": SIGNED, "unsigned integer": UNSIGNED, "integral": INTEGERS,
-         "real floating": FLOATS, "complex floating": COMPLEX, "numeric": INTEGERS + FLOATS + COMPLEX}
+kinds = {
+    "bool": ["bool"],
+    "signed integer": SIGNED,
+    "unsigned integer": UNSIGNED,
+    "integral": INTEGERS,
+    "real floating": FLOATS,
+    "complex floating": COMPLEX,
+    "numeric": INTEGERS + FLOATS + COMPLEX,
+}
 
 
 def made(f):
@@ -33,12 +40,18 @@ def made(f):
 def test_filled_arrays(shape, dtype, data):
     kw = {} if dtype is None else {"dtype": getattr(fnp, dtype)}
     full = shape if isinstance(shape, tuple) else (shape,)
-    value = data.draw(st.sampled_from([True, 3, 2.5, 1 + 2j])) if dtype is None else np.dtype(dtype).type(1).item()
+    value = (
+        data.draw(st.sampled_from([True, 3, 2.5, 1 + 2j]))
+        if dtype is None
+        else np.dtype(dtype).type(1).item()
+    )
     of_value = next(d for d, t in DEFAULTS.items() if type(value) is t)
-    for f, want, out in [(lambda: fnp.zeros(shape, **kw), 0, dtype or "float64"),
-                         (lambda: fnp.ones(shape, **kw), 1, dtype or "float64"),
-                         (lambda: fnp.full(shape, value, **kw), value, dtype or of_value),
-                         (lambda: fnp.empty(shape, **kw), None, dtype or "float64")]:
+    for f, want, out in [
+        (lambda: fnp.zeros(shape, **kw), 0, dtype or "float64"),
+        (lambda: fnp.ones(shape, **kw), 1, dtype or "float64"),
+        (lambda: fnp.full(shape, value, **kw), value, dtype or of_value),
+        (lambda: fnp.empty(shape, **kw), None, dtype or "float64"),
+    ]:
         for got in made(f):
             assert got.shape == full and got.dtype == out
             assert want is None or (got == want).all()
@@ -50,7 +63,7 @@ def test_arrays_like_others(shape, dtype, other):
     x, kw = np.zeros(shape, dtype), {} if other is None else {"dtype": np.dtype(other)}
     for name, want in [("zeros_like", 0), ("ones_like", 1), ("empty_like", None), ("full_like", 1)]:
         args = [True if (other or dtype) == "bool" else 1] if name == "full_like" else []
-        for got in results(lambda x, f=getattr(fnp, name), args=args: f(x, *args, **kw), x):
+        for got in results(lambda x, name=name, args=args: getattr(fnp, name)(x, *args, **kw), x):
             assert got.shape == shape and got.dtype == (other or dtype)
             assert want is None or (got == want).all()
 
@@ -78,11 +91,16 @@ def test_arange(start, stop, step):
 def test_linspace(start, stop, num, endpoint, dtype):
     steps = max(num - 1 if endpoint else num, 1)
     want = [start + (stop - start) * i / steps for i in range(num)]
-    for got in made(lambda: fnp.linspace(start, stop, num, endpoint=endpoint,
-                                         dtype=None if dtype is None else np.dtype(dtype))):
+    for got in made(
+        lambda: fnp.linspace(
+            start, stop, num, endpoint=endpoint, dtype=None if dtype is None else np.dtype(dtype)
+        )
+    ):
         assert got.dtype == (dtype or "float64") and got.shape == (num,)
         np.testing.assert_allclose(got, want, rtol=1e-6 if dtype else 1e-13, atol=1e-6 if dtype else 1e-13)
-    for got in results(lambda a, b: fnp.linspace(a, b, num, endpoint=endpoint), np.float64(start), np.float64(stop)):
+    for got in results(
+        lambda a, b: fnp.linspace(a, b, num, endpoint=endpoint), np.float64(start), np.float64(stop)
+    ):
         np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
 
 
@@ -94,9 +112,11 @@ def test_eye_tril_triu_meshgrid(n, m, k, dtype, data):
         assert got.dtype == dtype and got.tolist() == [[j - i == k for j in range(cols)] for i in range(n)]
     x = filled(data, dtype, (2, n, cols))
     for name, kept in (("tril", operator.le), ("triu", operator.ge)):
-        for got in results(lambda x, f=getattr(fnp, name): f(x, k=k), x):
+        for got in results(lambda x, name=name: getattr(fnp, name)(x, k=k), x):
             assert got.dtype == dtype and got.shape == x.shape
-            assert all(got[b, i, j] == (x[b, i, j] if kept(j - i, k) else 0) for b, i, j in np.ndindex(*x.shape))
+            assert all(
+                got[b, i, j] == (x[b, i, j] if kept(j - i, k) else 0) for b, i, j in np.ndindex(*x.shape)
+            )
     a, b = filled(data, dtype, (n,)), filled(data, dtype, (cols,))
     for indexing in ("xy", "ij"):
         for rows, columns in both(lambda a, b, i=indexing: tuple(fnp.meshgrid(a, b, indexing=i)), a, b):
@@ -108,9 +128,21 @@ def test_eye_tril_triu_meshgrid(n, m, k, dtype, data):
                 assert rows[i, j] == a[p] and columns[i, j] == b[q]
 
 
-@pytest.mark.parametrize(("obj", "dtype"), [
-    (True, "bool"), (3, "int64"), (2.5, "float64"), (1j, "complex128"), ([True, False], "bool"), ([True, 2], "int64"),
-    ([[1, 2.5], [3, 4]], "float64"), ([1, 2j], "complex128"), ([], "float64"), ([[], []], "float64")])
+@pytest.mark.parametrize(
+    ("obj", "dtype"),
+    [
+        (True, "bool"),
+        (3, "int64"),
+        (2.5, "float64"),
+        (1j, "complex128"),
+        ([True, False], "bool"),
+        ([True, 2], "int64"),
+        ([[1, 2.5], [3, 4]], "float64"),
+        ([1, 2j], "complex128"),
+        ([], "float64"),
+        ([[], []], "float64"),
+    ],
+)
 def test_asarray_of_numbers(obj, dtype):
     for got in made(lambda: fnp.asarray(obj)):
         assert got.dtype == dtype and got.tolist() == (np.array(obj, object).tolist())
@@ -140,7 +172,7 @@ def test_asarray_of_arrays(dtype, shape, copy, data):
 @given(st.sampled_from(ALL), st.sampled_from(ALL), sides, st.booleans(), st.data())
 def test_astype(dtype, to, shape, copy, data):
     if dtype in COMPLEX and to not in (*COMPLEX, "bool"):
-        return                              # the standard forbids it
+        return  # the standard forbids it
     x = filled(data, dtype, shape, low=0)
     for got in results(lambda x: fnp.astype(x, np.dtype(to), copy=copy), x):
         assert got.dtype == to and got.shape == shape
@@ -163,8 +195,11 @@ def test_promotion(a):
             jit(lambda x, y, of=of, kept=kept: (x, kept.append(of(x, y)))[0])(x, y)
             assert kept == [np.dtype(want)]
         assert fnp.can_cast(np.dtype(a), np.dtype(b)) is (want == b)
-        for f in (lambda x, y: fnp.where(fnp.asarray([True, False]), x, y), lambda x, y: fnp.concat([x, y[0]]),
-                  lambda x, y: fnp.stack([x, y[0]])):
+        for f in (
+            lambda x, y: fnp.where(fnp.asarray([True, False]), x, y),
+            lambda x, y: fnp.concat([x, y[0]]),
+            lambda x, y: fnp.stack([x, y[0]]),
+        ):
             for got in results(f, x, y):
                 assert got.dtype == want
 
@@ -186,8 +221,8 @@ def test_limits(dtype):
     bits = 8 * np.dtype(dtype).itemsize
     if dtype in INTEGERS:
         info = fnp.iinfo(np.dtype(dtype))
-        low = 0 if dtype in UNSIGNED else -2 ** (bits - 1)
-        assert (info.bits, info.min, info.max, info.dtype) == (bits, low, low + 2 ** bits - 1, dtype)
+        low = 0 if dtype in UNSIGNED else -(2 ** (bits - 1))
+        assert (info.bits, info.min, info.max, info.dtype) == (bits, low, low + 2**bits - 1, dtype)
         return
     real = "float" + str(bits // (2 if dtype in COMPLEX else 1))
     digits, top = (24, 128) if real == "float32" else (53, 1024)
@@ -197,7 +232,9 @@ def test_limits(dtype):
     assert float(info.max) == -float(info.min) == math.ldexp(2.0 - 2.0 ** (1 - digits), top - 1)
 
 
-@pytest.mark.parametrize("f", [lambda x: fnp.finfo(x).bits, lambda x: fnp.iinfo(fnp.astype(x, fnp.int16)).bits])
+@pytest.mark.parametrize(
+    "f", [lambda x: fnp.finfo(x).bits, lambda x: fnp.iinfo(fnp.astype(x, fnp.int16)).bits]
+)
 def test_limits_of_arrays(f):
     for got in both(lambda x: (x, f(x))[1] * fnp.ones(()), np.zeros(3, "float32")):
         assert got in (32, 16)
@@ -229,12 +266,22 @@ def test_attributes():
     kept = {}
 
     def look(x):
-        kept.update(dtype=x.dtype, device=x.device, ndim=x.ndim, shape=x.shape, size=x.size, t=x.T.shape, m=x.mT.shape)
+        kept.update(
+            dtype=x.dtype, device=x.device, ndim=x.ndim, shape=x.shape, size=x.size, t=x.T.shape, m=x.mT.shape
+        )
         return x
+
     for f in (look, jit(look)):
         f(np.zeros((2, 3), "float32"))
-        assert kept == {"dtype": np.float32, "device": "cpu", "ndim": 2, "shape": (2, 3), "size": 6, "t": (3, 2),
-                        "m": (3, 2)}
+        assert kept == {
+            "dtype": np.float32,
+            "device": "cpu",
+            "ndim": 2,
+            "shape": (2, 3),
+            "size": 6,
+            "t": (3, 2),
+            "m": (3, 2),
+        }
     for got in results(lambda x: x.mT, np.arange(12).reshape(2, 2, 3)):
         assert got.tolist() == [[[0, 3], [1, 4], [2, 5]], [[6, 9], [7, 10], [8, 11]]]
     for got in results(lambda x: x.to_device("cpu"), np.arange(3)):
@@ -244,8 +291,10 @@ def test_attributes():
             run(lambda x: x.mT)(np.zeros(3))
 
 
-@pytest.mark.parametrize(("convert", "dtypes"), [(bool, ["bool"]), (int, INTEGERS), (operator.index, INTEGERS),
-                                                 (float, FLOATS), (complex, COMPLEX)])
+@pytest.mark.parametrize(
+    ("convert", "dtypes"),
+    [(bool, ["bool"]), (int, INTEGERS), (operator.index, INTEGERS), (float, FLOATS), (complex, COMPLEX)],
+)
 def test_python_numbers(convert, dtypes):
     for dtype in dtypes:
         got = convert(fnp.asarray(1, dtype=np.dtype(dtype)))
@@ -256,7 +305,7 @@ def test_python_numbers(convert, dtypes):
 def keys(draw, shape):
     """Integers, slices, at most one ellipsis and new axes."""
     key = []
-    for side in shape[:draw(st.integers(0, len(shape)))]:
+    for side in shape[: draw(st.integers(0, len(shape)))]:
         if side and draw(st.booleans()):
             key.append(draw(st.integers(-side, side - 1)))
         else:
@@ -270,9 +319,10 @@ def keys(draw, shape):
 
 
 def picked(shape, key):
-    """Where each element of x[key] comes from, by Python's rules for ranges: [(out's index, x's index)], shape."""
-    key = [*key[:key.index(...)], *[slice(None)] * (len(shape) - sum(k not in (None, ...) for k in key)),
-           *key[key.index(...) + 1:]] if ... in key else [*key, *[slice(None)] * (len(shape) - sum(k is not None for k in key))]
+    """The shape of x[key], and which index of x each of its indices comes from, by Python's ranges."""
+    key = [*key] if ... in key else [*key, ...]
+    rest = [slice(None)] * (len(shape) - sum(k not in (None, ...) for k in key))
+    key[key.index(...) : key.index(...) + 1] = rest
     out, axes, at = [], [], 0
     for k in key:
         if k is None:
@@ -301,8 +351,10 @@ def test_indexing(dtype, shape, data):
 def test_indexing_with_integer_arrays(dtype, shape, data):
     """2024.12: integers and integer arrays together, as many as there are axes."""
     x, length = filled(data, dtype, shape), data.draw(st.integers(1, 3))
-    lists = [data.draw(st.integers(-s, s - 1) | st.lists(st.integers(-s, s - 1), min_size=length, max_size=length))
-             for s in shape]
+    lists = [
+        data.draw(st.integers(-s, s - 1) | st.lists(st.integers(-s, s - 1), min_size=length, max_size=length))
+        for s in shape
+    ]
     if all(isinstance(v, int) for v in lists):
         return
     for got in results(lambda x, *at: x[tuple(at)], x, *[np.array(v) for v in lists]):
@@ -315,10 +367,10 @@ def test_indexing_with_integer_arrays(dtype, shape, data):
 @given(st.sampled_from(ALL), st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple), st.data())
 def test_indexing_with_masks(dtype, shape, data):
     """The mask is known; values are traced or not."""
-    x, mask = filled(data, dtype, shape), filled(data, "bool", shape[:data.draw(st.integers(0, len(shape)))])
+    x, mask = filled(data, dtype, shape), filled(data, "bool", shape[: data.draw(st.integers(0, len(shape)))])
     want = [x[i].tolist() for i in np.ndindex(*mask.shape) if mask[i]]
     for got in results(lambda x: x[mask], x):
-        assert got.dtype == dtype and got.tolist() == want and got.shape[1:] == x.shape[mask.ndim:]
+        assert got.dtype == dtype and got.tolist() == want and got.shape[1:] == x.shape[mask.ndim :]
 
 
 @few
@@ -328,10 +380,10 @@ def test_take(dtype, shape, data):
     at = np.array(data.draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=4)))
     a = axis % len(shape)
     for got in results(lambda x, i: fnp.take(x, i, axis=axis), x, at):
-        assert got.dtype == dtype and got.shape == (*shape[:a], len(at), *shape[a + 1:])
-        assert all(got[i] == x[(*i[:a], at[i[a]], *i[a + 1:])] for i in np.ndindex(*got.shape))
+        assert got.dtype == dtype and got.shape == (*shape[:a], len(at), *shape[a + 1 :])
+        assert all(got[i] == x[(*i[:a], at[i[a]], *i[a + 1 :])] for i in np.ndindex(*got.shape))
     many = np.array([[data.draw(st.integers(-shape[axis], shape[axis] - 1))] for _ in range(2)])
     along = np.broadcast_to(many[0, 0], [2 if n == a else s for n, s in enumerate(shape)]).copy()
     for got in results(lambda x, i: fnp.take_along_axis(x, i, axis=axis), x, along):
         assert got.dtype == dtype and got.shape == along.shape
-        assert all(got[i] == x[(*i[:a], along[i], *i[a + 1:])] for i in np.ndindex(*got.shape))
+        assert all(got[i] == x[(*i[:a], along[i], *i[a + 1 :])] for i in np.ndindex(*got.shape))

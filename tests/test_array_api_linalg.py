@@ -1,7 +1,7 @@
 """``linalg``, the matrix functions of the main namespace and ``fft`` as the array API standard has them.
 
-Decompositions are checked by what they are (products, triangles, orthogonality); stacks against their matrices
-one by one; transforms against the sums that define them. Every call is made on plain and on traced arrays.
+Decompositions are checked by what they are (products, triangles, orthogonality), transforms against the sums
+that define them. Every call is made on plain and on traced arrays.
 """
 
 import math
@@ -30,7 +30,9 @@ def loose(dtype):
 
 
 def equal(got, want, dtype):
-    np.testing.assert_allclose(got, want, rtol=loose(dtype), atol=loose(dtype) * max(1, np.abs(want).max(initial=0)))
+    np.testing.assert_allclose(
+        got, want, rtol=loose(dtype), atol=loose(dtype) * max(1, np.abs(want).max(initial=0))
+    )
 
 
 def adjoint(x):
@@ -119,7 +121,9 @@ def test_inverses_and_determinants(dtype, data):
         for i in np.ndindex(*lead):
             equal(got[i], by_minors(x[i].tolist()), dtype)
         for sign, size in both(lambda x: tuple(la.slogdet(x)), x):
-            assert sign.dtype == dtype and size.dtype == real(dtype) and np.shape(sign) == np.shape(size) == lead
+            assert (
+                sign.dtype == dtype and size.dtype == real(dtype) and np.shape(sign) == np.shape(size) == lead
+            )
             equal(sign * np.exp(size), got, dtype)
     named(la.slogdet(x), ["sign", "logabsdet"])
     for power in (0, 1, 3, -2):
@@ -133,7 +137,9 @@ def by_minors(m):
     """The determinant along the first row."""
     if not m:
         return 1
-    return sum((-1) ** j * v * by_minors([row[:j] + row[j + 1:] for row in m[1:]]) for j, v in enumerate(m[0]))
+    return sum(
+        (-1) ** j * v * by_minors([row[:j] + row[j + 1 :] for row in m[1:]]) for j, v in enumerate(m[0])
+    )
 
 
 @pytest.mark.parametrize("dtype", INEXACT)
@@ -147,7 +153,7 @@ def test_determinant_of_a_singular_matrix(dtype):
 @given(inexact, st.integers(1, 3), st.integers(1, 3), st.data())
 def test_pinv_and_rank(dtype, m, n, data):
     x = data.draw(matrices(dtype, m, n))
-    x[..., -1, :] = x[..., 0, :]                # rows of the same numbers
+    x[..., -1, :] = x[..., 0, :]  # rows of the same numbers
     rank = min(n, max(m - 1, 1))
     for rtol in (None, 1e-3, np.full(x.shape[:-2], 1e-3, real(dtype))):
         for got in results(lambda x, r=rtol: la.matrix_rank(x, rtol=r), x):
@@ -169,7 +175,11 @@ def test_solve(a_dtype, b_dtype, vector, data):
         shape = a.shape[:-1] if vector else (*np.broadcast_shapes(a.shape[:-2], lead), n, 2)
         assert got.dtype == out and got.shape == shape
         found = (a @ got[..., None])[..., 0] if vector else a @ got
-        equal(found, np.broadcast_to(b, found.shape), "float32" if "32" in a_dtype + b_dtype or "64" in a_dtype else out)
+        equal(
+            found,
+            np.broadcast_to(b, found.shape),
+            "float32" if "32" in a_dtype + b_dtype or "64" in a_dtype else out,
+        )
 
 
 # ----- products, norms, parts -----------------------------------------------------------------------------
@@ -187,7 +197,7 @@ def pairs(draw):
 def total(values, dtype):
     """A sum of products of Python numbers, in a dtype: integers wrap."""
     value = sum(values)
-    return np.array(value % 2 ** 64, np.uint64).astype(dtype) if np.dtype(dtype).kind in "iu" else value
+    return np.array(value % 2**64, np.uint64).astype(dtype) if np.dtype(dtype).kind in "iu" else value
 
 
 def agrees(got, want, dtype):
@@ -216,7 +226,9 @@ def test_matmul(types, data):
                 assert agrees(full[(*i, r, c)], want, out)
 
 
-@pytest.mark.parametrize(("x", "y"), [((), (2,)), ((2,), ()), ((2,), (3,)), ((2, 2), (3, 2)), ((2,), (3, 2)), ((2, 3), (2,))])
+@pytest.mark.parametrize(
+    ("x", "y"), [((), (2,)), ((2,), ()), ((2,), (3,)), ((2, 2), (3, 2)), ((2,), (3, 2)), ((2, 3), (2,))]
+)
 def test_matmul_refuses(x, y):
     for run in (lambda f: f, jit):
         with pytest.raises((ValueError, TypeError)):
@@ -238,8 +250,13 @@ def test_tensordot_vecdot_outer_cross(types, data):
                     want = []
                     for j in np.ndindex(*[x.shape[n] for n in over[0]]):
                         at = dict(zip(free[0], i, strict=False)) | dict(zip(over[0], j, strict=True))
-                        to = dict(zip(free[1], i[len(free[0]):], strict=True)) | dict(zip(over[1], j, strict=True))
-                        want.append(x[tuple(at[n] for n in range(3))].item() * y[tuple(to[n] for n in range(3))].item())
+                        to = dict(zip(free[1], i[len(free[0]) :], strict=True)) | dict(
+                            zip(over[1], j, strict=True)
+                        )
+                        want.append(
+                            x[tuple(at[n] for n in range(3))].item()
+                            * y[tuple(to[n] for n in range(3))].item()
+                        )
                     assert agrees(got[i], total(want, out), out)
     u, v = filled(data, a, (2, 3)), filled(data, b, (1, 3))
     for f in (fnp.vecdot, la.vecdot):
@@ -251,21 +268,35 @@ def test_tensordot_vecdot_outer_cross(types, data):
     p, q = filled(data, a, (data.draw(st.integers(0, 3)),)), filled(data, b, (2,))
     for got in results(lambda p, q: la.outer(p, q), p, q):
         assert got.dtype == out and got.shape == (len(p), 2)
-        assert all(agrees(got[i, j], total([p[i].item() * q[j].item()], out), out) for i, j in np.ndindex(*got.shape))
+        assert all(
+            agrees(got[i, j], total([p[i].item() * q[j].item()], out), out) for i, j in np.ndindex(*got.shape)
+        )
     for axis in (-1, -2):
         u, v = np.moveaxis(filled(data, a, (2, 3)), -1, axis), np.moveaxis(filled(data, b, (1, 3)), -1, axis)
         for got in results(lambda u, v, axis=axis: la.cross(u, v, axis=axis), u, v):
             assert got.dtype == out
-            for row, (f, g) in zip(np.moveaxis(got, axis, -1), [(np.moveaxis(u, axis, -1)[n].tolist(),
-                                                                np.moveaxis(v, axis, -1)[0].tolist()) for n in (0, 1)],
-                                   strict=True):
+            for row, (f, g) in zip(
+                np.moveaxis(got, axis, -1),
+                [
+                    (np.moveaxis(u, axis, -1)[n].tolist(), np.moveaxis(v, axis, -1)[0].tolist())
+                    for n in (0, 1)
+                ],
+                strict=True,
+            ):
                 for n in range(3):
                     i, j = (n + 1) % 3, (n + 2) % 3
                     assert agrees(row[n], total([f[i] * g[j], -f[j] * g[i]], out), out)
 
 
-@pytest.mark.parametrize("f", [lambda x: la.cross(x, x), lambda x: la.outer(x, x), lambda x: la.trace(x[0]),
-                               lambda x: la.cross(x, x[:, :1])])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: la.cross(x, x),
+        lambda x: la.outer(x, x),
+        lambda x: la.trace(x[0]),
+        lambda x: la.cross(x, x[:, :1]),
+    ],
+)
 def test_refused(f):
     for run in (lambda f: f, jit):
         with pytest.raises((ValueError, TypeError)):
@@ -298,9 +329,16 @@ def test_norms(dtype, m, n, keepdims, data):
     x = data.draw(matrices(dtype, m, n))
     lead, size = x.shape[:-2], np.abs(x)
     values = np.linalg.svd(x, compute_uv=False)
-    orders = {"fro": np.sqrt((size ** 2).sum((-1, -2))), "nuc": values.sum(-1), 1: size.sum(-2).max(-1),
-              -1: size.sum(-2).min(-1), 2: values.max(-1), -2: values.min(-1), np.inf: size.sum(-1).max(-1),
-              -np.inf: size.sum(-1).min(-1)}
+    orders = {
+        "fro": np.sqrt((size**2).sum((-1, -2))),
+        "nuc": values.sum(-1),
+        1: size.sum(-2).max(-1),
+        -1: size.sum(-2).min(-1),
+        2: values.max(-1),
+        -2: values.min(-1),
+        np.inf: size.sum(-1).max(-1),
+        -np.inf: size.sum(-1).min(-1),
+    }
     for order, want in orders.items():
         for got in results(lambda x, o=order: la.matrix_norm(x, ord=o, keepdims=keepdims), x):
             assert got.dtype == real(dtype) and got.shape == lead + (1, 1) * keepdims
@@ -310,11 +348,14 @@ def test_norms(dtype, m, n, keepdims, data):
         return
     over = tuple(range(x.ndim)) if axis is None else axis
     shape = np.sum(size, axis=over, keepdims=keepdims).shape
-    rules = {1: size.sum, 2: lambda axis, keepdims: np.sqrt((size ** 2).sum(axis, keepdims=keepdims)),
-             0: lambda axis, keepdims: (size != 0).sum(axis, keepdims=keepdims),
-             3: lambda axis, keepdims: (size ** 3).sum(axis, keepdims=keepdims) ** (1 / 3),
-             0.5: lambda axis, keepdims: (size ** 0.5).sum(axis, keepdims=keepdims) ** 2,
-             -1: lambda axis, keepdims: 1 / (1 / size).sum(axis, keepdims=keepdims)}
+    rules = {
+        1: size.sum,
+        2: lambda axis, keepdims: np.sqrt((size**2).sum(axis, keepdims=keepdims)),
+        0: lambda axis, keepdims: (size != 0).sum(axis, keepdims=keepdims),
+        3: lambda axis, keepdims: (size**3).sum(axis, keepdims=keepdims) ** (1 / 3),
+        0.5: lambda axis, keepdims: (size**0.5).sum(axis, keepdims=keepdims) ** 2,
+        -1: lambda axis, keepdims: 1 / (1 / size).sum(axis, keepdims=keepdims),
+    }
     if 0 not in x.shape:
         rules |= {np.inf: size.max, -np.inf: size.min}
     for order, rule in rules.items():
@@ -331,7 +372,11 @@ def test_norms(dtype, m, n, keepdims, data):
 def fourier(x, n, sign, norm):
     """The sum that defines a transform of one line, cut or filled with zeros to n."""
     x = np.concatenate([x, np.zeros(max(n - len(x), 0))])[:n]
-    scale = {"backward": 1 if sign < 0 else 1 / n, "forward": 1 / n if sign < 0 else 1, "ortho": 1 / math.sqrt(n)}[norm]
+    scale = {
+        "backward": 1 if sign < 0 else 1 / n,
+        "forward": 1 / n if sign < 0 else 1,
+        "ortho": 1 / math.sqrt(n),
+    }[norm]
     return np.exp(sign * 2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n) @ x * scale
 
 
@@ -343,7 +388,9 @@ norms = st.sampled_from(["backward", "ortho", "forward"])
 
 
 @few
-@given(inexact, st.integers(1, 6), st.none() | st.integers(1, 7), norms, st.sampled_from([0, -1, -2]), st.data())
+@given(
+    inexact, st.integers(1, 6), st.none() | st.integers(1, 7), norms, st.sampled_from([0, -1, -2]), st.data()
+)
 def test_transforms_along_an_axis(dtype, length, n, norm, axis, data):
     shape = (2, length) if axis == -1 else (length, 2)
     x, out = filled(data, dtype, shape), "complex64" if dtype in ("float32", "complex64") else "complex128"
@@ -367,20 +414,23 @@ def test_transforms_along_an_axis(dtype, length, n, norm, axis, data):
                 assert got.dtype == real(dtype)
 
                 def whole(v, sign=sign):
-                    v = np.concatenate([v, np.zeros(back)])[:back // 2 + 1].copy()
+                    v = np.concatenate([v, np.zeros(back)])[: back // 2 + 1].copy()
                     full = np.zeros(back, complex)
-                    full[:len(v)] = v
+                    full[: len(v)] = v
                     for k in range(1, (back + 1) // 2):
                         full[back - k] = np.conj(v[k])
                     full[0] = full[0].real
                     if back % 2 == 0:
                         full[back // 2] = full[back // 2].real
                     return fourier(full, back, sign, norm)
+
                 equal(got, lines(whole, x, axis).real, out)
 
 
 @few
-@given(inexact, norms, st.sampled_from([(None, None), ((2, 3), (0, 1)), (None, (1,)), ((3,), (-1,))]), st.data())
+@given(
+    inexact, norms, st.sampled_from([(None, None), ((2, 3), (0, 1)), (None, (1,)), ((3,), (-1,))]), st.data()
+)
 def test_transforms_along_several_axes(dtype, norm, where, data):
     s, axes = where
     x, out = filled(data, dtype, (3, 4)), "complex64" if dtype in ("float32", "complex64") else "complex128"
@@ -392,6 +442,7 @@ def test_transforms_along_several_axes(dtype, norm, where, data):
         for a, n in zip(over, sizes, strict=True):
             x = lines(lambda v, n=n: fourier(v, n, sign, norm), x, a)
         return x
+
     for f, sign in ((ft.fftn, -1), (ft.ifftn, 1)):
         for got in results(lambda x, f=f: f(x, **kw), x):
             assert got.dtype == out
@@ -415,11 +466,7 @@ def test_frequencies_and_shifts(n, dtype):
     kw = {} if dtype is None else {"dtype": np.dtype(dtype)}
     first = list(range((n - 1) // 2 + 1))
     for f, want in ((ft.fftfreq, first + list(range(-(n // 2), 0))), (ft.rfftfreq, list(range(n // 2 + 1)))):
-        try:
-            got = f(n, d=0.5, device="cpu", **kw)
-        except TypeError:           # NumPy 2.4: no dtype
-            assert kw
-            continue
+        got = f(n, d=0.5, device="cpu", **kw)
         assert got.dtype == (dtype or "float64")
         np.testing.assert_allclose(got, np.array(want) / (n * 0.5), rtol=1e-6)
     x = np.arange(n * 2).reshape(n, 2)

@@ -1,4 +1,4 @@
-"""Manipulation, searching, sorting, set, statistical and utility functions as the array API standard has them.
+"""Manipulation, searching, sorting, sets, statistics and utilities as the array API standard has them.
 
 Moves are checked element by element against the index that each comes from; sums and orders against Python's.
 Every call is made on plain and on traced arrays.
@@ -39,7 +39,9 @@ nonempty = st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple)
 def axes(ndim):
     """None, one axis, or several."""
     one = st.integers(-ndim, ndim - 1)
-    return st.none() | (one | st.lists(one, unique_by=lambda a: a % ndim, max_size=ndim).map(tuple) if ndim else st.none())
+    return st.none() | (
+        one | st.lists(one, unique_by=lambda a: a % ndim, max_size=ndim).map(tuple) if ndim else st.none()
+    )
 
 
 def as_tuple(axis, ndim):
@@ -69,27 +71,54 @@ def test_moves(dtype, shape, data):
     x, ndim = filled(data, dtype, shape), len(shape)
     where = data.draw(axes(ndim))
     chosen = as_tuple(where, ndim)
-    moves(lambda x: fnp.flip(x, axis=where), x, shape,
-          lambda i: replaced(i, {a: shape[a] - 1 - i[a] for a in chosen}))
+    moves(
+        lambda x: fnp.flip(x, axis=where),
+        x,
+        shape,
+        lambda i: replaced(i, {a: shape[a] - 1 - i[a] for a in chosen}),
+    )
     order = tuple(data.draw(st.permutations(range(ndim))))
-    moves(lambda x: fnp.permute_dims(x, order), x, [shape[a] for a in order],
-          lambda i: tuple(i[order.index(n)] for n in range(ndim)))
+    moves(
+        lambda x: fnp.permute_dims(x, order),
+        x,
+        [shape[a] for a in order],
+        lambda i: tuple(i[order.index(n)] for n in range(ndim)),
+    )
     new = data.draw(st.integers(-ndim - 1, ndim))
     at = new % (ndim + 1)
-    moves(lambda x: fnp.expand_dims(x, axis=new), x, (*shape[:at], 1, *shape[at:]), lambda i: (*i[:at], *i[at + 1:]))
-    ones = data.draw(st.lists(st.sampled_from([n for n, s in enumerate(shape) if s == 1] or [ndim]), unique=True))
+    moves(
+        lambda x: fnp.expand_dims(x, axis=new),
+        x,
+        (*shape[:at], 1, *shape[at:]),
+        lambda i: (*i[:at], *i[at + 1 :]),
+    )
+    ones = data.draw(
+        st.lists(st.sampled_from([n for n, s in enumerate(shape) if s == 1] or [ndim]), unique=True)
+    )
     if ndim not in ones:
         left = [n for n in range(ndim) if n not in ones]
-        moves(lambda x: fnp.squeeze(x, axis=tuple(ones)), x, [shape[n] for n in left],
-              lambda i: replaced((0,) * ndim, dict(zip(left, i, strict=True))))
+        moves(
+            lambda x: fnp.squeeze(x, axis=tuple(ones)),
+            x,
+            [shape[n] for n in left],
+            lambda i: replaced((0,) * ndim, dict(zip(left, i, strict=True))),
+        )
     wide = data.draw(shapes)[:1] + tuple(data.draw(st.integers(0, 3)) if s == 1 else s for s in shape)
-    moves(lambda x: fnp.broadcast_to(x, wide), x, wide,
-          lambda i: tuple(0 if s == 1 else n for n, s in zip(i[len(wide) - ndim:], shape, strict=True)))
+    moves(
+        lambda x: fnp.broadcast_to(x, wide),
+        x,
+        wide,
+        lambda i: tuple(0 if s == 1 else n for n, s in zip(i[len(wide) - ndim :], shape, strict=True)),
+    )
     many = tuple(data.draw(st.lists(st.integers(0, 2), max_size=3)))
     n = max(len(many), ndim)
     full, times = (1,) * (n - ndim) + shape, (1,) * (n - len(many)) + many
-    moves(lambda x: fnp.tile(x, many), x, [a * b for a, b in zip(full, times, strict=True)],
-          lambda i: tuple(k % s for k, s in zip(i, full, strict=True))[n - ndim:])
+    moves(
+        lambda x: fnp.tile(x, many),
+        x,
+        [a * b for a, b in zip(full, times, strict=True)],
+        lambda i: tuple(k % s for k, s in zip(i, full, strict=True))[n - ndim :],
+    )
 
 
 @few
@@ -109,24 +138,44 @@ def test_reshape_roll_repeat(dtype, shape, data):
         several = data.draw(axes(ndim)) or (0,)
         chosen = as_tuple(several, ndim)
         shifts = tuple(data.draw(st.integers(-5, 5)) for _ in chosen)
-        moves(lambda x: fnp.roll(x, shifts, axis=chosen), x, shape,
-              lambda i: replaced(i, {a: (i[a] - s) % shape[a] for a, s in zip(chosen, shifts, strict=True)}))
-        moves(lambda x: fnp.roll(x, shift, axis=chosen), x, shape,
-              lambda i: replaced(i, {a: (i[a] - shift) % shape[a] for a in chosen}))
+        moves(
+            lambda x: fnp.roll(x, shifts, axis=chosen),
+            x,
+            shape,
+            lambda i: replaced(i, {a: (i[a] - s) % shape[a] for a, s in zip(chosen, shifts, strict=True)}),
+        )
+        moves(
+            lambda x: fnp.roll(x, shift, axis=chosen),
+            x,
+            shape,
+            lambda i: replaced(i, {a: (i[a] - shift) % shape[a] for a in chosen}),
+        )
         a = data.draw(st.integers(-ndim, ndim - 1))
         counts = data.draw(st.lists(st.integers(0, 3), min_size=shape[a], max_size=shape[a]))
         origin = [n for n, c in enumerate(counts) for _ in range(c)]
-        moves(lambda x: fnp.repeat(x, np.array(counts, int), axis=a), x,
-              replaced(shape, {a % ndim: len(origin)}), lambda i: replaced(i, {a % ndim: origin[i[a % ndim]]}))
-        moves(lambda x: fnp.repeat(x, 2, axis=a), x, replaced(shape, {a % ndim: 2 * shape[a]}),
-              lambda i: replaced(i, {a % ndim: i[a % ndim] // 2}))
+        moves(
+            lambda x: fnp.repeat(x, np.array(counts, int), axis=a),
+            x,
+            replaced(shape, {a % ndim: len(origin)}),
+            lambda i: replaced(i, {a % ndim: origin[i[a % ndim]]}),
+        )
+        moves(
+            lambda x: fnp.repeat(x, 2, axis=a),
+            x,
+            replaced(shape, {a % ndim: 2 * shape[a]}),
+            lambda i: replaced(i, {a % ndim: i[a % ndim] // 2}),
+        )
         source, to = data.draw(st.permutations(range(ndim))), data.draw(st.permutations(range(ndim)))
         k = data.draw(st.integers(0, ndim))
         source, to = tuple(source[:k]), tuple(s - ndim for s in to[:k])
         rest = iter([n for n in range(ndim) if n not in source])
         order = [source[to.index(n - ndim)] if n - ndim in to else next(rest) for n in range(ndim)]
-        moves(lambda x: fnp.moveaxis(x, source, to), x, [shape[n] for n in order],
-              lambda i: tuple(i[order.index(n)] for n in range(ndim)))
+        moves(
+            lambda x: fnp.moveaxis(x, source, to),
+            x,
+            [shape[n] for n in order],
+            lambda i: tuple(i[order.index(n)] for n in range(ndim)),
+        )
     moves(lambda x: fnp.repeat(x, 3), x, (3 * size,), lambda i: flat[i[0] // 3])
 
 
@@ -154,7 +203,7 @@ def test_joins(kind, data):
     at = new % (len(shape) + 1)
     for got in results(lambda *xs: fnp.stack(xs, axis=new), *same):
         assert got.dtype == out and got.shape == (*shape[:at], 3, *shape[at:])
-        assert all(got[i] == same[i[at]][(*i[:at], *i[at + 1:])] for i in np.ndindex(*got.shape))
+        assert all(got[i] == same[i[at]][(*i[:at], *i[at + 1 :])] for i in np.ndindex(*got.shape))
     for got in both(lambda x: fnp.unstack(x, axis=axis), same[0]):
         assert isinstance(got, tuple) and len(got) == shape[a]
         assert all((piece == np.moveaxis(same[0], a, 0)[n]).all() for n, piece in enumerate(got))
@@ -171,12 +220,20 @@ def test_broadcast_arrays(data):
             assert all(g[i] == np.broadcast_to(x, shape)[i] for i in np.ndindex(*shape))
 
 
-@pytest.mark.parametrize(("f", "error"), [
-    (lambda x: fnp.expand_dims(x, axis=4), IndexError), (lambda x: fnp.expand_dims(x, axis=-5), IndexError),
-    (lambda x: fnp.squeeze(x, axis=0), ValueError), (lambda x: fnp.broadcast_to(x, (3, 3)), ValueError),
-    (lambda x: fnp.sum(x, axis=2), Exception), (lambda x: fnp.all(x, axis=5), Exception),
-    (lambda x: fnp.stack([x, x], axis=7), Exception), (lambda x: fnp.unstack(x, axis=2), Exception),
-    (lambda x: fnp.nonzero(x[0, 0]), Exception)])
+@pytest.mark.parametrize(
+    ("f", "error"),
+    [
+        (lambda x: fnp.expand_dims(x, axis=4), IndexError),
+        (lambda x: fnp.expand_dims(x, axis=-5), IndexError),
+        (lambda x: fnp.squeeze(x, axis=0), ValueError),
+        (lambda x: fnp.broadcast_to(x, (3, 3)), ValueError),
+        (lambda x: fnp.sum(x, axis=2), Exception),
+        (lambda x: fnp.all(x, axis=5), Exception),
+        (lambda x: fnp.stack([x, x], axis=7), Exception),
+        (lambda x: fnp.unstack(x, axis=2), Exception),
+        (lambda x: fnp.nonzero(x[0, 0]), Exception),
+    ],
+)
 def test_refused(f, error):
     for run in (lambda f: f, jit):
         with pytest.raises(error):
@@ -186,7 +243,9 @@ def test_refused(f, error):
 def test_reshape_that_may_not_copy():
     with pytest.raises(ValueError):
         fnp.reshape(np.zeros((2, 2)).T, (4,), copy=False)
-    assert jit(lambda x: fnp.reshape(x.T, (4,), copy=False))(np.zeros((2, 2))).shape == (4,)    # no memory, no copy
+    assert jit(lambda x: fnp.reshape(x.T, (4,), copy=False))(np.zeros((2, 2))).shape == (
+        4,
+    )  # no memory, no copy
 
 
 # ----- statistics and utility -----------------------------------------------------------------------------
@@ -196,19 +255,23 @@ def slices(x, axis, keepdims, shape):
     """(index of the result, what is reduced there) of each element."""
     chosen = as_tuple(axis, x.ndim)
     kept = [n for n in range(x.ndim) if n not in chosen]
-    want = [1 if n in chosen else s for n, s in enumerate(x.shape)] if keepdims else [x.shape[n] for n in kept]
+    want = (
+        [1 if n in chosen else s for n, s in enumerate(x.shape)] if keepdims else [x.shape[n] for n in kept]
+    )
     assert list(shape) == want
     for i in np.ndindex(*[x.shape[n] for n in kept]):
         place = replaced((0,) * x.ndim, dict(zip(kept, i, strict=True))) if keepdims else i
-        inner = itertools.product(*[range(x.shape[n]) if n in chosen else [i[kept.index(n)]] for n in range(x.ndim)])
+        inner = itertools.product(
+            *[range(x.shape[n]) if n in chosen else [i[kept.index(n)]] for n in range(x.ndim)]
+        )
         yield place, [x[j].item() for j in inner]
 
 
 def near(got, want, dtype):
     if np.dtype(dtype).kind in "iu":
-        return int(got) == int(np.array(want % 2 ** 64, np.uint64).astype(dtype))
+        return int(got) == int(np.array(want % 2**64, np.uint64).astype(dtype))
     if not cmath.isfinite(complex(got)) or not cmath.isfinite(complex(want)):
-        return True             # sums beyond the largest number
+        return True  # sums beyond the largest number
     return abs(complex(got) - want) <= (1e-4 if np.dtype(dtype).char in "fF" else 1e-11) * max(1, abs(want))
 
 
@@ -227,13 +290,19 @@ def test_sums(dtype, shape, keepdims, data):
             if given_dtype is None or dtype not in COMPLEX:
                 out = given_dtype or summed(dtype)
                 extra = {} if given_dtype is None else {"dtype": np.dtype(given_dtype)}
-                for got in results(lambda x, f=getattr(fnp, name), e=extra: f(x, **kw, **e), x):
+                for got in results(lambda x, name=name, e=extra: getattr(fnp, name)(x, **kw, **e), x):
                     assert got.dtype == out
-                    assert all(near(got[i], reference(vs), out) for i, vs in slices(x, axis, keepdims, got.shape))
-    for name, reference in (("all", all), ("any", any), ("count_nonzero", lambda vs: sum(v != 0 for v in vs))):
+                    assert all(
+                        near(got[i], reference(vs), out) for i, vs in slices(x, axis, keepdims, got.shape)
+                    )
+    for name, reference in (
+        ("all", all),
+        ("any", any),
+        ("count_nonzero", lambda vs: sum(v != 0 for v in vs)),
+    ):
         if name == "count_nonzero" and axis == ():
-            continue            # NumPy counts over everything; the standard says nothing
-        for got in results(lambda x, f=getattr(fnp, name): f(x, **kw), x):
+            continue  # NumPy counts over everything; the standard says nothing
+        for got in results(lambda x, name=name: getattr(fnp, name)(x, **kw), x):
             assert got.dtype == ("int64" if name == "count_nonzero" else "bool")
             assert all(got[i] == reference(vs) for i, vs in slices(x, axis, keepdims, got.shape))
 
@@ -243,12 +312,14 @@ def test_sums(dtype, shape, keepdims, data):
 def test_extrema(dtype, shape, keepdims, data):
     x, axis = filled(data, dtype, shape), data.draw(axes(len(shape)))
     for name, reference in (("max", max), ("min", min)):
-        for got in results(lambda x, f=getattr(fnp, name): f(x, axis=axis, keepdims=keepdims), x):
+        for got in results(lambda x, name=name: getattr(fnp, name)(x, axis=axis, keepdims=keepdims), x):
             assert got.dtype == dtype
             assert all(got[i] == reference(vs) for i, vs in slices(x, axis, keepdims, got.shape))
-    one = axis if axis is None or isinstance(axis, int) else data.draw(st.sampled_from(range(-x.ndim, x.ndim)))
+    one = (
+        axis if axis is None or isinstance(axis, int) else data.draw(st.sampled_from(range(-x.ndim, x.ndim)))
+    )
     for name, reference in (("argmax", max), ("argmin", min)):
-        for got in results(lambda x, f=getattr(fnp, name): f(x, axis=one, keepdims=keepdims), x):
+        for got in results(lambda x, name=name: getattr(fnp, name)(x, axis=one, keepdims=keepdims), x):
             assert got.dtype == "int64"
             assert all(got[i] == vs.index(reference(vs)) for i, vs in slices(x, one, keepdims, got.shape))
 
@@ -262,15 +333,17 @@ def test_means(dtype, shape, keepdims, correction, data):
     def variance(vs):
         mean = sum(vs) / len(vs)
         return sum((v - mean) ** 2 for v in vs) / (len(vs) - correction)
+
     for got in results(lambda x: fnp.mean(x, **kw), x):
         assert got.dtype == dtype
         assert all(near(got[i], sum(vs) / len(vs), dtype) for i, vs in slices(x, axis, keepdims, got.shape))
     for name, reference in (("var", variance), ("std", lambda vs: math.sqrt(variance(vs)))):
-        for got in results(lambda x, f=getattr(fnp, name): f(x, correction=correction, **kw), x):
+        for got in results(lambda x, name=name: getattr(fnp, name)(x, correction=correction, **kw), x):
             assert got.dtype == dtype
             for i, vs in slices(x, axis, keepdims, got.shape):
                 assert len(vs) <= correction or abs(got[i] - reference(vs)) <= (
-                    2e-3 if dtype == "float32" else 1e-6 * (1 + abs(reference(vs))))
+                    2e-3 if dtype == "float32" else 1e-6 * (1 + abs(reference(vs)))
+                )
 
 
 @pytest.mark.parametrize("dtype", FLOATS + COMPLEX)
@@ -285,10 +358,10 @@ def test_of_nothing_and_of_nan(dtype):
         assert np.isnan(got).all() and got.dtype == dtype
     reductions = ("sum", "prod", "mean") + (() if dtype in COMPLEX else ("max", "min", "std", "var"))
     for name in reductions:
-        for got in results(lambda x, f=getattr(fnp, name): f(x, axis=1), x):
+        for got in results(lambda x, name=name: getattr(fnp, name)(x, axis=1), x):
             assert np.isnan(got).tolist() == [True, False]
     for got in results(lambda x: fnp.std(x[:1, :1], correction=1), x):
-        assert np.isnan(got.real)           # N - correction <= 0
+        assert np.isnan(got.real)  # N - correction <= 0
     for got in results(lambda x: fnp.any(x * np.nan) & fnp.all(x * np.nan), x):
         assert got
 
@@ -299,19 +372,21 @@ def test_cumulative_and_differences(dtype, shape, initial, data):
     x, axis = filled(data, dtype, shape), data.draw(st.integers(-len(shape), len(shape) - 1))
     a = axis % len(shape)
     for name, reference in (("cumulative_sum", sum), ("cumulative_prod", math.prod)):
-        for got in results(lambda x, f=getattr(fnp, name): f(x, axis=axis, include_initial=initial), x):
+        for got in results(lambda x, name=name: getattr(fnp, name)(x, axis=axis, include_initial=initial), x):
             out = summed(dtype)
             assert got.dtype == out and got.shape == replaced(shape, {a: shape[a] + initial})
             for i in np.ndindex(*got.shape):
                 n = i[a] + (not initial)
                 assert near(got[i], reference([x[replaced(i, {a: k})].item() for k in range(n)]), out)
     n = data.draw(st.integers(0, 2))
-    before, after = (filled(data, dtype, replaced(shape, {a: data.draw(st.integers(0, 2))})) for _ in range(2))
+    before, after = (
+        filled(data, dtype, replaced(shape, {a: data.draw(st.integers(0, 2))})) for _ in range(2)
+    )
     for got in results(lambda x, p, q: fnp.diff(x, axis=axis, n=n, prepend=p, append=q), x, before, after):
         whole = [np.moveaxis(v, a, 0) for v in (before, x, after)]
         rows = [r for v in whole for r in v]
         if n == 0:
-            assert got.dtype == dtype and (got == x).all()      # NumPy joins nothing for n = 0
+            assert got.dtype == dtype and (got == x).all()  # NumPy joins nothing for n = 0
             continue
         for _ in range(n):
             rows = [q - p for p, q in itertools.pairwise(rows)]
@@ -336,17 +411,29 @@ def test_sorts(dtype, shape, descending, stable, data):
         assert got.dtype == "int64" and got.shape == shape
         for line, g in zip(lines, np.moveaxis(got, axis, -1).reshape(lines.shape), strict=True):
             if stable:
-                assert g.tolist() == sorted(range(len(line)), key=line.tolist().__getitem__, reverse=descending)
-            assert line[g].tolist() == sorted(line.tolist(), reverse=descending) and len(set(g.tolist())) == len(line)
+                assert g.tolist() == sorted(
+                    range(len(line)), key=line.tolist().__getitem__, reverse=descending
+                )
+            assert line[g].tolist() == sorted(line.tolist(), reverse=descending) and len(
+                set(g.tolist())
+            ) == len(line)
 
 
 @few
-@given(st.sampled_from(INTEGERS + FLOATS), st.integers(0, 6), shapes, st.sampled_from(["left", "right"]), st.data())
+@given(
+    st.sampled_from(INTEGERS + FLOATS),
+    st.integers(0, 6),
+    shapes,
+    st.sampled_from(["left", "right"]),
+    st.data(),
+)
 def test_searchsorted(dtype, n, shape, side, data):
     x, v = filled(data, dtype, (n,)), filled(data, dtype, shape)
     order = np.argsort(x)
-    for f, args in ((lambda x, v: fnp.searchsorted(x, v, side=side), (x[order], v)),
-                    (lambda x, v, o: fnp.searchsorted(x, v, side=side, sorter=o), (x, v, order))):
+    for f, args in (
+        (lambda x, v: fnp.searchsorted(x, v, side=side), (x[order], v)),
+        (lambda x, v, o: fnp.searchsorted(x, v, side=side, sorter=o), (x, v, order)),
+    ):
         for got in results(f, *args):
             assert got.dtype == "int64" and got.shape == shape
             for i in np.ndindex(*shape):

@@ -22,7 +22,7 @@ TABLES = {
     "complex": _by_name(special_cases.complex_cases()),
     "complex pairs": _by_name(special_cases.cases(special_cases.COMPLEX_PAIRS)),
 }
-# NumPy's functions on plain arrays do otherwise (docs/numpy.md): how many cases these are depends on the C library
+# NumPy's functions on plain arrays do otherwise in some of the cases (docs/numpy.md)
 NUMPYS_OWN = {("complex", "expm1"), ("complex", "sign")}
 
 
@@ -45,14 +45,17 @@ def operands_of(cases, dtype):
     columns = np.array([operands for operands, _ in cases], np.empty(0, dtype).real.dtype)
     if np.dtype(dtype).kind != "c":
         return list(columns.T.copy())
-    return [columns[:, i:i + 2].copy().view(dtype)[:, 0] for i in range(0, columns.shape[1], 2)]
+    return [columns[:, i : i + 2].copy().view(dtype)[:, 0] for i in range(0, columns.shape[1], 2)]
 
 
 def broken(cases, values):
     loose = 1e-6 if values.dtype.char in "fF" else 1e-14
     parts = np.stack([values.real, values.imag], 1) if values.dtype.kind == "c" else values[:, None]
-    return [(operands, results, got.tolist()) for (operands, results), got in zip(cases, parts, strict=True)
-            if not all(as_written(float(g), r, loose) for g, r in zip(got, results, strict=True))]
+    return [
+        (operands, results, got.tolist())
+        for (operands, results), got in zip(cases, parts, strict=True)
+        if not all(as_written(float(g), r, loose) for g, r in zip(got, results, strict=True))
+    ]
 
 
 @pytest.mark.parametrize(("table", "name"), [(t, n) for t, names in TABLES.items() for n in names])
@@ -65,7 +68,7 @@ def test_special_cases(table, name, wide):
     assert not broken(cases, whole(*arrays))
     # few elements run as a program of numbers: other code, same values
     tail = len(cases) // 4 * 4
-    pieces = [np.atleast_1d(small(*[x[i:i + 4] for x in arrays])) for i in range(0, tail, 4)]
+    pieces = [np.atleast_1d(small(*[x[i : i + 4] for x in arrays])) for i in range(0, tail, 4)]
     assert not broken(cases[:tail], np.concatenate([*pieces, whole(*arrays)[:0]]))
     if (table, name) not in NUMPYS_OWN:
         with np.errstate(all="ignore"):
@@ -80,7 +83,10 @@ def test_reciprocal_and_square_as_written_out(dtype):
     if dtype.startswith("complex"):
         x = np.array([complex(a, b) for a in values[:4] for b in values[:4]][1:], dtype)
     with np.errstate(all="ignore"):
-        for f in (lambda x: (fnp.reciprocal(x), fnp.square(x)), jit(lambda x: (fnp.reciprocal(x), fnp.square(x)))):
+        for f in (
+            lambda x: (fnp.reciprocal(x), fnp.square(x)),
+            jit(lambda x: (fnp.reciprocal(x), fnp.square(x))),
+        ):
             one, two = f(x)
             np.testing.assert_allclose(two, x * x, rtol=1e-6)
             np.testing.assert_allclose(one, 1.0 / x, rtol=1e-6)
@@ -92,7 +98,12 @@ def test_reciprocal_and_square_as_written_out(dtype):
 def test_hypot_neither_overflows_nor_underflows(dtype):
     big, tiny = np.finfo(dtype).max / 2, np.finfo(dtype).smallest_normal * 2
     a, b = np.array([big, tiny, 3 * tiny], dtype), np.array([big, tiny, 4 * tiny], dtype)
-    for f in (fnp.hypot, jit(fnp.hypot), lambda x, y: fnp.abs(x + 1j * y), jit(lambda x, y: fnp.abs(x + 1j * y))):
+    for f in (
+        fnp.hypot,
+        jit(fnp.hypot),
+        lambda x, y: fnp.abs(x + 1j * y),
+        jit(lambda x, y: fnp.abs(x + 1j * y)),
+    ):
         np.testing.assert_allclose(f(a, b), [big * math.sqrt(2), tiny * math.sqrt(2), 5 * tiny], rtol=1e-6)
 
 
@@ -100,7 +111,7 @@ def test_hypot_neither_overflows_nor_underflows(dtype):
 def test_expm1_and_log1p_of_small_numbers(dtype):
     """Their purpose: digits near 0, where exp(x) - 1 and log(1 + x) have none."""
     x = np.array([1e-10 + 2e-10j, -3e-12 + 1e-9j, 1e-8j, 1e-11], dtype)
-    for f in (jit(fnp.expm1), jit(fnp.log1p)):          # both are x + O(x**2)
+    for f in (jit(fnp.expm1), jit(fnp.log1p)):  # both are x + O(x**2)
         got = f(x)
         assert got.dtype == dtype
         np.testing.assert_allclose(got, x, rtol=3e-7 if dtype == "complex64" else 1e-8)

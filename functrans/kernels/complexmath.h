@@ -99,7 +99,7 @@
             return ft_complex(__real__ w - 1, __imag__ w); \
         } \
         T h = sin##f(b / 2); \
-        return ft_complex(expm1##f(a) * cos##f(b) - 2 * h * h, exp##f(a) * sin##f(b)); \
+        return ft_complex(0 - 2 * h * h + expm1##f(a) * cos##f(b), exp##f(a) * sin##f(b));     /* +0 of -0 */ \
     } \
     /* |1 + x|**2 - 1 = a (2 + a) + b**2 is exact enough near 0 */ \
     FT_INLINE C ft_clog1p_##s(C x) \

@@ -243,7 +243,7 @@ svd = decomposition("svd", infer=_svd_infer, jvp=_svd_jvp, lower=_svd_lower,
 def _pinv_infer(a, tol=None, *, rtol):
     check("pinv", a)
     if (tol is None) == (rtol is None) or (tol is not None and tol.shape != a.shape[:-2]):
-        raise ValueError(f"pinv: either rtol, or a tolerance for each matrix of {a}; got {tol} and rtol={rtol}")
+        raise ValueError(f"pinv: rtol, or a tolerance for each matrix of {a}; got {rtol} and {tol}")
     return (*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype
 
 
@@ -253,7 +253,8 @@ def _pinv(a, tol=None, *, rtol):
     if 0 in aval_of(a).shape[-2:]:
         return t(a)
     most = OPS["reduce_max"](s, axes=(aval_of(s).ndim - 1,))
-    least = broadcast_in_dim(mul(most, rtol if tol is None else tol), shape=aval_of(s).shape, dims=tuple(range(aval_of(s).ndim - 1)))
+    least = mul(most, rtol if tol is None else tol)
+    least = broadcast_in_dim(least, shape=aval_of(s).shape, dims=tuple(range(aval_of(s).ndim - 1)))
     used = OPS["gt"](s, least)
     inv = select(used, div(Hooks.lit_like(1, s), select(used, s, 1)), 0)
     v = h(vh)
