@@ -349,6 +349,29 @@ under `grad` and `vjp`, not under `jit` and `vmap` (there, many functions take `
 array([-2., -1.,  3.])
 
 ```
+
+## The array API standard
+
+Arrays, traced or not, follow the [standard](https://data-apis.org/array-api/2024.12/) of 2024.12: functions,
+parameters, dtypes, special cases of real and complex numbers, `linalg` and `fft`. `tests/test_array_api_*.py`
+assert it for both; `python tests/array_api.py FOLDER` runs the standard's own suite, with `--traced` under
+`jit`.
+NumPy's functions, which plain arrays get, do otherwise here and there:
+
+- `expm1` of complex infinities and of large complex numbers has nan where the standard has the parts of
+  `exp`, less 1; `sign` of a complex number with an infinity and a nan is not nan; `atan` and `atanh` of
+  complex numbers are odd only but for rounding. Traced arrays follow the standard.
+- `floor_divide` of infinities is nan, and by infinities -1 or 0, as Python's; the standard prefers
+  infinities and signed zeros, and allows this. Traced arrays follow NumPy.
+- `sqrt` of complex infinities and the sign of zero in `tanh(inf + bj)` are C99's, traced or not; the
+  standard's text has two lines interchanged.
+- Fields of `finfo` are NumPy scalars of the dtype, not Python floats. The default `rtol` of `linalg.pinv` is
+  1e-15 as in NumPy, and max(m, n) eps for `rtol=None`. `clip` promotes with bounds of other dtypes.
+- Traced arrays have no memory: `reshape(copy=False)` always works, `x += y` makes a new array, and
+  `functrans.at(x)[i].set(y)` is what `x[i] = y` would be. Where values decide a shape (`x[mask]`, `nonzero`,
+  `unique_*`, `repeat` by an array) they must be known, or `size=` be given.
+
+`sort`, `argsort` take `descending=`, and `finfo`, `iinfo` arrays, as in the standard, for plain arrays too.
 """
 IN_PLACE = "copyto put place putmask fill_diagonal put_along_axis".split()
 CLASSES = {"b": DTYPES[:1], "i": DTYPES[1:9], "e": DTYPES[9:10], "f": DTYPES[10:11], "d": DTYPES[11:12],

@@ -1,7 +1,10 @@
 """functrans.numpy and traced arrays as the array API standard 2024.12 has them; the suite: array_api.py."""
 
+import importlib.util
 import inspect
+import textwrap
 
+import array_api_traced
 import numpy as np
 import pytest
 from array_api import CONSTANTS, VERSION, standard, suite
@@ -125,7 +128,76 @@ def test_what_traced_arrays_refuse():
         jit(lambda x: fnp.asarray(x, device="gpu"))(X)
 
 
-def test_suite_is_missing(tmp_path, capsys):
-    import importlib.util
+# A stand-in for the suite: the same options and environment, four tests
+STAND_IN = {
+    "conftest.py": """
+        def pytest_addoption(parser):
+            parser.addoption("--xfails-file")
+            parser.addoption("--max-examples", type=int, default=20)
+        def pytest_collection_modifyitems(config, items):
+            import pytest
+            with open(config.getoption("--xfails-file")) as f:
+                ids = [line.strip() for line in f if line.strip() and line[0] != "#"]
+            for item in items:
+                if any(i in item.nodeid for i in ids):
+                    item.add_marker(pytest.mark.xfail(reason="known"))
+        """,
+    "array_api_tests/__init__.py": """
+        import importlib, os
+        assert os.environ["ARRAY_API_TESTS_VERSION"] == "2024.12"
+        xp = importlib.import_module(os.environ["ARRAY_API_TESTS_MODULE"])
+        """,
+    "array_api_tests/test_sorting_functions.py": """
+        from array_api_tests import xp
+        def test_sort(request):
+            assert request.config.getoption("--max-examples") == 3
+            x = xp.asarray([2.0, 3.0, 1.0])
+            assert xp.sort(x, descending=True).tolist() == [3.0, 2.0, 1.0]
+            assert xp.linalg.vector_norm(x).dtype == xp.float64 and xp.unique_counts(x).counts.shape == (3,)
+            assert xp.result_type(x, xp.float32) == xp.float64 and xp.isdtype(x.dtype, "numeric")
+            assert len(xp.broadcast_arrays(x, xp.zeros((2, 1)))) == 2 and xp.nonzero(x)[0].dtype == xp.int64
+        """,
+    "array_api_tests/test_data_type_functions.py": """
+        import pytest
+        from array_api_tests import xp
+        @pytest.mark.parametrize("name", ["float32", "float64"])
+        def test_finfo(name):
+            assert type(xp.finfo(getattr(xp, name)).eps) is float or name == "float64"
+        def test_wrong():
+            assert xp.__name__ == "what it is not"
+        """,
+}
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_the_suite_is_run(tmp_path, capfd, traced):
+    for name, text in STAND_IN.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    assert suite([*["--traced"] * traced, str(tmp_path), "--max-examples", "3"]) == 1
+    lines = capfd.readouterr().out.splitlines()
+    table = {line.split()[0]: line.split()[1:] for line in lines if line}
+    assert table["module"] == ["passed", "failed", "expected", "skipped"]
+    assert table["sorting_functions"] == ["1", "0", "0", "0"]
+    assert table["data_type_functions"] == ["1", "1", "1", "0"] and table["all"] == ["2", "1", "1", "0"]
+    assert "data_type_functions: test_wrong" in lines
+
+
+def test_the_suite_is_missing(tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    assert suite([str(tmp_path)]) == 2
+    assert "array-api-tests" in capsys.readouterr().out
     if importlib.util.find_spec("array_api_tests") is None:
         assert suite([]) == 2
+
+
+def test_functions_of_the_suite_are_traced():
+    """``--traced``: a function sees traced arrays, and results that are no arrays come through."""
+    seen = []
+
+    def f(x, y, *, flag):
+        seen.append((hasattr(x, "aval"), hasattr(y[0], "aval"), flag))
+        return x.dtype, x + y[0], {"n": 3}
+    dtype, total, rest = array_api_traced.traced(f)(X, [X], flag=True)
+    assert seen == [(True, True, True)] and dtype == np.float64 and rest == {"n": 3}
+    np.testing.assert_array_equal(total, 2 * X)

@@ -1,7 +1,7 @@
 /* Complex functions of the op table, generic over the two types.
  *
- * Values, also of special operands, are NumPy's: products are the plain formula, quotients Smith's,
- * and the C library computes what it has. C's own * and / would call functions that look for
+ * Values are NumPy's: products are the plain formula, quotients Smith's, and the C library computes what it has.
+ * Those of special operands are the array API standard's (docs/semantics.md). C's own * and / would call functions that look for
  * infinities behind nans. */
 #ifndef FUNCTRANS_COMPLEXMATH_H
 #define FUNCTRANS_COMPLEXMATH_H
@@ -59,6 +59,8 @@
     FT_INLINE C ft_csign_##s(C x) \
     { \
         T re = __real__ x, im = __imag__ x, m = hypot##f(re, im); \
+        if (isnan(re) || isnan(im)) \
+            return ft_complex((T)NAN, (T)NAN); \
         if (isinf(m)) { \
             if (isinf(re) && isinf(im)) \
                 return ft_complex((T)NAN, (T)NAN); \
@@ -87,11 +89,17 @@
     { \
         return ft_cscaled_##s(clog##f(x), (T)M_LOG10E); \
     } \
-    /* exp(a) cos(b) - 1 without cancellation: cos(b) = 1 - 2 sin(b/2)**2 */ \
+    /* exp(a) cos(b) - 1 without cancellation: cos(b) = 1 - 2 sin(b/2)**2. Where exp(a) is far \
+     * from 1 there is none, and infinities and nan are exp's, as the array API standard says. */ \
     FT_INLINE C ft_cexpm1_##s(C x) \
     { \
-        T a = __real__ x, b = __imag__ x, h = sin##f(b / 2); \
-        return ft_complex(expm1##f(a) * cos##f(b) - 2 * h * h, exp##f(a) * sin##f(b)); \
+        T a = __real__ x, b = __imag__ x; \
+        if (!(ft_abs_##r(a) < 40 && ft_cisfinite(x))) { \
+            C w = cexp##f(x); \
+            return ft_complex(__real__ w - 1, __imag__ w); \
+        } \
+        T h = sin##f(b / 2); \
+        return ft_complex(0 - 2 * h * h + expm1##f(a) * cos##f(b), exp##f(a) * sin##f(b));     /* +0 of -0 */ \
     } \
     /* |1 + x|**2 - 1 = a (2 + a) + b**2 is exact enough near 0 */ \
     FT_INLINE C ft_clog1p_##s(C x) \
@@ -132,11 +140,18 @@
     } \
     FT_LIBRARY(exp, C, s, f) FT_LIBRARY(log, C, s, f) FT_LIBRARY(sqrt, C, s, f) \
     FT_LIBRARY(sin, C, s, f) FT_LIBRARY(cos, C, s, f) FT_LIBRARY(tan, C, s, f) \
-    FT_LIBRARY(asin, C, s, f) FT_LIBRARY(acos, C, s, f) FT_LIBRARY(atan, C, s, f) \
+    FT_LIBRARY(asin, C, s, f) FT_LIBRARY(acos, C, s, f) FT_QUADRANT(atan, C, s, r, f) \
     FT_LIBRARY(sinh, C, s, f) FT_LIBRARY(cosh, C, s, f) FT_LIBRARY(tanh, C, s, f) \
-    FT_LIBRARY(asinh, C, s, f) FT_LIBRARY(acosh, C, s, f) FT_LIBRARY(atanh, C, s, f)
+    FT_LIBRARY(asinh, C, s, f) FT_LIBRARY(acosh, C, s, f) FT_QUADRANT(atanh, C, s, r, f)
 #define FT_LIBRARY(name, C, s, f) \
     FT_INLINE C ft_c##name##_##s(C x) { return c##name##f(x); }
+/* Odd, and of the conjugate the conjugate, to the last bit: glibc's two depend on the quadrant. */
+#define FT_QUADRANT(name, C, s, r, f) \
+    FT_INLINE C ft_c##name##_##s(C x) \
+    { \
+        C w = c##name##f(ft_complex(ft_abs_##r(__real__ x), ft_abs_##r(__imag__ x))); \
+        return ft_complex(ft_copysign_##r(__real__ w, __real__ x), ft_copysign_##r(__imag__ w, __imag__ x)); \
+    }
 
 #undef I
 

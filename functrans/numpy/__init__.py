@@ -71,8 +71,8 @@ _HOME = {
         "apply_along_axis apply_over_axes piecewise vectorize",
     "known":
         "array2string array_repr array_str asarray_chkfinite asfortranarray can_cast common_type einsum_path "
-        "isfortran isscalar may_share_memory min_scalar_type ndenumerate real_if_close require result_type "
-        "shares_memory trim_zeros",
+        "finfo iinfo isfortran isscalar may_share_memory min_scalar_type ndenumerate real_if_close require "
+        "result_type shares_memory trim_zeros",
     "indexing":
         "At AtIndex at take take_along_axis",
     "positions":
@@ -89,7 +89,7 @@ _NUMPYS = """
     byte short intc int_ long longlong intp ubyte ushort uintc uint ulong ulonglong uintp half single double
     csingle cdouble generic number integer signedinteger unsignedinteger inexact floating complexfloating
     flexible character object_ ScalarType sctypeDict typecodes dtype ndarray ufunc
-    finfo iinfo issubdtype isdtype promote_types mintypecode typename iterable
+    issubdtype isdtype promote_types mintypecode typename iterable
     s_ index_exp ndindex bartlett blackman hamming hanning fromfunction
     load loadtxt genfromtxt fromfile fromregex
     printoptions get_printoptions set_printoptions errstate seterr geterr seterrcall geterrcall

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -51,7 +52,8 @@ def viewed(x, dtype):
             return OPS["complex"](x[..., 0], x[..., 1])
         return OPS["bitcast"](x, dtype=new)
     found = OPS["bitcast"](x, dtype=new)
-    return found if old.itemsize == new.itemsize else np.reshape(found, (*shape[:-1], -1))
+    return found if old.itemsize == new.itemsize else np.reshape(
+        found, (*shape[:-1], shape[-1] * old.itemsize // new.itemsize))
 
 
 # ----- parts --------------------------------------------------------------------------------------
@@ -159,7 +161,8 @@ def extremum(kind, x, axes):
     """max or min of complex numbers over axes."""
     shape = shape_of(x)
     kept = tuple([i for i in range(len(shape)) if i not in axes])
-    flat = np.reshape(np.transpose(x, (*kept, *axes)), (*[shape[i] for i in kept], -1))
+    flat = np.reshape(np.transpose(x, (*kept, *axes)),
+                      (*[shape[i] for i in kept], math.prod([shape[i] for i in axes])))
     at = position("arg" + kind, flat, len(kept))
     if not kept:
         return OPS["gather"](flat, at, mode="clip")

@@ -15,7 +15,17 @@ from .. import errors
 from ..ops import determinant, matrix_functions, spectral
 from ..ops import matrices as mat
 from ..ops import solve as solving
-from .core import asvalue, aval_of, broadcast_shape, broadcast_to, convert, implements, promote, shape_of
+from .core import (
+    asvalue,
+    aval_of,
+    broadcast_shape,
+    broadcast_to,
+    convert,
+    implements,
+    is_number,
+    promote,
+    shape_of,
+)
 
 
 class SVDResult(NamedTuple):
@@ -248,19 +258,27 @@ def slogdet(a):
 
 
 def _rtol(a, rtol):
-    return float(rtol) if rtol is not None else max(shape_of(a)[-2:]) * float(np.finfo(aval_of(a).dtype).eps)
+    """A number, or an array with one for each matrix of the stack."""
+    dtype = aval_of(a).dtype
+    if rtol is None:
+        return max(shape_of(a)[-2:]) * float(np.finfo(dtype).eps)
+    if is_number(rtol):
+        return float(rtol)
+    return np.broadcast_to(convert(asvalue(rtol), np.dtype(dtype.char.lower())), shape_of(a)[:-2])
 
 
 @implements(np.linalg.pinv)
-def pinv(a, rcond=None, hermitian=False, *, rtol=None):
-    """Moore-Penrose inverses; singular values up to ``rtol`` (a number) times the largest count as 0.
+def pinv(a, rcond=None, hermitian=False, *, rtol=np._NoValue):
+    """Moore-Penrose inverses; singular values up to ``rtol`` times the largest count as 0.
 
+    ``rtol`` is a number or an array [...], one for each matrix of a stack [..., m, n]; it counts as constant.
     The default is NumPy's: 1e-15 for ``rcond``, max(m, n) * eps where ``rtol`` is None. The derivative
     (Golub and Pereyra 1973) holds where the rank does not change.
     """
     a = matrices("pinv", a)
-    tol = rcond if rcond is not None else rtol
-    return spectral.pinv(a, rtol=1e-15 if tol is None and rtol is None else _rtol(a, tol))
+    given = rtol if rcond is None else rcond
+    tol = 1e-15 if given is np._NoValue else _rtol(a, given)
+    return spectral.pinv(a, rtol=tol) if isinstance(tol, float) else spectral.pinv(a, tol, rtol=None)
 
 
 @implements(np.linalg.lstsq)
@@ -290,6 +308,7 @@ def lstsq(a, b, rcond=None):
 def _rank(s, rtol):
     if shape_of(s)[-1] == 0:
         return np.sum(np.greater(s, 0), axis=-1)
+    rtol = rtol if isinstance(rtol, float) else np.expand_dims(rtol, -1)
     return np.sum(np.greater(s, np.multiply(np.max(s, axis=-1, keepdims=True), rtol)), axis=-1)
 
 

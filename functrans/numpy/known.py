@@ -44,6 +44,33 @@ def min_scalar_type(a, /):
     return np.min_scalar_type(value_of(a)) if is_known(a) and not a.ndim else dtype_of(as_array(a))
 
 
+def finfo(dtype):
+    """The limits of a float dtype; of an array, those of its dtype, as the array API standard has it.
+
+    Of complex dtypes those of their parts. The object is numpy.finfo's: ``eps``, ``max``, ``min``,
+    ``smallest_normal`` are NumPy scalars of the dtype, ``bits`` and ``dtype`` say which one.
+
+    >>> import functrans.numpy as fnp
+    >>> fnp.finfo(fnp.float32).bits, float(fnp.finfo(fnp.zeros(3)).eps)
+    (32, 2.220446049250313e-16)
+    """
+    return np.finfo(dtype_of(dtype) if _is_array(dtype) else dtype)
+
+
+def iinfo(dtype):
+    """The limits of an integer dtype; of an array, those of its dtype. The object is numpy.iinfo's.
+
+    >>> import functrans.numpy as fnp
+    >>> fnp.iinfo(fnp.zeros(2, fnp.int8)).max
+    127
+    """
+    return np.iinfo(dtype_of(dtype) if _is_array(dtype) else dtype)
+
+
+def _is_array(x):
+    return type(x) is Tracer or isinstance(x, np.ndarray)
+
+
 def isscalar(element):
     """Whether an element is a number: also a traced scalar, which ``numpy.isscalar`` takes for an array."""
     return not ndim_of(element) if type(element) is Tracer else np.isscalar(element)

@@ -9,10 +9,11 @@ from ..ir.op import OPS
 from ..trace.core import aval_of, is_known, value_of
 from ..trace.tracer import Tracer
 from .complexes import squared
-from .core import axes_of, implements, refuse_out
+from .core import convert, implements, refuse_out
 from .reductions import (
     _EXTREMA,
     UFUNC_REDUCE,
+    _axes,
     _everywhere,
     _extremum,
     _freedom,
@@ -98,7 +99,7 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if hole is None:
         return _mean(x, axis, dtype, None, keepdims, where=where)
     dtype = _nan_dtype(x, dtype)
-    axes = axes_of(axis, ndim_of(x))
+    axes = _axes(axis, ndim_of(x))
     total = _sum(x, axes, dtype, None, keepdims, NO, where)
     return _over(total, _sum(_valid(hole, where), axes, np.int64, None, keepdims), dtype)
 
@@ -112,8 +113,8 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
     if hole is None:
         return var(x, axis, dtype, None, ddof, keepdims, where=where, mean=mean,
                    correction=correction)
-    dtype = _nan_dtype(x, dtype)
-    axes = axes_of(axis, ndim_of(x))
+    asked, dtype = dtype, _nan_dtype(x, dtype)
+    axes = _axes(axis, ndim_of(x))
     ddof = _freedom(ddof, correction)
     valid = _valid(hole, where)
     if mean is NO:
@@ -127,7 +128,8 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
     total = _sum(squared(off), axes, dtype, None, keepdims)
     degrees = np.subtract(_sum(valid, axes, np.int64, None, keepdims), ddof)
     found = _over(total, degrees, dtype)
-    return OPS["select"](np.less_equal(degrees, 0), splat(np.nan, found), found)
+    found = OPS["select"](np.less_equal(degrees, 0), splat(np.nan, found), found)
+    return found if asked is None else convert(found, asked)
 
 
 @implements(np.nanstd)

@@ -5,6 +5,8 @@ Definitions: Hyndman and Fan, "Sample quantiles in statistical packages", 1996, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import errors
@@ -84,7 +86,7 @@ def _flat(rows, at):
     lead = ndim_of(rows) - 1
     extra = ndim_of(at) - lead
     shape = (*shape_of(at)[:extra], *shape_of(rows)[:-1])
-    return np.moveaxis(np.reshape(at, (-1, *shape_of(at)[extra:])), 0, -1), shape
+    return np.moveaxis(np.reshape(at, (math.prod(shape[:extra]), *shape_of(at)[extra:])), 0, -1), shape
 
 
 def _ordered(rows, *places):
@@ -125,6 +127,8 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, skip_nan)
     if type(q) is not Tracer and not np.all((q >= 0) & (q <= 1)):
         raise ValueError(f"{name}: q must be in the range [0, {scale}]")
     rows, n, kept, axes = _rows(x, axis, keepdims)
+    if n == 0 and skip_nan:
+        return np.full(shape_of(q) + kept, np.nan, dtype if dtype.kind == "f" else np.float64)[()]
     if n == 0:
         raise errors.ShapeError(f"{name} of {aval_of(x)}: there is nothing along axis {axis}.")
     if dtype.kind == "b" and method in ("linear", "midpoint", *_CONTINUOUS, "averaged_inverted_cdf"):

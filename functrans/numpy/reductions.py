@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import operator
 
 import numpy as np
 
@@ -25,6 +26,11 @@ def _axes(axis, ndim):
     if ndim == 0 and type(axis) is int and axis in (0, -1):
         return ()
     return axes_of(axis, ndim)
+
+
+def _one(axis):
+    """None, or one axis: TypeError for several, as NumPy's."""
+    return axis if axis is None else operator.index(axis)
 
 
 def _reduced(name, x, axis, keepdims):
@@ -202,6 +208,7 @@ def _position(kind, a, axis, out, keepdims):
     refuse_out(out)
     x = as_array(a)
     shape = shape_of(x)
+    axis = _one(axis)
     if axis is None or not shape:
         _axes(axis, len(shape))
         axes, flat, axis = tuple(range(len(shape))), ravel(x), 0
@@ -286,6 +293,7 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     refuse_out(out)
     x = as_array(a)
     axes = axes_of(axis, ndim_of(x))
+    asked = dtype
     dtype = supported(_inexact(dtype_of(x)) if dtype is None else dtype)
     ddof = _freedom(ddof, correction)
     if mean is NO:
@@ -296,7 +304,8 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     off = np.subtract(x, center)
     dtype = np.empty(0, dtype).real.dtype
     total = _sum(squared(off), axes, dtype, None, keepdims, NO, where)
-    return _over(total, _degrees(_count(shape_of(x), axes, where, keepdims), ddof), dtype)
+    found = _over(total, _degrees(_count(shape_of(x), axes, where, keepdims), ddof), dtype)
+    return found if asked is None else convert(found, asked)
 
 
 _mean = mean.traced     # var has an argument of this name
@@ -365,6 +374,7 @@ def _weights_along(w, shape, axis):
 
 def _cumulative(name, x, axis):
     """x, along ``axis`` or flattened, accumulated by the op ``name``."""
+    axis = _one(axis)
     if axis is None or not ndim_of(x):
         _axes(axis, ndim_of(x))
         return OPS[name](ravel(x), axis=0, reverse=False)

@@ -32,6 +32,8 @@ def _operand(name, a, axis, kind=None, order=None, stable=None):
     supported(dtype_of(x))
     if axis is None:
         return ravel(x), 0
+    if not ndim_of(x) and name.startswith("arg") and axis in (0, -1):
+        return ravel(x), 0                      # as NumPy
     if not ndim_of(x):
         raise errors.AxisError(f"{name} of a scalar: it has no axis to sort along.",
                                "Use np.atleast_1d, or axis=None.", axis=axis, ndim=0)

@@ -139,11 +139,11 @@ def _constant_power(base, y, shape, operator):
             return Recipe(OPS["sqrt"], (base.dtype,), shape, weak=base.weak and operator)
         if y.is_integer() and abs(y) <= 32:
             y = int(y)
-    if isinstance(y, int) and not isinstance(y, bool) and abs(y) <= 32 and (kind == "f" or kind in "iu"):
-        if y < 0 and kind in "iu":
+    if isinstance(y, int) and not isinstance(y, bool) and abs(y) <= 32 and kind in "fiub":
+        if y < 0 and kind in "iub":
             raise ValueError("integers to negative integer powers are not allowed; write x ** float(n) "
                              "or 1.0 / x")
-        return Recipe(OPS["integer_pow"], (base.dtype,), shape, params={"y": y},
+        return None if kind == "b" else Recipe(OPS["integer_pow"], (base.dtype,), shape, params={"y": y},
                       weak=base.weak and operator)
     return None
 
@@ -310,14 +310,9 @@ def array_ufunc(ufunc, method, inputs, kwargs):
     if method == "at":
         raise errors.InPlaceError(f"np.{ufunc.__name__}.at changes its argument in place.",
                                   "Write x = functrans.at(x)[index].add(value) (or set, multiply, min, max).")
-    if method in ("reduce", "accumulate"):
-        from .reductions import UFUNC_ACCUMULATE, UFUNC_REDUCE
-        table = UFUNC_REDUCE if method == "reduce" else UFUNC_ACCUMULATE
-        if ufunc not in table:
-            raise errors.NotSupportedError(f"np.{ufunc.__name__}.{method} has no traced version.",
-                                           "Use a reduction such as np.sum, or functrans.lax.scan.")
-        kwargs.setdefault("axis", 0)
-        return table[ufunc](*inputs, **kwargs)
+    if method in ("reduce", "accumulate", "reduceat"):
+        from . import ufunc_methods
+        return getattr(ufunc_methods, method)(ufunc, *inputs, **kwargs)
     if method == "outer":
         a, b = (asvalue(x) for x in inputs)
         shape = aval_of(a).shape + (1,) * aval_of(b).ndim

@@ -240,18 +240,21 @@ svd = decomposition("svd", infer=_svd_infer, jvp=_svd_jvp, lower=_svd_lower,
 # ----- pseudo-inverse -------------------------------------------------------------------------------------
 
 
-def _pinv_infer(a, *, rtol):
+def _pinv_infer(a, tol=None, *, rtol):
     check("pinv", a)
+    if (tol is None) == (rtol is None) or (tol is not None and tol.shape != a.shape[:-2]):
+        raise ValueError(f"pinv: rtol, or a tolerance for each matrix of {a}; got {rtol} and {tol}")
     return (*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype
 
 
-def _pinv(a, *, rtol):
-    """v s^+ u', singular values of at most rtol of the largest being 0."""
+def _pinv(a, tol=None, *, rtol):
+    """v s^+ u', singular values of at most rtol (of each matrix: tol) of the largest being 0."""
     u, s, vh = svd(a, full=False, vectors=True)
     if 0 in aval_of(a).shape[-2:]:
         return t(a)
     most = OPS["reduce_max"](s, axes=(aval_of(s).ndim - 1,))
-    least = broadcast_in_dim(mul(most, rtol), shape=aval_of(s).shape, dims=tuple(range(aval_of(s).ndim - 1)))
+    least = mul(most, rtol if tol is None else tol)
+    least = broadcast_in_dim(least, shape=aval_of(s).shape, dims=tuple(range(aval_of(s).ndim - 1)))
     used = OPS["gt"](s, least)
     inv = select(used, div(Hooks.lit_like(1, s), select(used, s, 1)), 0)
     v = h(vh)
@@ -260,8 +263,8 @@ def _pinv(a, *, rtol):
 
 def _pinv_jvp(primals, tangents, *, rtol):
     """Golub and Pereyra 1973, for matrices whose rank does not change."""
-    (a,), (ta,) = primals, tangents
-    p = pinv(a, rtol=rtol)
+    a, ta = primals[0], tangents[0]
+    p = pinv(*primals, rtol=rtol)
     if isinstance(ta, Hooks.zero):
         return [p], [Hooks.zero(aval_of(p))]
     hp, hta = h(p), h(ta)
