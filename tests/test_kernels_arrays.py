@@ -98,7 +98,7 @@ def test_sum_is_accurate():
 def test_argreduce(op, code):
     rng = rng_of(op + code)
     numpy_arg = np.argmax if op == "max" else np.argmin
-    for shape in ((1, 1), (4, 7), (3, 3000), (1, 1025)):
+    for shape in ((1, 1), (4, 7), (3, 3000), (1, 1025), (70, 9)):
         for x in (numbers(code, shape, rng), tame(code, shape, rng), np.zeros(shape, DTYPE[code]),
                   numbers(code, shape[::-1], rng).T):
             out = np.empty(shape[0], np.int64)

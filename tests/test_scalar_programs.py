@@ -384,7 +384,8 @@ def test_while_that_stacks_and_scan_over_the_stacks(steps, reverse):
     body = jaxpr([(2,), k, (2,)], lambda op, w, i, c: [
         op("add", i, lit(1, k)), op("add", op("mul", op("rev", c, axes=(0,)), w), c), c, w, op("sin", c),
         op("add", i, lit(1, k))])
-    back = jaxpr([(2,), (2,), (2,), k], lambda op, c, x, y, i: [op("add", op("mul", c, y), x), i, op("cos", c)])
+    back = jaxpr([(2,), (2,), (2,), k], lambda op, c, x, y, i: [
+        op("add", op("mul", c, y), x), i, op("cos", c)])
 
     def program(op, n, w, c):
         i, c, *ys = op("while", n, w, lit(0, k), c, cond=test, body=body, n_cond=1, n_body=1)

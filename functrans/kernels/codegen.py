@@ -376,11 +376,11 @@ def reduce_part() -> Part:
             part.add(include("reduce_body.h", T=C_TYPE[code], FT_NAME=f"{op}_{code}_##part",
                              FT_COMB=scalar, FT_VCOMB=vector, FT_IDENTITY=identity, **more))
             part.entry(f"reduce:{op}:{code}", "ft_run_reduce", f"&{op}_{code}_kernel", NS_PLAIN)
-    for op, beats in (("max", "((a) > (b) || (a) != (a))"), ("min", "((a) < (b) || (a) != (a))")):
+    for op, beats in (("max", "(((a) > (b)) | ((a) != (a)))"), ("min", "(((a) < (b)) | ((a) != (a)))")):
         for code in REALS:
             part.add(include("arg_body.h", T=C_TYPE[code], FT_NAME=f"arg{op}_{code}_##part",
                              FT_BLOCK=f"{op}_{code}_block", FT_BEATS=beats))
-            part.entry(f"argreduce:{op}:{code}", "ft_run_lines", f"arg{op}_{code}_line", NS_PLAIN)
+            part.entry(f"argreduce:{op}:{code}", "ft_run_argreduce", f"&arg{op}_{code}_kernel", NS_PLAIN)
     return part
 
 

@@ -1,3 +1,4 @@
+#include "arg.h"
 #include "driver.h"
 
 /* Elements that one call of a loop gets at most, and about how many make a chunk for a thread. */
@@ -110,4 +111,54 @@ int ft_run_ew5(const ft_step *s, ft_frame *f) { return run_ew(s, f, 5); }
 int ft_run_lines(const ft_step *s, ft_frame *f)
 {
     return run_nd(s, f, 2, INT64_MAX);
+}
+
+typedef struct {
+    const ft_step *s;
+    ft_frame *f;
+    int along;                     /* the axis of the lines that lie side by side */
+    int64_t blocks;                /* of them */
+} columns_ctx;
+
+static void run_columns(void *ctx, int64_t lo, int64_t hi)
+{
+    const columns_ctx *c = ctx;
+    const ft_step *s = c->s;
+    const ft_arg *k = s->kernel;
+    const int64_t *so = s->opnd[0].strides, *sx = s->opnd[1].strides;
+    int last = s->ndim - 1;
+    for (int64_t u = lo; u < hi; u++) {
+        int64_t first = u % c->blocks * FT_ARG_COLUMNS, at = u / c->blocks;
+        char *out = FT_PTR(s, c->f, 0) + first * so[c->along];
+        const char *x = FT_PTR(s, c->f, 1) + first * k->size;
+        for (int d = last - 1; d >= 0; d--)
+            if (d != c->along) {
+                out += at % s->shape[d] * so[d];
+                x += at % s->shape[d] * sx[d];
+                at /= s->shape[d];
+            }
+        k->columns(out, so[c->along], x, sx[last], s->shape[last],
+                   ft_lesser(FT_ARG_COLUMNS, s->shape[c->along] - first));
+    }
+}
+
+int ft_run_argreduce(const ft_step *s, ft_frame *f)
+{
+    const ft_arg *k = s->kernel;
+    const int64_t *sx = s->opnd[1].strides;
+    int last = s->ndim - 1, along = last;
+    if (sx[last] != k->size)
+        for (along = last - 1; along >= 0 && (sx[along] != k->size || s->shape[along] < 4); along--)
+            ;
+    if (along < 0 || along == last) {
+        ft_step lines = *s;
+        lines.kernel = (const void *)k->line;
+        return ft_run_lines(&lines, f);
+    }
+    columns_ctx c = {s, f, along, (s->shape[along] + FT_ARG_COLUMNS - 1) / FT_ARG_COLUMNS};
+    int64_t items = c.blocks;
+    for (int d = 0; d < last; d++)
+        items *= d == along ? 1 : s->shape[d];
+    ft_parallel(run_columns, &c, items, 1 + 16384 / (FT_ARG_COLUMNS * s->shape[last]), s->cost);
+    return FT_OK;
 }

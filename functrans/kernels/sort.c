@@ -160,18 +160,24 @@ static int settle_places(const job *j, uint64_t *a, int64_t s, int64_t e)
     return FT_OK;
 }
 
-static int settle_all(const job *j, uint64_t *a)
+/* Of the positions in j->spare, runs whose packed parts agree. A run belongs to the chunk that it begins in;
+ * the others see nothing of its settling, as packed parts stay where they are. */
+static void settle_chunks(void *ctx, int64_t lo, int64_t hi)
 {
-    for (int64_t i = 1; i < j->n; i++)
-        if (a[i] >> 32 == a[i - 1] >> 32) {
-            int64_t s = i - 1;
+    job *j = ctx;
+    uint64_t *a = (uint64_t *)j->spare;
+    for (int64_t c = lo; c < hi; c++) {
+        int64_t i = c * j->chunk, end = ft_lesser(i + j->chunk, j->n);
+        while (i && i < end && a[i] >> 32 == a[i - 1] >> 32)
+            i++;
+        while (i < end) {
+            int64_t s = i++;
             while (i < j->n && a[i] >> 32 == a[s] >> 32)
                 i++;
-            int code = settle_places(j, a, s, i);
-            if (code)
-                return code;
+            if (i - s > 1 && settle_places(j, a, s, i))
+                __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         }
-    return FT_OK;
+    }
 }
 
 static int places_row(job *j)
@@ -199,15 +205,12 @@ static int places_row(job *j)
     uint64_t *found = u64_radix(out, (uint64_t *)j->spare, n, 0, 32, 32 + (bits > 32 ? 32 : bits), chunks);
     if (!found)
         return FT_EMEM;
-    if (ft_stopped())
-        return FT_OK;
-    if (j->shift) {
-        int code = settle_all(j, found);
-        if (code)
-            return code;
-    }
     job back = *j;
     back.spare = (char *)found;
+    if (j->shift)
+        ft_parallel(settle_chunks, &back, chunks, 1, FT_SORT_NS(chunks, n, 2.0));
+    if (back.failed)
+        return FT_EMEM;
     ft_parallel(place_chunks, &back, chunks, 1, FT_SORT_NS(chunks, n, 0.5));
     return FT_OK;
 }

@@ -111,8 +111,8 @@ def result_type(*xs) -> np.dtype:
 
 
 def _recorded(x):
-    """An array that a jitted function captures, as a traced value: what is done to it on the way to an operation
-    is done at every call, as it is read at every call."""
+    """An array that a jitted function captures, as a traced value. It is read at every call, so what is done
+    to it on the way to an operation is done at every call, too."""
     if type(x) is np.ndarray and (b := current_builder()) is not None and b.staged:
         return as_traced(x)
     return x

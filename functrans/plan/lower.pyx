@@ -46,8 +46,7 @@ cdef enum:
 cdef int64_t FUSE_FROM = _FUSE_FROM
 PYTHON_NS = 2_000.0       # a call into Python, for the decision whether to keep the GIL
 UNKNOWN_NS = 1e9          # a loop of unknown length
-STRIDED_NS = 0.5          # an element of an operand that is not walked as it lies
-cdef double STEP_NS = 3.0             # dispatch of a step
+cdef double STEP_NS = 3.0, STRIDED_NS = 0.5       # dispatch of a step; an element whose neighbour is far
 cdef dict _MOVED = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "c128"}    # dtype of a plain copy, by size
 FUSE = os.environ.get("FUNCTRANS_FUSE", "1") != "0"
 
@@ -345,9 +344,8 @@ cdef class Context:
             strides = tuple(walks)
         else:
             shape, strides = collapse(out.shape, (out.strides, *[v.strides for v in views]))
-            for v, walk in zip((out, *views), strides):
-                if walk and abs(<int64_t>walk[len(walk) - 1]) > <int64_t>v.dtype.itemsize:
-                    ns += STRIDED_NS
+            if any([walk and abs(walk[len(walk) - 1]) > 16 for walk in strides]):
+                ns += STRIDED_NS
         self._emit(make_step(kernel, buffers, offsets, shape, strides, ints, ns * size + STEP_NS, True,
                              (loop, ns, ints, out, views, None) if loop is not None and self.fused
                              else None, 1),
