@@ -94,7 +94,7 @@ def loss(params, codes, following):
 
 def stepper(optimizer):
     """A step of training, compiled: the loss, the new parameters and the optimizer's new state."""
-    @jit
+    @jit(donate_argnums=(0, 1))         # written over by the new ones
     def step(params, state, codes, following):
         value, grads = value_and_grad(loss)(params, codes, following)
         updates, state = optimizer.update(grads, state, params)

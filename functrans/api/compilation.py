@@ -277,7 +277,8 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = ()
       donate_argnums, donate_argnames: arguments whose arrays the call may write its results into, so that
         ``params, state = step(params, state, batch)`` needs no second copy and no fresh memory. An array
         whose memory is taken is what comes back in place of a result of its shape and dtype; the others are
-        left as they are. Each must own its memory; else it is copied. See docs/performance.md, "Donated arguments".
+        left as they are. Each must own its memory; else it is copied. See docs/performance.md, "Donated
+        arguments".
       cache_size: how many programs are kept.
 
     Raises:
