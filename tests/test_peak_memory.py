@@ -187,6 +187,33 @@ def test_solvers_keep_their_states(steps):
         assert temporaries(grad(final, (0, 1)), s, k) <= 1.1 * 16 * steps
 
 
+@pytest.mark.parametrize("k", [1.5, -0.5])
+def test_solvers_of_unknown_length_keep_their_states(k):
+    """The same with an end that depends on the data: a stack of states, and none of what follows from them."""
+    def final(s, k):
+        def step(c):
+            s, t = c
+            a = np.stack([s[1], k * (1 - s[0] * s[0]) * s[1] - s[0]])
+            m = s + 5e-3 * a
+            return s + 1e-2 * np.stack([m[1], k * (1 - m[0] * m[0]) * m[1] - m[0]]), t + 1e-2
+        return np.sum(lax.while_loop(lambda c: c[1] < 2.0, step, (s, 0.0))[0])
+    s = np.array([1.0, 0.5])
+    f = jit(final)
+    lowered = jit(grad(final, (0, 1))).lower(s, k)
+    kept = [v.aval.shape[1:] for e in lowered.jaxpr.eqns if e.op.name == "while" for v in e.outs
+            if v.aval.stacked]
+    assert kept == [(2,)]
+    gs, gk = lowered.compile()(s, k)
+    h = 1e-6
+    for i in range(2):
+        d = np.eye(2)[i] * h
+        assert gs[i] == pytest.approx((f(s + d, k) - f(s - d, k)) / (2 * h), rel=1e-6)
+    assert gk == pytest.approx((f(s, k + h) - f(s, k - h)) / (2 * h), rel=1e-6)
+    hess = jit(ft.hessian(final, 1))(s, k)
+    g = jit(grad(final, 1))
+    assert hess == pytest.approx((g(s, k + 1e-5) - g(s, k - 1e-5)) / 2e-5, rel=1e-6)
+
+
 def test_products_over_the_operand_that_ends():
     """Two products of one matrix, of which the result takes the place of one."""
     def loss(w, x, y):
