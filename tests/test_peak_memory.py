@@ -189,7 +189,7 @@ def test_solvers_keep_their_states(steps):
 
 @pytest.mark.parametrize("k", [1.5, -0.5])
 def test_solvers_of_unknown_length_keep_their_states(k):
-    """The same with an end that depends on the data: a stack of states, and none of what follows from them."""
+    """The same with an end that depends on the data: a stack of states, none of what follows from them."""
     def final(s, k):
         def step(c):
             s, t = c
