@@ -9,6 +9,8 @@ import pytest
 
 import functrans as ft
 from functrans import checkpoint, grad, jit, jvp, lax, plan, value_and_grad, vmap
+from functrans.plan import residuals
+from functrans.transform import outside
 
 
 def temporaries(f, *args):
@@ -228,6 +230,49 @@ def test_products_over_the_operand_that_ends():
     s = 1 / (1 + np.exp(y * (x @ w)))
     np.testing.assert_allclose(jit(run)(w, v, x, y), (s * (1 - s) * (x @ v) / n) @ x, rtol=1e-10)
     assert temporaries(run, w, v, x, y) <= 2 * 8 * n + 4096
+
+
+OPS = [lambda a, b, x, w: a + b, lambda a, b, x, w: np.sin(a) * b * 0.5, lambda a, b, x, w: a * 0.5 - b,
+       lambda a, b, x, w: np.tanh(a @ w), lambda a, b, x, w: np.tanh(a) * np.cos(b),
+       lambda a, b, x, w: (x @ w) * 0.3 + a * 0.1, lambda a, b, x, w: 1 - a * a * 0.1,
+       lambda a, b, x, w: np.cos(b) + a[::-1]]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_loops_agree_with_unrolled_ones(seed, monkeypatch):
+    """Gradients of a scan that keeps as little as it can are those of the same steps written out."""
+    monkeypatch.setattr(residuals, "LEAST", 1)
+    monkeypatch.setattr(residuals, "NS_PER_BYTE", (0.75, 50.0)[seed % 2])
+    for name, value in (("MUCH", 1000), ("CHUNK", 4000), ("FEWEST", 2)):
+        monkeypatch.setattr(outside, name, value)
+    rng = np.random.default_rng(seed)
+    m, width, n = (int(rng.choice(k)) for k in ([3, 8, 24], [2, 8, 20], [1, 2, 6, 7, 12, 20]))
+    reverse = bool(rng.integers(2))
+    program = rng.integers(0, [8, 100, 100], size=(int(rng.integers(3, 9)), 3)).tolist()
+    picks = rng.integers(0, 100, size=5).tolist()
+
+    def turn(w, c, x):
+        values = [*c, x]
+        for op, i, j in program:
+            values.append(OPS[op](values[i % len(values)], values[j % len(values)], x, w))
+        a, b, y = (values[k % len(values)] for k in picks[:3])
+        new = np.tanh(a) + 0.01 * values[-1], np.sin(b)
+        ys = [*c, *new, y]
+        return new, [ys[k % 5] for k in picks[3:]]
+
+    def scanned(w, s, xs):
+        c, ys = lax.scan(lambda c, x: turn(w, c, x), (s, s * 0.5), xs * 1.01, reverse=reverse)
+        return sum([np.sum(np.sin(v)) for v in (*c, *ys)])
+
+    def unrolled(w, s, xs):
+        c, total, xs = (s, s * 0.5), 0.0, xs * 1.01
+        for i in range(n)[::-1 if reverse else 1]:
+            c, ys = turn(w, c, xs[i])
+            total = total + sum([np.sum(np.sin(y)) for y in ys])
+        return total + sum([np.sum(np.sin(v)) for v in c])
+    args = rng.normal(size=(width, width)) * 0.3, rng.normal(size=(m, width)), rng.normal(size=(n, m, width))
+    for a, b in zip(jit(grad(scanned, (0, 1, 2)))(*args), jit(grad(unrolled, (0, 1, 2)))(*args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
 
 
 # ----- the list ---------------------------------------------------------------------------------------
