@@ -53,18 +53,18 @@ def batch(rng, codes):
 
 
 def init(key, n_characters):
-    table, ones = nn.initializers.normal(0.1, np.float32), np.ones(WIDTH, np.float32)
+    table = nn.initializers.normal(0.1, np.float32)
     matrix = nn.initializers.lecun_normal(dtype=np.float32)
     # what is added to the stream is small at first
     small = nn.initializers.variance_scaling(0.5 / BLOCKS, "fan_in", "truncated_normal", dtype=np.float32)
     keys = iter(random.split(key, 3 + 4 * BLOCKS))
     return {"characters": table(next(keys), (n_characters, WIDTH)),
             "places": table(next(keys), (LENGTH, WIDTH)),
-            "blocks": [{"norm1": ones, "qkv": matrix(next(keys), (WIDTH, 3 * WIDTH)),
+            "blocks": [{"norm1": np.ones(WIDTH, np.float32), "qkv": matrix(next(keys), (WIDTH, 3 * WIDTH)),
                         "out": small(next(keys), (WIDTH, WIDTH)),
-                        "norm2": ones, "up": matrix(next(keys), (WIDTH, 4 * WIDTH)),
+                        "norm2": np.ones(WIDTH, np.float32), "up": matrix(next(keys), (WIDTH, 4 * WIDTH)),
                         "down": small(next(keys), (4 * WIDTH, WIDTH))} for _ in range(BLOCKS)],
-            "norm": ones, "scores": matrix(next(keys), (WIDTH, n_characters))}
+            "norm": np.ones(WIDTH, np.float32), "scores": matrix(next(keys), (WIDTH, n_characters))}
 
 
 def heads(x):
@@ -94,7 +94,7 @@ def loss(params, codes, following):
 
 def stepper(optimizer):
     """A step of training, compiled: the loss, the new parameters and the optimizer's new state."""
-    @jit
+    @jit(donate_argnums=(0, 1))         # written over by the new ones
     def step(params, state, codes, following):
         value, grads = value_and_grad(loss)(params, codes, following)
         updates, state = optimizer.update(grads, state, params)

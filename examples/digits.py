@@ -79,7 +79,7 @@ def train(x, y, x_test, labels_test, steps, seed):
     adam = optimizers.adam(optimizers.cosine_decay_schedule(3e-3, steps))
     state = adam.init(params)
 
-    @jit
+    @jit(donate_argnums=(0, 1))         # written over by the new ones
     def step(params, state, x, y):
         value, grads = value_and_grad(loss)(params, x, y)
         updates, state = adam.update(grads, state)

@@ -100,7 +100,7 @@ def loss(params, x, labels):
 
 def stepper(optimizer):
     """A step of training, compiled: the loss, the new parameters and the optimizer's new state."""
-    @jit
+    @jit(donate_argnums=(0, 1))         # written over by the new ones
     def step(params, state, x, labels):
         value, grads = value_and_grad(loss)(params, x, labels)
         updates, state = optimizer.update(grads, state, params)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import signal
 import threading
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 import functrans as ft
 from functrans import errors, grad, jit, lax, vmap
-from functrans.optimizers import adam, apply_updates
+from functrans.optimizers import adam, apply_updates, minimize
 
 N = 3000
 
@@ -290,3 +291,45 @@ def test_plans_say_what_lies_where():
     assert memory.peak_memory_in_bytes < 2.5 * 8 * N
     assert jit(scaled, static_argnums=1).lower(np.ones(N), 2, np.ones(N)).memory_analysis(
         ).alias_size_in_bytes == 0
+
+
+def test_minimize_leaves_what_users_hold():
+    """The start stays as it was, and so does what a callback keeps."""
+    start = {"w": np.linspace(1.0, 2.0, N)}
+    before = start["w"].copy()
+
+    def loss(p):
+        return np.sum((p["w"] - 3.0) ** 2)
+    alone = minimize(loss, start, adam(0.1), 20, every=5)
+    kept = []
+    seen = minimize(loss, start, adam(0.1), 20, every=5, callback=lambda i, p, v: kept.append(p["w"]))
+    np.testing.assert_array_equal(start["w"], before)
+    np.testing.assert_array_equal(alone.params["w"], seen.params["w"])
+    np.testing.assert_array_equal(alone.losses, seen.losses)
+    assert len({id(w) for w in kept}) == 4
+    assert [np.sum((w - 3.0) ** 2) < np.sum((before - 3.0) ** 2) for w in kept] == [True] * 4
+    assert not np.array_equal(kept[0], kept[-1])
+
+
+def test_an_interrupt_that_comes_later():
+    """Ctrl-C in a loop behind the step that has written a donated array."""
+
+    def f(w, x):
+        new = w * 2.0
+        return new, lax.while_loop(lambda c: np.sum(c * 0) < 1, lambda c: np.sin(c) + x, new[:10])
+    w = np.ones(N)
+    g = jit(f, donate_argnums=0)
+    g.lower(w, 1.0).compile()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt) as e:
+            g(w, 1.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if w[0] == 2.0:
+        assert any("undefined now: w." in n for n in e.value.__notes__)

@@ -48,6 +48,7 @@ BUILTIN = {
     "NotComplexError": TypeError,
     "RandomKeyError": TypeError,
     "OptionError": ValueError,
+    "DonationError": ValueError,
     "LogdirError": ValueError,
     "ClosedError": ValueError,
     "TagError": ValueError,

@@ -275,9 +275,10 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = ()
       static_argnums, static_argnames: arguments that ``fun`` gets as they are and that are part of the
         key: hashable values, or ndarrays (compared by content). Sizes, modes, functions.
       donate_argnums, donate_argnames: arguments whose arrays the call may write its results into, so that
-        ``params, state = step(params, state, batch)`` needs no second copy and no fresh memory. An array whose
-        memory is taken is what comes back in place of a result of its shape and dtype; the others are left as
-        they are. Each must own its memory; else it is copied. See docs/performance.md, "Donated arguments".
+        ``params, state = step(params, state, batch)`` needs no second copy and no fresh memory. An array
+        whose memory is taken is what comes back in place of a result of its shape and dtype; the others are
+        left as they are. Each must own its memory; else it is copied. See docs/performance.md, "Donated
+        arguments".
       cache_size: how many programs are kept.
 
     Raises:
@@ -293,10 +294,10 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] = ()
     >>> f(np.zeros(2))
     array([1., 1.])
     >>> step = jit(lambda w, g: w - 0.5 * g, donate_argnums=0)
-    >>> w = np.ones(2)
-    >>> new = step(w, np.ones(2))
-    >>> new is w, w
-    (True, array([0.5, 0.5]))
+    >>> w = np.ones(100)
+    >>> new = step(w, np.ones(100))
+    >>> new is w, w[0]
+    (True, np.float64(0.5))
     """
     if fun is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames,

@@ -15,7 +15,6 @@ from ..plan.describe import Plan, plan_of
 from ..plan.peak import LiveBuffer, live_at_peak
 from ..trace.core import Captured
 
-
 SHOWN = 16              # lines of a printed analysis of memory
 
 

@@ -88,16 +88,16 @@ def minimize(loss: Callable, params: Any, optimizer: Optimizer, steps: int,
         carry = tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, carry)
     bar = None if inside else _bar(steps, progress)
     try:
-        return _loop(_compiled(loss, optimizer, tol, batches is not None, own), carry, steps, every, callback,
-                     None if batches is None else iter(batches), bar, inside)
+        return _loop(_compiled(loss, optimizer, tol, batches is not None, own), carry, steps, every,
+                     callback, None if batches is None else iter(batches), bar, inside)
     finally:
         if bar is not None:
             bar.close()
 
 
 def _compiled(loss, optimizer, tol, batched, own):
-    """``n -> program`` of n steps: ``(carry, batch) -> (carry, losses, which updates were made)``; ``own``: the
-    carry is donated."""
+    """``n -> program`` of n steps: ``(carry, batch) -> (carry, losses, which updates were made)``; ``own``:
+    the carry is donated."""
     def step(carry, batch):
         params, state, done = carry
 

@@ -209,7 +209,7 @@ class Plan:
             counted = [e for e in eqns if last.get(id(e)) == number]
             self.steps.append(PlanStep(number, step, [names.use(b, number) for b in step.buffers],
                                        inner, eqns, counted, clock))
-            names.known(step, number, self.steps[-1].sources)
+            names.known(step, number, eqns, self.steps[-1].sources)
         self.buffers = names.infos()
         inside = [p for s in self.steps for _, p in s.bodies]
         self.cost = sum([s.cost for s in self.steps], Cost())
@@ -300,18 +300,20 @@ class _Names:
             self.temporaries[b] = BufferInfo(name, place_, b.offset, b.nbytes, number)
         return name
 
-    def known(self, step: Step, number: int, sources: Sequence[Source]) -> None:
+    def known(self, step: Step, number: int, eqns: Sequence[Eqn], sources: Sequence[Source]) -> None:
         """What temporaries that begin at this step hold."""
-        for b, view in zip(step.buffers[:step.nouts], step.views or (), strict=False):
+        results = {v.aval.nbytes: v.aval.strong for e in eqns for v in e.outs}
+        for i, b in enumerate(step.buffers):
             info = self.temporaries.get(b)
-            if info is not None and info.first == number and view.nbytes == b.nbytes:
-                info.type = f"{CODE[view.dtype]}{_dims(view.shape)}"
-            elif info is not None and not info.type:                # a stack, of which this is the last entry
-                info.type = f"{CODE[view.dtype]}{_dims((b.nbytes // max(view.nbytes, 1), *view.shape))}"
-        for b in step.buffers:
-            info = self.temporaries.get(b)
-            if info is not None and info.first == number and sources:
-                info.source = sources[0]
+            if info is None or info.first != number or info.type:
+                continue
+            info.source = sources[0] if sources else None
+            if i < step.nouts and step.views:
+                view = step.views[i]                    # the last entry of a stack may stand for all of it
+                n = b.nbytes // (view.nbytes or 1)
+                shape = view.shape if n == 1 else (n, *view.shape)
+                whole = results.get(b.nbytes)
+                info.type = str(whole) if whole is not None else f"{CODE[view.dtype]}{_dims(shape)}"
 
     def infos(self) -> list[BufferInfo]:
         return list(self.temporaries.values())

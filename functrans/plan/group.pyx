@@ -264,7 +264,8 @@ cdef class _Builder:
         cdef Value v
         if i.buffer in self.internal:
             v = self.register(i.result, i.out.dtype.itemsize)
-        elif self.streams and i.result == FULL and i.out.nbytes >= STREAM_FROM:
+        elif (self.streams and i.result == FULL and i.out.nbytes >= STREAM_FROM
+              and not any([v_.buffer.donated and v_.nbytes == i.out.nbytes for v_ in self.operands])):
             v = self.register(FULL, i.out.dtype.itemsize)
             self.after.append(Code("stream", "stream:8", 0, (self.memory_value(i.out, FULL), v)))
         else:

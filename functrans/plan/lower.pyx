@@ -68,10 +68,10 @@ def lower(Jaxpr jaxpr, carries=(), slices=(), *, donated=(), fused=None, watch=N
     fused = FUSE if fused is None else fused
     if fused:
         jaxpr = apart(together(jaxpr))
-    ctx, inputs, outputs = _emitted(jaxpr, fused, watch)
+    ctx, inputs, outputs = _emitted(jaxpr, fused, watch, donated)
     if ctx.large and fused:
         for other in others(jaxpr):
-            again = _emitted(other, fused, watch)
+            again = _emitted(other, fused, watch, donated)
             if cheaper(again[0].steps, ctx.steps):
                 jaxpr, (ctx, inputs, outputs) = other, again
     placed = place(ctx.steps, FIRST_INPUT + len(inputs), inputs, outputs, carries, slices,
@@ -83,7 +83,7 @@ def lower(Jaxpr jaxpr, carries=(), slices=(), *, donated=(), fused=None, watch=N
     return program
 
 
-def _emitted(Jaxpr jaxpr, fused, watch):
+def _emitted(Jaxpr jaxpr, fused, watch, donated):
     """The steps of a program, in a context, and the buffers of its inputs and outputs."""
     cdef Context ctx = Context(fused)
     cdef View view
@@ -91,6 +91,8 @@ def _emitted(Jaxpr jaxpr, fused, watch):
     cdef int slot
     ctx.watch, ctx.results = watch, result_variables(jaxpr)
     inputs = [Buffer(a.nbytes, FIRST_INPUT + i) for i, a in enumerate(jaxpr.in_avals)]
+    for i in donated:
+        (<Buffer>inputs[i]).donated = True
     results = ctx.inline(jaxpr, [_whole(b, a.shape, a.dtype)
                                  for b, a in zip(inputs, jaxpr.in_avals, strict=True)])
     ctx.eqn = None

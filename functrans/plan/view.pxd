@@ -4,6 +4,7 @@ cdef class Buffer:
     cdef public int64_t nbytes, offset
     cdef public int slot
     cdef public Py_ssize_t first, last      # steps that touch it
+    cdef public bint donated                # an input that an output may be written over
     cdef public int64_t lead, tail          # room in front of it and behind, for what is written over it
 
 cdef class View:
