@@ -25,7 +25,8 @@ JOBS = 2
 # No -ffast-math, ever: it changes results that users see.
 FLAGS = ["-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
          "-fno-strict-aliasing"]
-WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-tautological-compare"]
+WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-tautological-compare",
+            "-Wno-pass-failed"]         # clang: a loop that it cannot vectorize
 LEVELS = {"v2": ["-march=x86-64-v2"], "v3": ["-march=x86-64-v3"],
           "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -62,7 +63,9 @@ def extensions() -> list[Extension]:
         if wanted(module):
             found.append(Extension(
                 module, [str(path)], include_dirs=[numpy.get_include(), str(KERNELS)],
+                # what of the C interface is used; that of the oldest NumPy, whichever it is built with
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+                               ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
                                ("_GNU_SOURCE", "1")],
                 extra_compile_args=["-O2", "-g" if DEBUG else "-g0", *FLAGS],
                 depends=[str(KERNELS / name) for name in ("abi.h", "threads.h", "fpmode.h")]))
