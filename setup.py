@@ -25,8 +25,7 @@ JOBS = 2
 # No -ffast-math, ever: it changes results that users see.
 FLAGS = ["-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
          "-fno-strict-aliasing"]
-WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-tautological-compare",
-            "-Wno-pass-failed"]         # clang: a loop that it cannot vectorize
+WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-tautological-compare"]
 LEVELS = {"v2": ["-march=x86-64-v2"], "v3": ["-march=x86-64-v3"],
           "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 X86 = platform.machine().lower() in ("x86_64", "amd64")
