@@ -43,9 +43,9 @@ HEAD = """# Every public name
 
 <!-- written by tests/api_table.py: run it when names or signatures change -->
 
-`help(functrans.grad)`, or the name with a question mark in a notebook, shows the whole docstring: arguments
-with their shapes, results, exceptions, and an example that runs. Names of NumPy's are in [numpy.md](numpy.md),
-exceptions in [errors.md](errors.md).
+`help(functrans.grad)`, or the name with a question mark in a notebook, shows the whole docstring:
+arguments with their shapes, results, exceptions, and an example that runs. Names of NumPy's are in
+[numpy.md](numpy.md), exceptions in [errors.md](errors.md).
 
 ```python
 >>> from functrans import nn
