@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import index
+from typing import Any
 
 import numpy as np
 
@@ -106,6 +107,7 @@ class Typed:
 
     __slots__ = ("aval",)
     __functrans_leaf__ = True
+    aval: Any
 
     @property
     def shape(self) -> tuple[int, ...]:
