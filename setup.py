@@ -62,7 +62,9 @@ def extensions() -> list[Extension]:
         if wanted(module):
             found.append(Extension(
                 module, [str(path)], include_dirs=[numpy.get_include(), str(KERNELS)],
+                # what of the C interface is used; that of the oldest NumPy, whichever it is built with
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+                               ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
                                ("_GNU_SOURCE", "1")],
                 extra_compile_args=["-O2", "-g" if DEBUG else "-g0", *FLAGS],
                 depends=[str(KERNELS / name) for name in ("abi.h", "threads.h", "fpmode.h")]))

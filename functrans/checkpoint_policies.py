@@ -24,22 +24,58 @@ Policy = Callable[..., bool]
 
 
 def nothing_saveable(op: Any, *avals: Any, **params: Any) -> bool:
-    """Everything is computed again (the default)."""
+    """Everything is computed again (the default).
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.nothing_saveable
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return False
 
 
 def everything_saveable(op: Any, *avals: Any, **params: Any) -> bool:
-    """Nothing is computed again, as without ``checkpoint``."""
+    """Nothing is computed again, as without ``checkpoint``.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.everything_saveable
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return True
 
 
 def dots_saveable(op: Any, *avals: Any, **params: Any) -> bool:
-    """Products of matrices and convolutions are kept, the rest is computed again."""
+    """Products of matrices and convolutions are kept, the rest is computed again.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.dots_saveable
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return op.family == "bilinear"
 
 
 def dots_with_no_batch_dims_saveable(op: Any, *avals: Any, **params: Any) -> bool:
-    """Products without batch axes are kept: those with weights, but not those between examples."""
+    """Products without batch axes are kept: those with weights, but not those between examples.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.dots_with_no_batch_dims_saveable
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return op.name == "dot_general" and params["batch"] == ((), ())
 
 
@@ -48,22 +84,58 @@ checkpoint_dots_with_no_batch_dims = dots_with_no_batch_dims_saveable
 
 
 def save_only_these_names(*names: str) -> Policy:
-    """Keeps what ``checkpoint_name`` gave one of these names, and nothing else."""
+    """Keeps what ``checkpoint_name`` gave one of these names, and nothing else.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.save_only_these_names("e")
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return _Named(frozenset(names), True, False)
 
 
 def save_any_names_but_these(*names: str) -> Policy:
-    """Keeps what has a name, but for these names."""
+    """Keeps what has a name, but for these names.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.save_any_names_but_these("other")
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return _Named(frozenset(names), False, False)
 
 
 def save_anything_except_these_names(*names: str) -> Policy:
-    """Keeps everything but what has one of these names."""
+    """Keeps everything but what has one of these names.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.save_anything_except_these_names("e")
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return _Named(frozenset(names), False, True)
 
 
 def save_from_both_policies(policy_1: Policy, policy_2: Policy) -> Policy:
-    """Keeps what either of two policies keeps."""
+    """Keeps what either of two policies keeps.
+
+    >>> import numpy as np
+    >>> from functrans import checkpoint, checkpoint_name, grad
+    >>> from functrans import checkpoint_policies as keep
+    >>> policy = keep.save_from_both_policies(keep.dots_saveable, keep.save_only_these_names("e"))
+    >>> f = checkpoint(lambda x: np.sin(checkpoint_name(np.exp(x), "e")), policy=policy)
+    >>> bool(grad(f)(0.0) == np.cos(1.0))
+    True
+    """
     return _Either(policy_1, policy_2)
 
 

@@ -108,6 +108,13 @@ class Primitive:
 
     Made by ``primitive``. Its rules are set by ``def_shape``, ``def_jvp``, ``def_transpose``, ``def_vmap``,
     which work as decorators.
+
+    >>> from functrans import grad
+    >>> from functrans.extend import primitive
+    >>> cube = primitive(shape=lambda x: x)(lambda x: x ** 3)
+    >>> _ = cube.def_jvp(lambda primals, tangents: (cube(*primals), 3 * primals[0] ** 2 * tangents[0]))
+    >>> float(grad(cube)(2.0))
+    12.0
     """
 
     def __init__(self, run, name, shape, elementwise, linear, vmap_method, kernel, signature, parameters,

@@ -21,6 +21,7 @@ from functrans import (
     lax,
     linear_transpose,
     linearize,
+    make_jaxpr,
     value_and_grad,
     vjp,
     vmap,
@@ -126,6 +127,21 @@ def jacobian_of_integers():
 @case(E.IntegerInputError, "i64", "returns")
 def jacrev_of_an_integer_result():
     jacrev(lambda x: (x > 0).astype(int))(X)  # BAD
+
+
+@case(E.ArgumentError, "grad: argnums is f64[3]", "Write grad(f)(x), not grad(f, x)")
+def arguments_beside_the_function():
+    grad(np.sum, X)  # BAD
+
+
+@case(E.ArgumentError, "hessian: argnums is f64[]", "Write hessian(f)(x)")
+def arguments_beside_the_function_of_a_hessian():
+    hessian(np.sum, 2.0)  # BAD
+
+
+@case(E.ArgumentError, "make_jaxpr: static_argnums is f64[3]", "Write make_jaxpr(f)(x)")
+def arguments_beside_the_function_of_a_jaxpr():
+    make_jaxpr(np.sum, X)  # BAD
 
 
 @case(E.ArgumentError, "argnums=2", "loss was called with 1 positional", "argnames")
@@ -445,3 +461,12 @@ def test_numpys_errors_under_grad_are_numpys():
         with pytest.raises((ValueError, IndexError)) as e:
             grad(f)(1.0)
         assert not isinstance(e.value, errors.FunctransError)
+
+
+@pytest.mark.parametrize("use", [float, int, bool, np.asarray, lambda x: x + 1, np.sin])
+def test_values_that_outlive_their_trace(use):
+    """Whatever is done with them: not that a derivative would be lost, or a value is not known."""
+    kept = []
+    grad(lambda x: kept.append(x) or x)(1.0)
+    with pytest.raises(E.LeakedTracerError, match="of a grad that has returned was used"):
+        use(kept[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .. import errors, tree
-from ..calling.arguments import Chosen, Selection
+from ..calling.arguments import Chosen, Selection, positions
 from ..calling.boundary import Transformed
 from ..calling.staging import api, check_callable, describe, trace_call
 from ..trace.core import aval_of
@@ -241,7 +241,7 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
            [2., 0.]])
     """
     check_callable(fun, "hessian")
-    options = (argnums, has_aux, holomorphic)
+    options = (positions(argnums, "hessian"), has_aux, holomorphic)
     made = jacfwd(jacrev(fun, *options), *options, chunk_size=chunk_size)
     return Transformed(made, fun, "hessian", (_again, ("hessian", fun, *options, chunk_size)))
 

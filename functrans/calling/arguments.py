@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from operator import index
+from typing import Any
 
 import numpy as np
 
 from .. import errors, tree
-from .staging import argument_names, leaf_avals, name_of
+from .staging import argument_names, describe, leaf_avals, name_of
+
+
+def positions(argnums, what, name="argnums"):
+    """``argnums`` as an integer, a tuple of integers, or None; an array there is mostly a call gone wrong."""
+    try:
+        return argnums if argnums is None else index(argnums)
+    except TypeError:
+        pass
+    try:
+        return tuple([index(i) for i in argnums])
+    except TypeError:
+        raise errors.ArgumentError(
+            f"{what}: {name} is {describe(argnums)}.",
+            f"Write {what}(f)(x), not {what}(f, x); {name} is an integer, or several in a tuple.") from None
 
 
 class Selection:
     """Which arguments of a function a transform takes: worked out once, when it is made."""
 
     def __init__(self, fun, argnums, argnames, what):
-        if hasattr(argnums, "__index__"):
-            argnums = index(argnums)
+        argnums = positions(argnums, what)
         self.fun, self.what, self.argnums = fun, what, argnums
         self.nums = () if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
         self.names = () if argnames is None else (argnames,) if isinstance(argnames, str) else tuple(
@@ -93,6 +107,7 @@ class Typed:
 
     __slots__ = ("aval",)
     __functrans_leaf__ = True
+    aval: Any
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..calling.arguments import Chosen, Selection, Typed
+from ..calling.arguments import Chosen, Selection, Typed, positions
 from ..calling.staging import api, check_callable, leaf_name, own_lines, trace_call
 from ..ir.core import Jaxpr, aval
 
@@ -54,7 +54,8 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), *,
       return b
     """
     check_callable(fun, "make_jaxpr")
-    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    nums = positions(static_argnums, "make_jaxpr", "static_argnums")
+    static = (nums,) if isinstance(nums, int) else nums
 
     @api
     def show(*args, **kwargs):

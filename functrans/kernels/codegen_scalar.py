@@ -10,7 +10,7 @@ from typing import Any
 # the interpreter's own variables in memory.
 _FUSED = {"muladd": "z + x * y", "mulsub": "x * y - z", "submul": "z - x * y",
           "mul3": "(x * y) * z", "add3": "(x + y) + z",
-          **{name: text.replace("w", "((x == 0) | (y == 0) ? (T)0 : x * y)") for name, text in {
+          **{name: text.replace("w", "(((x == 0) | (y == 0)) ? (T)0 : x * y)") for name, text in {
               "zmuladd": "z + w", "zmulsub": "w - z", "zsubmul": "z - w", "zmul3": "w * z"}.items()}}
 
 

@@ -54,7 +54,7 @@
         T big = a > b ? a : b, small = a > b ? b : a;      /* a nan reaches one of them */ \
         T ratio = small / (big == 0 ? 1 : big); \
         T size = big * sqrt##f(1 + ratio * ratio); \
-        return (a == (T)INFINITY) | (b == (T)INFINITY) ? (T)INFINITY : size; \
+        return ((a == (T)INFINITY) | (b == (T)INFINITY)) ? (T)INFINITY : size; \
     } \
     FT_INLINE C ft_csign_##s(C x) \
     { \

@@ -377,7 +377,7 @@ FT_INLINE FT_REAL FT_N(fast_atan2)(FT_REAL y, FT_REAL x)
     sign = left ? -sign : sign;
     FT_REAL low = FT_MA(j, FT_PIO4_LO, sign * FT_N(atan_tail)(t));
     FT_REAL r = FT_MA(j, FT_PIO4_HI, sign * t) + low;
-    r = (ax != ax) | (ay != ay) ? FT_NAN : r;
+    r = ((ax != ax) | (ay != ay)) ? FT_NAN : r;
     return FT_N(signed_as)(r, y);
 }
 

@@ -237,9 +237,9 @@ FT_INLINE float ft_fast_pow_f32(float x, float y)
     int whole = __builtin_rint(y) == y, odd = whole & (__builtin_rint(half) != half);
     double signed_ = ft_signed_as_f64(result, x);
     result = odd ? signed_ : result;
-    result = (x < 0) & (a < INFINITY) & !whole ? NAN : result;
-    result = (x != x) | (y != y) ? NAN : result;
-    return (float)((x == 1) | (y == 0) ? 1 : result);
+    result = ((x < 0) & (a < INFINITY) & !whole) ? NAN : result;
+    result = ((x != x) | (y != y)) ? NAN : result;
+    return (float)(((x == 1) | (y == 0)) ? 1 : result);
 }
 #else
 FT_INLINE float ft_fast_erfc_f32(float x) { return erfcf(x); }

@@ -321,9 +321,9 @@ FT_INLINE double ft_fast_pow_f64(double x, double y)
     int whole = __builtin_rint(y) == y, odd = whole & (__builtin_rint(half) != half);
     double signed_ = ft_signed_as_f64(result, x);
     result = odd ? signed_ : result;
-    result = (x < 0) & (a < INFINITY) & !whole ? NAN : result;
-    result = (x != x) | (y != y) ? NAN : result;
-    return (x == 1) | (y == 0) ? 1 : result;
+    result = ((x < 0) & (a < INFINITY) & !whole) ? NAN : result;
+    result = ((x != x) | (y != y)) ? NAN : result;
+    return ((x == 1) | (y == 0)) ? 1 : result;
 }
 #else
 FT_INLINE double ft_fast_pow_f64(double x, double y) { return pow(x, y); }

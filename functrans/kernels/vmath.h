@@ -105,11 +105,11 @@ FT_BINARY(copysign, copysignf, copysign)
 #define ft_signbit(x) (ft_copysign((T)1, x) < 0)
 
 /* nan wins; of equal ones (also -0.0 and 0.0) the first. */
-#define ft_max(x, y) (((x) >= (y)) | ((x) != (x)) ? (x) : (y))
-#define ft_min(x, y) (((x) <= (y)) | ((x) != (x)) ? (x) : (y))
+#define ft_max(x, y) ((((x) >= (y)) | ((x) != (x))) ? (x) : (y))
+#define ft_min(x, y) ((((x) <= (y)) | ((x) != (x))) ? (x) : (y))
 /* nan loses. */
-#define ft_fmax(x, y) (((x) >= (y)) | ((y) != (y)) ? (x) : (y))
-#define ft_fmin(x, y) (((x) <= (y)) | ((y) != (y)) ? (x) : (y))
+#define ft_fmax(x, y) ((((x) >= (y)) | ((y) != (y))) ? (x) : (y))
+#define ft_fmin(x, y) ((((x) <= (y)) | ((y) != (y))) ? (x) : (y))
 
 #define ft_floordiv(x, y) FT_CALL2(floordiv, x, y)
 #define ft_mod(x, y) FT_CALL2(mod, x, y)

@@ -81,6 +81,13 @@ class Monitor:
       layers: names of what is tagged, in the order of the forward pass.
       parameters: names of the parameters whose gradients are results.
       step: how often it was called.
+
+    >>> import numpy as np
+    >>> from functrans import grad, monitor, tag
+    >>> watched = monitor(grad(lambda w: np.sum(tag("squares", w ** 2))))
+    >>> _ = watched(np.array([1.0, -2.0]))
+    >>> watched.step, watched.layers, float(watched["squares"].activation.max[0])
+    (1, ['squares'], 4.0)
     """
 
     def __init__(self, fun: Callable, every: int | None, histograms: int, vanishing: float, exploding: float,

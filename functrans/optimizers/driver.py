@@ -21,7 +21,13 @@ from .linesearch import search_state, value_and_grad_from_state
 
 
 class MinimizeResult(NamedTuple):
-    """What ``minimize`` returns."""
+    """What ``minimize`` returns.
+
+    >>> from functrans import optimizers
+    >>> found = optimizers.minimize(lambda x: (x - 2) ** 2, 0.0, optimizers.sgd(0.4), steps=50)
+    >>> round(float(found.params), 6), found.losses.shape, float(found.losses[0])
+    (2.0, (50,), 4.0)
+    """
 
     params: Any
     losses: Any         # [steps done]: losses[i] is the loss that update i started from

@@ -46,7 +46,12 @@ def gamma(key, a, shape=None, dtype=None):
 
 
 def loggamma(key, a, shape=None, dtype=None):
-    """The logarithm of ``gamma``: right where gamma itself is too small for the dtype."""
+    """The logarithm of ``gamma``: right where gamma itself is too small for the dtype.
+
+    >>> from functrans import random
+    >>> random.loggamma(random.key(0), 1e-3, (2,)).shape     # gamma itself would underflow
+    (2,)
+    """
     dtype = float_of("loggamma", dtype)
     shape = shape_with("loggamma", shape, a)
     return OPS["random_loggamma"](checked("loggamma", key), parameter(a, dtype, shape))
@@ -60,7 +65,12 @@ def _beta(key, a, b):
 
 
 def beta(key, a, b, shape=None, dtype=None):
-    """Beta: density proportional to x**(a-1) (1-x)**(b-1)."""
+    """Beta: density proportional to x**(a-1) (1-x)**(b-1).
+
+    >>> from functrans import random
+    >>> random.beta(random.key(0), 2.0, 3.0, (2, 3)).shape
+    (2, 3)
+    """
     key, dtype, shape = checked("beta", key), float_of("beta", dtype), shape_with("beta", shape, a, b)
     return _beta(key, parameter(a, dtype, shape), parameter(b, dtype, shape))
 
@@ -73,7 +83,13 @@ def _dirichlet(key, alpha):
 
 
 def dirichlet(key, alpha, shape=None, dtype=None):
-    """Dirichlet over the last axis of ``alpha``; ``shape`` is the result's without that axis."""
+    """Dirichlet over the last axis of ``alpha``; ``shape`` is the result's without that axis.
+
+    >>> from functrans import random
+    >>> import numpy as np
+    >>> random.dirichlet(random.key(0), np.ones(3), (2,)).sum(axis=1).round(12)
+    array([1., 1.])
+    """
     key, dtype = checked("dirichlet", key), float_of("dirichlet", dtype)
     alpha = as_array(alpha)
     a = aval_of(alpha)
@@ -87,7 +103,12 @@ def dirichlet(key, alpha, shape=None, dtype=None):
 
 
 def poisson(key, lam, shape=None, dtype=None):
-    """Poisson with rate ``lam``, int64 by default; -1 where the rate is negative or nan."""
+    """Poisson with rate ``lam``, int64 by default; -1 where the rate is negative or nan.
+
+    >>> from functrans import random
+    >>> random.poisson(random.key(0), 4.0, (2, 3)).dtype
+    dtype('int64')
+    """
     key, dtype = checked("poisson", key), integer_of("poisson", dtype)
     shape = shape_with("poisson", shape, lam)
     x = OPS["random_poisson"](key, parameter(lam, np.dtype(np.float64), shape))
@@ -95,21 +116,36 @@ def poisson(key, lam, shape=None, dtype=None):
 
 
 def binomial(key, n, p, shape=None, dtype=None):
-    """The number of successes of ``n`` trials of probability ``p``, as float64; nan for wrong parameters."""
+    """The number of successes of ``n`` trials of probability ``p``, as float64; nan for wrong parameters.
+
+    >>> from functrans import random
+    >>> random.binomial(random.key(0), 10, 0.3, (2, 3)).dtype
+    dtype('float64')
+    """
     key, dtype = checked("binomial", key), float_of("binomial", dtype)
     shape = shape_with("binomial", shape, n, p)
     return OPS["random_binomial"](key, parameter(n, dtype, shape), parameter(p, dtype, shape))
 
 
 def chisquare(key, df, shape=None, dtype=None):
-    """Chi-square with ``df`` degrees of freedom."""
+    """Chi-square with ``df`` degrees of freedom.
+
+    >>> from functrans import random
+    >>> random.chisquare(random.key(0), 3.0, (2, 3)).shape
+    (2, 3)
+    """
     dtype = float_of("chisquare", dtype)
     df = parameter(df, dtype, shape_with("chisquare", shape, df))
     return 2 * OPS["random_gamma"](checked("chisquare", key), df / 2)
 
 
 def f(key, dfnum, dfden, shape=None, dtype=None):
-    """F with ``dfnum`` and ``dfden`` degrees of freedom."""
+    """F with ``dfnum`` and ``dfden`` degrees of freedom.
+
+    >>> from functrans import random
+    >>> random.f(random.key(0), 3.0, 10.0, (2, 3)).shape
+    (2, 3)
+    """
     key, dtype, shape = checked("f", key), float_of("f", dtype), shape_with("f", shape, dfnum, dfden)
     keys = split(key)
     a, b = parameter(dfnum, dtype, shape), parameter(dfden, dtype, shape)
@@ -117,7 +153,12 @@ def f(key, dfnum, dfden, shape=None, dtype=None):
 
 
 def t(key, df, shape=None, dtype=None):
-    """Student's t with ``df`` degrees of freedom."""
+    """Student's t with ``df`` degrees of freedom.
+
+    >>> from functrans import random
+    >>> random.t(random.key(0), 4.0, (2, 3)).shape
+    (2, 3)
+    """
     key, dtype, shape = checked("t", key), float_of("t", dtype), shape_with("t", shape, df)
     keys = split(key)
     half = parameter(df, dtype, shape) / 2
@@ -174,38 +215,73 @@ _triangular = _transformed("triangular", "", _triangular_formula)
 
 
 def pareto(key, b, shape=None, dtype=None):
-    """Pareto: density b / x**(b+1) for x >= 1."""
+    """Pareto: density b / x**(b+1) for x >= 1.
+
+    >>> from functrans import random
+    >>> random.pareto(random.key(0), 3.0, (2, 3)).shape
+    (2, 3)
+    """
     return _pareto(key, b, shape=shape, dtype=dtype)
 
 
 def rayleigh(key, scale, shape=None, dtype=None):
-    """Rayleigh: density x exp(-x**2 / (2 scale**2)) / scale**2."""
+    """Rayleigh: density x exp(-x**2 / (2 scale**2)) / scale**2.
+
+    >>> from functrans import random
+    >>> random.rayleigh(random.key(0), 1.0, (2, 3)).shape
+    (2, 3)
+    """
     return _rayleigh(key, scale, shape=shape, dtype=dtype)
 
 
 def lognormal(key, sigma=1.0, shape=None, dtype=None):
-    """The exponential of a normal number with standard deviation ``sigma``."""
+    """The exponential of a normal number with standard deviation ``sigma``.
+
+    >>> from functrans import random
+    >>> random.lognormal(random.key(0), 0.5, (2, 3)).shape
+    (2, 3)
+    """
     return _lognormal(key, sigma, shape=shape, dtype=dtype)
 
 
 def weibull_min(key, scale, concentration, shape=(), dtype=None):
-    """Weibull: distribution function 1 - exp(-(x / scale)**concentration)."""
+    """Weibull: distribution function 1 - exp(-(x / scale)**concentration).
+
+    >>> from functrans import random
+    >>> random.weibull_min(random.key(0), 1.0, 2.0, (2, 3)).shape
+    (2, 3)
+    """
     shape = shape_of_draw("weibull_min", shape) or None
     return _weibull(key, scale, concentration, shape=shape, dtype=dtype)
 
 
 def wald(key, mean, shape=None, dtype=None):
-    """Wald (inverse Gaussian) with this mean and scale 1."""
+    """Wald (inverse Gaussian) with this mean and scale 1.
+
+    >>> from functrans import random
+    >>> random.wald(random.key(0), 1.0, (2, 3)).shape
+    (2, 3)
+    """
     return _wald(key, mean, shape=shape, dtype=dtype)
 
 
 def triangular(key, left, mode, right, shape=None, dtype=None):
-    """Triangular between ``left`` and ``right`` with its peak at ``mode``."""
+    """Triangular between ``left`` and ``right`` with its peak at ``mode``.
+
+    >>> from functrans import random
+    >>> random.triangular(random.key(0), 0.0, 0.2, 1.0, (2, 3)).shape
+    (2, 3)
+    """
     return _triangular(key, left, mode, right, shape=shape, dtype=dtype)
 
 
 def geometric(key, p, shape=None, dtype=None):
-    """The number of trials of probability p up to the first success, int64 by default."""
+    """The number of trials of probability p up to the first success, int64 by default.
+
+    >>> from functrans import random
+    >>> random.geometric(random.key(0), 0.25, (2, 3)).dtype
+    dtype('int64')
+    """
     key, dtype = checked("geometric", key), integer_of("geometric", dtype)
     shape = shape_with("geometric", shape, p)
     p = as_array(p)
@@ -227,13 +303,23 @@ def _maxwell(key, *, shape, dtype):
 
 
 def maxwell(key, shape=(), dtype=None):
-    """Maxwell: the length of a vector of three standard normal numbers."""
+    """Maxwell: the length of a vector of three standard normal numbers.
+
+    >>> from functrans import random
+    >>> bool(random.maxwell(random.key(0), (100,)).min() > 0)
+    True
+    """
     return _maxwell(checked("maxwell", key), shape=shape_of_draw("maxwell", shape),
                     dtype=float_of("maxwell", dtype))
 
 
 def double_sided_maxwell(key, loc, scale, shape=(), dtype=None):
-    """Maxwell with a random sign, times ``scale`` plus ``loc``; ``shape`` goes before theirs (as in JAX)."""
+    """Maxwell with a random sign, times ``scale`` plus ``loc``; ``shape`` goes before theirs (as in JAX).
+
+    >>> from functrans import random
+    >>> random.double_sided_maxwell(random.key(0), 0.0, 1.0, (2, 3)).shape
+    (2, 3)
+    """
     key, dtype = checked("double_sided_maxwell", key), float_of("double_sided_maxwell", dtype)
     own = shape_with("double_sided_maxwell", None, loc, scale)
     shape = (shape_of_draw("double_sided_maxwell", shape) or own) + own
@@ -243,7 +329,12 @@ def double_sided_maxwell(key, loc, scale, shape=(), dtype=None):
 
 
 def generalized_normal(key, p, shape=(), dtype=None):
-    """Density proportional to exp(-abs(x)**p)."""
+    """Density proportional to exp(-abs(x)**p).
+
+    >>> from functrans import random
+    >>> random.generalized_normal(random.key(0), 1.5, (2, 3)).shape
+    (2, 3)
+    """
     key, dtype = checked("generalized_normal", key), float_of("generalized_normal", dtype)
     shape = shape_of_draw("generalized_normal", shape)
     p = convert(asvalue(p), dtype)
@@ -253,7 +344,14 @@ def generalized_normal(key, p, shape=(), dtype=None):
 
 
 def ball(key, d, p=2, shape=(), dtype=None):
-    """Uniform in the d-dimensional ball of the p-norm (Barthe, Guedon, Mendelson, Naor, 2005)."""
+    """Uniform in the d-dimensional ball of the p-norm (Barthe, Guedon, Mendelson, Naor, 2005).
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> x = random.ball(random.key(0), 3, shape=(100,))
+    >>> x.shape, bool((np.linalg.norm(x, axis=1) <= 1).all())
+    ((100, 3), True)
+    """
     key, dtype, shape = checked("ball", key), float_of("ball", dtype), shape_of_draw("ball", shape)
     keys = split(key)
     g = generalized_normal(keys[0], p, (*shape, index(d)), dtype)
@@ -267,6 +365,11 @@ def multivariate_normal(key, mean, cov, shape=None, dtype=None, method="cholesky
 
     ``shape`` is the result's without the last axis; ``method`` how the root of the covariance is found:
     'cholesky', 'eigh' or 'svd'.
+
+    >>> from functrans import random
+    >>> import numpy as np
+    >>> random.multivariate_normal(random.key(0), np.zeros(2), np.eye(2), (5,)).shape
+    (5, 2)
     """
     key = checked("multivariate_normal", key)
     if method not in ("cholesky", "eigh", "svd"):
@@ -303,6 +406,12 @@ def orthogonal(key, n, shape=(), dtype=None, m=None):
 
     The signs of a QR decomposition's diagonal are moved into Q (Mezzadri, "How to generate random matrices
     from the classical compact groups", 2007).
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> q = random.orthogonal(random.key(0), 3)
+    >>> np.allclose(q @ q.T, np.eye(3))
+    True
     """
     key, dtype = checked("orthogonal", key), float_of("orthogonal", dtype)
     shape, n = shape_of_draw("orthogonal", shape), index(n)

@@ -129,7 +129,13 @@ def _truncated_normal(key, lower, upper, *, shape, dtype):
 
 
 def truncated_normal(key, lower, upper, shape=None, dtype=None):
-    """Standard normal within (lower, upper); differentiable in the bounds."""
+    """Standard normal within (lower, upper); differentiable in the bounds.
+
+    >>> from functrans import random
+    >>> x = random.truncated_normal(random.key(0), -1.0, 2.0, (100,))
+    >>> bool(x.min() > -1 and x.max() < 2)
+    True
+    """
     key, dtype = checked("truncated_normal", key), float_of("truncated_normal", dtype)
     shape = shape_with("truncated_normal", shape, lower, upper)
     return _truncated_normal(key, parameter(lower, dtype, shape), parameter(upper, dtype, shape), shape=shape,
@@ -137,7 +143,12 @@ def truncated_normal(key, lower, upper, shape=None, dtype=None):
 
 
 def bernoulli(key, p=0.5, shape=None, mode="low"):
-    """True with probability p. ``mode="high"`` resolves probabilities below 2**-52 (2**-23)."""
+    """True with probability p. ``mode="high"`` resolves probabilities below 2**-52 (2**-23).
+
+    >>> from functrans import random
+    >>> random.bernoulli(random.key(0), 0.3, (2, 3)).dtype
+    dtype('bool')
+    """
     key = checked("bernoulli", key)
     if mode not in ("low", "high"):
         raise errors.OptionError(f"random.bernoulli: mode must be 'low' or 'high', got {mode!r}")
@@ -152,7 +163,13 @@ def bernoulli(key, p=0.5, shape=None, mode="low"):
 
 
 def rademacher(key, shape=(), dtype=None):
-    """-1 or 1, int64 by default."""
+    """-1 or 1, int64 by default.
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> np.unique(random.rademacher(random.key(0), (100,)))
+    array([-1,  1])
+    """
     dtype = np.dtype(np.int64 if dtype is None else dtype)
     hit = bernoulli(key, 0.5, shape_of_draw("rademacher", shape))
     return convert(2 * convert(hit, np.int64) - 1, dtype)
@@ -166,7 +183,12 @@ def _plain(name, doc, formula):
     def draw(key, shape=(), dtype=None):
         return run(checked(name, key), shape=shape_of_draw(name, shape), dtype=float_of(name, dtype))
     draw.__name__ = draw.__qualname__ = name
-    draw.__doc__ = doc
+    draw.__doc__ = f"""{doc}
+
+    >>> from functrans import random
+    >>> random.{name}(random.key(0), (2, 3)).shape
+    (2, 3)
+    """
     return draw
 
 
@@ -208,7 +230,12 @@ def _gumbel(key, *, shape, dtype, high):
 
 
 def gumbel(key, shape=(), dtype=None, mode=None):
-    """Gumbel: distribution function exp(-exp(-x)); ``mode`` "low" (default) or "high" (a longer tail)."""
+    """Gumbel: distribution function exp(-exp(-x)); ``mode`` "low" (default) or "high" (a longer tail).
+
+    >>> from functrans import random
+    >>> random.gumbel(random.key(0), (2, 3)).shape
+    (2, 3)
+    """
     dtype = float_of("gumbel", dtype)
     if mode not in (None, "low", "high", "highest"):
         raise errors.OptionError(f"random.gumbel: mode must be 'low', 'high' or 'highest', got {mode!r}")
@@ -250,7 +277,13 @@ def _limited(x, dtype):
 
 
 def randint(key, shape, minval, maxval, dtype=None):
-    """Uniform integers in [minval, maxval), int64 by default; minval where maxval is not greater."""
+    """Uniform integers in [minval, maxval), int64 by default; minval where maxval is not greater.
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> np.unique(random.randint(random.key(0), (100,), 0, 4))
+    array([0, 1, 2, 3])
+    """
     key, dtype = checked("randint", key), integer_of("randint", dtype)
     shape = shape_with("randint", shape, minval, maxval)
     bounds = []
@@ -305,7 +338,13 @@ def permutation(key, x, axis=0, independent=False):
 
 
 def shuffle(key, x, axis=0):
-    """x with each row along ``axis`` in an order of its own."""
+    """x with each row along ``axis`` in an order of its own.
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> np.sort(random.shuffle(random.key(0), np.arange(4)))
+    array([0, 1, 2, 3])
+    """
     return permutation(key, x, axis, True)
 
 
@@ -315,6 +354,11 @@ def choice(key, a, shape=(), replace=True, p=None, axis=0, mode=None):
     Args:
       replace: whether an element may come more than once.
       p: their probabilities; uniform by default.
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> random.choice(random.key(0), np.array([2.0, 5.0]), (3,), p=np.array([0.0, 1.0]))
+    array([5., 5., 5.])
     """
     key, shape = checked("choice", key), shape_of_draw("choice", shape)
     whole = np.ndim(a) == 0
@@ -359,6 +403,11 @@ def categorical(key, logits, axis=-1, shape=None, replace=True, mode=None):
     """Positions along ``axis``, each with probability proportional to ``exp(logits)``.
 
     ``shape`` is that of the result, to which the shape of logits without the axis broadcasts.
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> random.categorical(random.key(0), np.array([-np.inf, 0.0]), shape=(3,))
+    array([1, 1, 1])
     """
     key = checked("categorical", key)
     x = as_array(logits)

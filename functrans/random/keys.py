@@ -80,17 +80,33 @@ def key(seed, *, impl=None, dtype=None):
 
 
 def PRNGKey(seed, *, impl=None):
-    """The same as ``key``."""
+    """The same as ``key``.
+
+    >>> from functrans import random
+    >>> random.PRNGKey(7)
+    array([0, 7], dtype=uint32)
+    """
     return key(seed, impl=impl)
 
 
 def split(key, num=2):
-    """``num`` (an integer or a shape) new keys from one: ``uint32[num, 2]``. Do not use ``key`` again."""
+    """``num`` (an integer or a shape) new keys from one: ``uint32[num, 2]``. Do not use ``key`` again.
+
+    >>> from functrans import random
+    >>> random.split(random.key(0), 3).shape
+    (3, 2)
+    """
     return OPS["random_draw"](checked("split", key), shape=shape_of_draw("split", num), form="pair")
 
 
 def fold_in(key, data):
-    """A new key from a key and an integer, such as a step's number; ``data`` counts modulo 2**32."""
+    """A new key from a key and an integer, such as a step's number; ``data`` counts modulo 2**32.
+
+    >>> from functrans import random
+    >>> key = random.key(0)
+    >>> bool((random.fold_in(key, 1) != random.fold_in(key, 2)).any())
+    True
+    """
     key = checked("fold_in", key)
     if type(data) is int:
         word = np.uint32(data & 0xFFFFFFFF)
@@ -104,17 +120,33 @@ def fold_in(key, data):
 
 
 def clone(key):
-    """The key itself, for uses that are meant to be the same."""
+    """The key itself, for uses that are meant to be the same.
+
+    >>> from functrans import random
+    >>> bool((random.clone(random.key(7)) == random.key(7)).all())
+    True
+    """
     return key
 
 
 def key_data(keys):
-    """The words of keys, ``uint32[..., 2]``: the keys themselves."""
+    """The words of keys, ``uint32[..., 2]``: the keys themselves.
+
+    >>> from functrans import random
+    >>> random.key_data(random.key(7))
+    array([0, 7], dtype=uint32)
+    """
     return keys
 
 
 def wrap_key_data(key_bits_array, *, impl=None, dtype=None):
-    """Words as keys: ``uint32[..., 2]``."""
+    """Words as keys: ``uint32[..., 2]``.
+
+    >>> from functrans import random
+    >>> import numpy as np
+    >>> random.wrap_key_data(np.array([0, 7], dtype=np.uint32))
+    array([0, 7], dtype=uint32)
+    """
     a = aval_of(asvalue(key_bits_array))
     if a.dtype != _U32 or a.ndim < 1 or a.shape[-1] != 2:
         raise errors.RandomKeyError(f"random.wrap_key_data: words of keys are uint32[..., 2], got {a}.")
@@ -122,7 +154,12 @@ def wrap_key_data(key_bits_array, *, impl=None, dtype=None):
 
 
 def key_impl(keys):
-    """The name of the generator that keys are for."""
+    """The name of the generator that keys are for.
+
+    >>> from functrans import random
+    >>> random.key_impl(random.key(7))
+    'threefry2x32'
+    """
     return "threefry2x32"
 
 

@@ -278,6 +278,12 @@ class Prepared:
       sparsity: the pattern, a csr_array of bool.
       colors, n_colors: the colour of each column (or row), and how many products an evaluation takes.
       mode: "forward" (products with columns) or "reverse" (with rows).
+
+    >>> import numpy as np
+    >>> from functrans import sparse
+    >>> prepared = sparse.jacobian(lambda x: x[1:] * x[:-1]).prepare((np.ones(100),), {})
+    >>> prepared.n_colors, prepared(np.ones(100)).nnz
+    (2, 198)
     """
 
     def __init__(self, owner: SparseDerivative, chosen, others: _Others, found: _Found, consts):

@@ -206,6 +206,8 @@ cdef class Tracer:
     cdef object without_derivative(self, str what, str fix):
         if self.var.aval.dtype.kind in "biu":
             return self.known("indexing an ndarray with it, or " + what)
+        if not self.builder.is_open:
+            return Upward.value_of(self)        # says that it has outlived its trace
         if Upward.is_stopped(self):     # stop_gradient(x) says that no derivative is meant
             return self.known(what)
         raise errors.DerivativeLostError(

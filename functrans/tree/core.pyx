@@ -49,7 +49,13 @@ cdef object _ndarray = np.ndarray
 
 @cython.final
 cdef class TreeDef:
-    """The structure of a pytree, without its leaves. Made by `structure` and `flatten`."""
+    """The structure of a pytree, without its leaves. Made by `structure` and `flatten`.
+
+    >>> from functrans import tree
+    >>> treedef = tree.structure({"w": [1.0, 2.0], "b": 3.0})
+    >>> treedef.num_leaves
+    3
+    """
 
     def __cinit__(self):
         self.node = LEAF_NODE
@@ -331,7 +337,13 @@ cdef TreeDef flatten_into(object tree, list out):
 
 
 cpdef tuple flatten(object tree, object is_leaf=None):
-    """The leaves of a tree, a list, and its TreeDef. Where is_leaf(node) is true, it is a leaf."""
+    """The leaves of a tree, a list, and its TreeDef. Where is_leaf(node) is true, it is a leaf.
+
+    >>> from functrans import tree
+    >>> leaves, treedef = tree.flatten({"w": [1.0, 2.0], "b": 3.0})
+    >>> leaves
+    [3.0, 1.0, 2.0]
+    """
     cdef PyObject* t = <PyObject*>Py_TYPE(tree)
     if is_leaf is None and (t == <PyObject*>float or t == <PyObject*>_ndarray):
         return ([tree], leaf_def)
@@ -364,7 +376,12 @@ cdef object _build(TreeDef td, list leaves, Py_ssize_t* position):
 
 
 cpdef unflatten(TreeDef treedef, object leaves):
-    """The tree of this structure with these leaves: the inverse of `flatten`."""
+    """The tree of this structure with these leaves: the inverse of `flatten`.
+
+    >>> from functrans import tree
+    >>> tree.unflatten(tree.structure({"w": 0.0, "b": 0.0}), [1.0, 2.0])
+    {'b': 1.0, 'w': 2.0}
+    """
     if treedef is None:
         raise TypeError("unflatten needs a TreeDef, got None")
     return treedef.unflatten(leaves)
@@ -420,12 +437,22 @@ cdef object _tree_error(what, reference, list trail, fix):
 # ---- what users call ----
 
 def leaves(tree, is_leaf=None):
-    """The leaves of a tree, a list."""
+    """The leaves of a tree, a list.
+
+    >>> from functrans import tree
+    >>> tree.leaves({"w": [1.0, 2.0], "b": 3.0})
+    [3.0, 1.0, 2.0]
+    """
     return flatten(tree, is_leaf)[0]
 
 
 def structure(tree, is_leaf=None):
-    """The TreeDef of a tree."""
+    """The TreeDef of a tree.
+
+    >>> from functrans import tree
+    >>> tree.structure({"w": [1.0, 2.0]}) == tree.structure({"w": [5.0, 6.0]})
+    True
+    """
     return flatten(tree, is_leaf)[1]
 
 
@@ -433,6 +460,10 @@ def map(f, tree, *rest, is_leaf=None):
     """The tree of f(leaf, *leaves of the other trees at the same place).
 
     The other trees must have the structure of the first, or subtrees where it has leaves.
+
+    >>> from functrans import tree
+    >>> tree.map(lambda p, g: p - 0.1 * g, {"w": 1.0, "b": 2.0}, {"w": 10.0, "b": 0.0})
+    {'b': 2.0, 'w': 0.0}
     """
     cdef list given = []
     cdef list other
@@ -451,20 +482,36 @@ def map(f, tree, *rest, is_leaf=None):
 
 
 def map_with_path(f, tree, *rest, is_leaf=None):
-    """As `map`, for f(path, leaf, ...)."""
+    """As `map`, for f(path, leaf, ...).
+
+    >>> from functrans import tree
+    >>> tree.map_with_path(lambda path, x: tree.path_str(path), {"w": [1.0, 2.0]})
+    {'w': ["['w'][0]", "['w'][1]"]}
+    """
     paths = structure(tree, is_leaf).key_paths()
     position = iter(paths)
     return map(lambda *row: f(next(position), *row), tree, *rest, is_leaf=is_leaf)
 
 
 def flatten_with_path(tree, is_leaf=None):
-    """A list of pairs (path, leaf), and the TreeDef. A path is a tuple of keys; see `path_str`."""
+    """A list of pairs (path, leaf), and the TreeDef. A path is a tuple of keys; see `path_str`.
+
+    >>> from functrans import tree
+    >>> pairs, treedef = tree.flatten_with_path({"w": [1.0, 2.0]})
+    >>> pairs[1]
+    ((DictKey('w'), SequenceKey(1)), 2.0)
+    """
     given, td = flatten(tree, is_leaf)
     return list(zip(td.key_paths(), given)), td
 
 
 def all_leaves(iterable, is_leaf=None):
-    """Whether no element is a node (None is a node)."""
+    """Whether no element is a node (None is a node).
+
+    >>> from functrans import tree
+    >>> tree.all_leaves([1.0, 2.0]), tree.all_leaves([1.0, [2.0]])
+    (True, False)
+    """
     for x in iterable:
         if not (is_leaf is not None and is_leaf(x)) and node_of(x).kind != K_LEAF:
             return False
@@ -475,7 +522,12 @@ cdef object _missing = object()
 
 
 def reduce(function, tree, initializer=_missing, is_leaf=None):
-    """functools.reduce over the leaves."""
+    """functools.reduce over the leaves.
+
+    >>> from functrans import tree
+    >>> tree.reduce(lambda total, x: total + x, {"w": [1.0, 2.0], "b": 3.0})
+    6.0
+    """
     given = leaves(tree, is_leaf)
     if initializer is _missing:
         return functools.reduce(function, given)
@@ -486,6 +538,10 @@ def transpose(TreeDef outer not None, inner, tree):
     """Turn a tree of structure `outer` whose leaves are of structure `inner` inside out.
 
     With `inner` None, the structure of the first subtree is taken.
+
+    >>> from functrans import tree
+    >>> tree.transpose(tree.structure([0, 0]), None, [{"a": 1, "b": 2}, {"a": 3, "b": 4}])
+    {'a': [1, 3], 'b': [2, 4]}
     """
     subtrees = outer.flatten_up_to(tree, "the tree", "the outer structure")
     if inner is None:

@@ -24,7 +24,13 @@ class _PathKey:
 
 
 class DictKey(_PathKey):
-    """A step into a dict: ``['bias']``."""
+    """A step into a dict: ``['bias']``.
+
+    >>> from functrans import tree
+    >>> (path, leaf), *rest = tree.flatten_with_path({"bias": 1.0})[0]
+    >>> path[0], str(path[0])
+    (DictKey('bias'), "['bias']")
+    """
 
     __slots__ = ()
     key = property(lambda self: self._value)
@@ -34,7 +40,13 @@ class DictKey(_PathKey):
 
 
 class SequenceKey(_PathKey):
-    """A step into a list or tuple: ``[0]``."""
+    """A step into a list or tuple: ``[0]``.
+
+    >>> from functrans import tree
+    >>> (path, leaf), *rest = tree.flatten_with_path([1.0, 2.0])[0]
+    >>> path[0], str(path[0])
+    (SequenceKey(0), '[0]')
+    """
 
     __slots__ = ()
     idx = property(lambda self: self._value)
@@ -44,7 +56,16 @@ class SequenceKey(_PathKey):
 
 
 class GetAttrKey(_PathKey):
-    """A step into a dataclass or namedtuple: ``.bias``."""
+    """A step into a dataclass or namedtuple: ``.bias``.
+
+    >>> from typing import NamedTuple
+    >>> from functrans import tree
+    >>> class Layer(NamedTuple):
+    ...     bias: float
+    >>> (path, leaf), = tree.flatten_with_path(Layer(1.0))[0]
+    >>> path[0], str(path[0])
+    (GetAttrKey('bias'), '.bias')
+    """
 
     __slots__ = ()
     name = property(lambda self: self._value)
@@ -54,7 +75,16 @@ class GetAttrKey(_PathKey):
 
 
 class FlattenedIndexKey(_PathKey):
-    """A step into a registered node, by the child's number: ``[<child 0>]``."""
+    """A step into a registered node, by the child's number: ``[<child 0>]``.
+
+    >>> from functrans import tree
+    >>> class Pair:
+    ...     def __init__(self, *both):
+    ...         self.both = both
+    >>> _ = tree.register_node(Pair, lambda p: (p.both, None), lambda aux, both: Pair(*both))
+    >>> tree.path_str(tree.flatten_with_path(Pair(1.0, 2.0))[0][1][0])
+    '[<child 1>]'
+    """
 
     __slots__ = ()
     key = property(lambda self: self._value)
@@ -64,7 +94,12 @@ class FlattenedIndexKey(_PathKey):
 
 
 def path_str(path):
-    """A path as Python-like text: ``['layers'][0].bias``; empty for the root."""
+    """A path as Python-like text: ``['layers'][0].bias``; empty for the root.
+
+    >>> from functrans import tree
+    >>> [tree.path_str(path) for path, leaf in tree.flatten_with_path({"w": [1.0, 2.0]})[0]]
+    ["['w'][0]", "['w'][1]"]
+    """
     return "".join([str(key) for key in path])
 
 

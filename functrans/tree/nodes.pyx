@@ -85,6 +85,16 @@ def register_dataclass(cls, data_fields=None, meta_fields=()):
 
     Without it all init fields are children, but those with ``metadata={"static": True}``. Static
     fields must be hashable; they are part of the structure.
+
+    >>> import dataclasses
+    >>> from functrans import tree
+    >>> @dataclasses.dataclass
+    ... class Layer:
+    ...     w: float
+    ...     name: str
+    >>> _ = tree.register_dataclass(Layer, data_fields=["w"], meta_fields=["name"])
+    >>> tree.leaves(Layer(2.0, "first"))
+    [2.0]
     """
     meta_fields = tuple(meta_fields)
     check_fields(cls, data_fields, meta_fields)
@@ -97,6 +107,14 @@ def register_node(cls, flatten, unflatten):
     """Make a class a pytree node; returns the class. Subclasses are registered on their own.
 
     flatten(obj) -> (children, aux), where aux is hashable; unflatten(aux, children) -> obj.
+
+    >>> from functrans import grad, tree
+    >>> class Pair:
+    ...     def __init__(self, x, y):
+    ...         self.x, self.y = x, y
+    >>> _ = tree.register_node(Pair, lambda p: ((p.x, p.y), None), lambda aux, both: Pair(*both))
+    >>> float(grad(lambda p: p.x * p.y)(Pair(2.0, 3.0)).x)
+    3.0
     """
     if not isinstance(cls, type):
         raise TypeError(f"register_node needs a class, got {cls!r}")

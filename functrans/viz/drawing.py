@@ -27,6 +27,11 @@ class Drawing:
 
     Attributes:
       notes: what the picture says below itself, e.g. that groups are closed since there are many nodes.
+
+    >>> import numpy as np
+    >>> from functrans import grad, viz
+    >>> "cos" in viz.draw(grad(np.sin))(1.0).svg()
+    True
     """
 
     def __init__(self, picture: Picture, engine: str | None):

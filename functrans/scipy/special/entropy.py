@@ -93,7 +93,13 @@ def _shift(a, axis):
 
 @_special(ufunc=False)
 def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
-    """log(sum(b * exp(a))) without overflow; -inf where all of ``a`` is -inf, with zero derivatives."""
+    """log(sum(b * exp(a))) without overflow; -inf where all of ``a`` is -inf, with zero derivatives.
+
+    >>> import numpy as np
+    >>> from functrans.scipy import special
+    >>> float(special.logsumexp(np.array([1000.0, 1000.0])) - 1000.0)       # log(2)
+    0.69314718...
+    """
     if b is None:
         a = _float(a)
     else:
