@@ -71,6 +71,13 @@ def test_arithmetic(body, expected):
     (lambda op, x, y: op("zmul", full(0.5), x), ["mul"]),
     (lambda op, x, y: op("zmul", x, full(np.inf)), ["zmul"]),
     (lambda op, x, y: op("zmul", op("neg", x), op("neg", y)), ["zmul"]),
+    (lambda op, x, y: op("zmul", x, x), ["mul"]),
+    (lambda op, x, y: op("zmul", x, op("mul", op("mul", x, x), x)), ["mul", "mul", "mul"]),
+    (lambda op, x, y: op("zmul", op("mul", x, y), x), ["mul", "zmul"]),
+    (lambda op, x, y: op("zmul", op("select", op("lt", x, y), full(1.0), full(0.0)), y), ["lt", "select"]),
+    (lambda op, x, y: op("zmul", y, op("select", op("lt", x, y), full(0.0), full(1.0))), ["lt", "select"]),
+    (lambda op, x, y: op("zmul", y, op("select", op("lt", x, y), full(0.0), full(2.0))),
+     ["lt", "select", "zmul"]),
 ])
 def test_strong_zeros(body, expected):
     rewritten(body, expected, [(N,), (N,)], [A, B], zero_signs=False)

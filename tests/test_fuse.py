@@ -1,7 +1,7 @@
 """Block groups: the same plan run fused and op by op gives the same values."""
 
 import threading
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import pytest
@@ -375,6 +375,21 @@ def test_outputs_overwrite_dying_inputs():
     jx = jaxpr([(6000,)], f)
     assert lower(jx).arena_bytes <= 2 * 6000 * 8 + 1024
     same_bits(jx, *values_of(jx))
+
+
+def test_two_results_of_a_group_overwrite_two_operands():
+    """Whichever comes first in the program: the one that reads what the other may overwrite goes first."""
+    def f(op, order, x):
+        running = partial(op, "cumsum", axis=0, reverse=False)
+        a, b = running(x), op("cumprod", x, axis=0, reverse=False)
+        ends = [lambda: op("mul", a, lit(3.0, a.aval)), lambda: op("mul", a, b)]
+        made = [end() for end in (ends if order else ends[::-1])]
+        return [running(v) for v in made]
+
+    for order in (False, True):
+        jx = jaxpr([(6000,)], partial(lambda order, op, x: f(op, order, x), order))
+        assert lower(jx).arena_bytes <= 2 * 6000 * 8 + 1024
+        same_bits(jx, *values_of(jx))
 
 
 def test_carry_is_updated_in_place_by_a_group():

@@ -112,6 +112,15 @@ def _both_negative(op, x, y, program):
     return None if b is None else (op, (a, b), {})
 
 
+def _base(x, program, deep=3):
+    """What x is a power of, by products: itself if nothing else is seen."""
+    e = program.made_by(x, "mul") if deep else None
+    if e is None:
+        return x
+    a, b = [_base(v, program, deep - 1) for v in e.inputs]
+    return a if a is b else x
+
+
 def _strong_times(inputs, params, program):
     x, y = inputs
     for a, b in ((x, y), (y, x)):
@@ -120,6 +129,13 @@ def _strong_times(inputs, params, program):
                 return Hooks.lit_like(0, a)
             if np.isfinite(a.value):            # 0 times it is 0 anyway
                 return b if a.value == 1 else (mul, (a, b), {})
+        e = program.made_by(a, "select")
+        if e is not None and [getattr(v, "value", None) for v in e.inputs[1:]] in ([1, 0], [0, 1]):
+            c, one, _ = e.inputs
+            nothing = Hooks.lit_like(0, a)
+            return select, (c, b, nothing) if one.value == 1 else (c, nothing, b), {}
+    if _base(x, program) is _base(y, program):  # of powers of one value: where one is 0 none is infinite
+        return mul, (x, y), {}
     return _both_negative(zmul, x, y, program)
 
 

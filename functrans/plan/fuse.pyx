@@ -227,6 +227,39 @@ cdef list joined_ops(list instrs, set internal):
     return [i for i in result if i is not None]
 
 
+cdef list results_last(list instrs, dict values):
+    """The same instructions, those whose results nothing here reads at the end if then more of these may take
+    the place of operands: of what is not read again."""
+    cdef Instr i, chosen
+    cdef list rest = [], left = [], order = []
+    cdef set inner = set()
+    cdef dict readers = {}                          # among those that are left
+    for i in instrs:
+        if i.op == "put":
+            return instrs
+        inner.update([v.buffer for v in i.ins])
+    for i in instrs:
+        (left if i.op == "full" and i.buffer not in inner else rest).append(i)
+    if len(left) < 2:
+        return instrs
+    for i in left:
+        for b in {v.buffer for v in i.ins}:
+            readers[b] = readers.get(b, 0) + 1
+    before = list(left)
+    while left:
+        chosen = left[0]
+        for i in left:
+            if any([readers[v.buffer] == 1 and v.whole and v.nbytes == i.out.nbytes and v.buffer.slot == ARENA
+                    and v.buffer not in values for v in i.ins]):
+                chosen = i
+                break
+        left.remove(chosen)
+        order.append(chosen)
+        for b in {v.buffer for v in chosen.ins}:
+            readers[b] -= 1
+    return instrs if order == before else rest + order
+
+
 # ----- after the grouping --------------------------------------------------------------------
 
 
@@ -236,7 +269,7 @@ cdef list built(list parts):
     cdef Instr instr
     cdef Step step
     cdef set needed = set(), inside
-    cdef list result = [], live
+    cdef list result = [], live, code
     for part in reversed(parts):
         if type(part) is Group:
             group = part
@@ -254,8 +287,8 @@ cdef list built(list parts):
             elif len(live) == 1:
                 made = [(<Instr>live[0]).step]
             else:
-                step = build(group.shape, group.split, group.whole_rows, joined_ops(live, internal), group.values,
-                             internal)
+                code = joined_ops(results_last(live, group.values), internal)
+                step = build(group.shape, group.split, group.whole_rows, code, group.values, internal)
                 made = [step] if step is not None else [(<Instr>i).step for i in live]
             result.extend(reversed(made))
             needed.update([b for b in inside if b not in group.values])
