@@ -90,6 +90,8 @@ def test_large_norms_do_not_overflow_on_the_way():
     ("logm", fsl.logm, mp.logm, PAIRS), ("logm", fsl.logm, mp.logm, np.eye(3) + np.triu(A[:3, :3], 1) * 50),
     ("logm", fsl.logm, mp.logm, np.eye(3) + A[:3, :3] * 1e-3), ("cosm", fsl.cosm, mp.cosm, A),
     ("sinm", fsl.sinm, mp.sinm, Z),
+    ("logm", fsl.logm, mp.logm, np.array([[1 + 0.5j, 2, 3], [0, -1 - 0.5j, 1], [0, 0, -2 - 0.1j]])),
+    ("logm", fsl.logm, mp.logm, np.array([[2, 1, 0], [0, 2j, 1], [0, 0, 2j + 1e-9]])),
     ("sqrtm", fsl.sqrtm, mp.sqrtm, np.diag([1e-8, 1.0, 1e8]) + np.triu(np.ones((3, 3)), 1)),
 ], ids=lambda v: v if isinstance(v, str) else "")
 def test_values_against_mpmath(name, f, reference, a):
@@ -208,7 +210,9 @@ def test_what_has_no_result_is_nan():
         assert np.isnan(got[1]).all()
         np.testing.assert_array_equal(got[[0, 2]], np.stack([ft.jit(f)(good)] * 2))
     for f, reference in ((fsl.sqrtm, sl.sqrtm), (fsl.logm, sl.logm)):
-        np.testing.assert_allclose(ft.jit(f)(negative.astype(complex)), reference(negative), atol=1e-14)
+        for a in (negative, np.array([[1.0, 3.0], [0.0, -1.0]])):
+            got = ft.jit(f)(a.astype(complex))
+            np.testing.assert_allclose(got, reference(a.astype(complex)), atol=1e-14)
     np.testing.assert_allclose(ft.jit(fsl.sqrtm)(np.diag([0.0, 4.0])), np.diag([0.0, 2.0]))
     np.testing.assert_allclose(ft.jit(fsl.sqrtm)(np.array([[4.0, 2.0], [0.0, 0.0]])), [[2, 1], [0, 0]])
 

@@ -121,7 +121,7 @@ static void FT_NAME(exact_diagonal)(int n, const T *t, T *r, int power, int k)
         double _Complex y = t[at + n + 1], gap = y - x, z = gap / (y + x), slope;
         if (gap == 0)
             slope = power ? p * cpow(x, p - 1) : 1 / x;
-        else if (cabs(x) < cabs(y) / 2 || cabs(y) < cabs(x) / 2)
+        else if (cabs(x) < cabs(y) / 2 || cabs(y) < cabs(x) / 2 || cabs(gap) > cabs(y + x))
             slope = ((power ? FT_NAME(root_minus_1)(y, k) : clog(y)) - f) / gap;
         else {
             double turns = ceil((cimag(clog(y) - clog(x)) - M_PI) / (2 * M_PI));
