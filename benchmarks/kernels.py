@@ -308,29 +308,6 @@ def order(report):
 
 
 @family
-def matrices(report):
-    """Decompositions of 512 x 512 matrices, against NumPy's and SciPy's calls of LAPACK: times a matrix."""
-    from scipy import linalg
-
-    from functrans.scipy import linalg as ours
-    m = 8 if report.smoke else 512
-    for code in ("f64", "f32"):
-        a = numbers((m, m), np.dtype(code.replace("f", "float")), low=-1.0, high=1.0)
-        s = a @ a.T + m * np.eye(m, dtype=a.dtype)
-        b, low = a[:, :8].copy(), np.linalg.cholesky(s)
-        for name in ("cholesky", "eigh", "eigvalsh"):
-            report.add(f"{name} {code}", *twice(getattr(np.linalg, name)), s, elements=1)
-        for name in ("qr", "svd", "svdvals", "eig", "inv", "det", "slogdet", "pinv"):
-            report.add(f"{name} {code}", *twice(getattr(np.linalg, name)), a, elements=1)
-        report.add(f"solve {code}", *twice(np.linalg.solve), a, b, elements=1)
-        report.add(f"lstsq {code}", *twice(lambda a, b: np.linalg.lstsq(a, b)[0]), a, b, elements=1)
-        for name in ("expm", "lu", "lu_factor"):
-            report.add(f"{name} {code}", getattr(ours, name), getattr(linalg, name), a / 20, elements=1)
-        report.add(f"solve_triangular {code}", partial(ours.solve_triangular, lower=True),
-                   partial(linalg.solve_triangular, lower=True), low, b, elements=1)
-
-
-@family
 def scalars(report):
     """Scalar programs: an element here is one operation."""
     n = 20 if report.smoke else 400

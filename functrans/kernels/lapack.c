@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "driver.h"
+#include "space.h"
 
 void *ft_lapack[FT_ROUTINES][4];
 

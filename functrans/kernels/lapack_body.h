@@ -54,6 +54,23 @@ static void FT_NAME(triangular)(T *a, int by_columns, int lower, int op, int uni
     char *transposed = by_columns ? (op == 0 ? "T" : "N") : op == 0 ? "N" : op == 1 ? "T" : "C";
     if (n == 0 || k == 0)
         return;
+    if ((int64_t)n * n * k <= 1024) {                  /* not worth a call */
+        int64_t row = by_columns == (op == 0) ? 1 : n, col = by_columns == (op == 0) ? n : 1;
+        int down = lower == (op == 0);
+        for (int64_t s = 0; s < n; s++) {
+            int64_t j = down ? s : n - 1 - s, end = down ? n : j;
+            T by = a[j * (n + 1)];
+            for (int64_t c = 0; c < k && !unit; c++)
+                x[j * k + c] /= op == 2 ? CONJ(by) : by;
+            for (int64_t i = down ? j + 1 : 0; i < end; i++) {
+                T f = a[i * row + j * col];
+                f = op == 2 ? CONJ(f) : f;
+                for (int64_t c = 0; c < k; c++)
+                    x[i * k + c] -= f * x[j * k + c];
+            }
+        }
+        return;
+    }
     if (conjugated)
         for (int64_t i = 0; i < (int64_t)n * k; i++)
             x[i] = CONJ(x[i]);

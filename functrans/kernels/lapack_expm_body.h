@@ -6,13 +6,13 @@
  * that is the algorithm of Al-Mohy and Higham 2009, "Computing the Frechet derivative of the matrix
  * exponential". */
 
-/* z = x y, of matrices or pairs. */
-static void FT_NAME(times)(int n, int pairs, const T *x, const T *y, T *z)
+/* z = x y + add z, of matrices or pairs; add: 0 or 1. */
+static void FT_NAME(times)(int n, int pairs, const T *x, const T *y, R add, T *z)
 {
     int64_t nn = (int64_t)n * n;
-    FT_NAME(product)("NN", n, n, n, 1, x, n, y, n, 0, z, n);
+    FT_NAME(product)("NN", n, n, n, 1, x, n, y, n, add, z, n);
     if (pairs) {
-        FT_NAME(product)("NN", n, n, n, 1, x + nn, n, y, n, 0, z + nn, n);
+        FT_NAME(product)("NN", n, n, n, 1, x + nn, n, y, n, add, z + nn, n);
         FT_NAME(product)("NN", n, n, n, 1, x, n, y + nn, n, 1, z + nn, n);
     }
 }
@@ -22,9 +22,14 @@ static double FT_NAME(norm)(int n, const T *x)
 {
     double most = 0;
     for (int64_t j = 0; j < n; j++) {
-        double sum = 0;
-        for (int64_t i = 0; i < n; i++)
+        double sum = 0, lanes[4] = {0};
+        int64_t i = 0;
+        for (; i + 4 <= n; i += 4)
+            for (int k = 0; k < 4; k++)
+                lanes[k] += SIZE(x[i + k + j * n]);
+        for (; i < n; i++)
             sum += SIZE(x[i + j * n]);
+        sum += (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
         if (!(sum <= most))                           /* NaN stays */
             most = sum;
     }
@@ -97,16 +102,21 @@ static int FT_NAME(more_halvings)(int n, const R *sizes, double scale, double no
     return more > 0 ? (int)ceil(more / (2 * m)) : 0;
 }
 
-/* z = sum of c[i] x[i] plus c0 I, of matrices or pairs. */
+/* z = sum of c[i] x[i] plus c0 I, of matrices or pairs; z may be x[0]. */
 static void FT_NAME(combination)(int n, int pairs, int terms, const T *const *x, const double *c, double c0,
                                  T *z)
 {
     int64_t nn = (int64_t)n * n, all = (1 + pairs) * nn;
-    for (int64_t i = 0; i < all; i++) {
-        T sum = 0;
-        for (int k = 0; k < terms; k++)
-            sum += (R)c[k] * x[k][i];
-        z[i] = sum;
+    for (int64_t lo = 0; lo < all; lo += 512) {        /* in pieces that stay in cache */
+        int64_t hi = ft_lesser(lo + 512, all);
+        for (int k = 0; k < terms; k++) {
+            const T *from = x[k];
+            R by = (R)c[k];
+            for (int64_t i = lo; i < hi && k == 0; i++)
+                z[i] = by * from[i];
+            for (int64_t i = lo; i < hi && k > 0; i++)
+                z[i] += by * from[i];
+        }
     }
     for (int64_t i = 0; i < n; i++)
         z[i * (n + 1)] += (R)c0;
@@ -168,50 +178,45 @@ static int FT_NAME(degree)(int n, int pairs, int base, T *const *x, int *halving
 #undef NORM_ROOT
 }
 
-/* Odd and even part u, v of the approximant's numerator, v - u its denominator. */
-static void FT_NAME(pade)(int n, int pairs, int m, T *const *x, T *w, T *u, T *v)
+/* Odd and even part of the approximant's numerator in w[0] and w[1]; the even one less the odd one is its
+ * denominator. x: a, a^2, a^4, a^6. The three places of w change theirs. */
+static void FT_NAME(pade)(int n, int pairs, int m, T *const *x, T **w)
 {
-    /* x: a, a^2, a^4, a^6, and for a^8 a place that m = 9 fills */
     double b[14];
     b[0] = 1;
     for (int i = 1; i <= m; i++)                       /* over b[0]: (2m-i)! m! / ((2m)! (m-i)! i!) */
         b[i] = b[i - 1] * (m - i + 1) / ((double)i * (2 * m - i + 1));
     if (m == 13) {
         const T *powers[] = {x[3], x[2], x[1]};
-        int64_t all = (1 + pairs) * (int64_t)n * n;
         double odd[] = {b[13], b[11], b[9]}, even[] = {b[12], b[10], b[8]}, low_odd[] = {b[7], b[5], b[3]},
                low_even[] = {b[6], b[4], b[2]};
-        FT_NAME(combination)(n, pairs, 3, powers, odd, 0, w);
-        FT_NAME(times)(n, pairs, x[3], w, v);
-        FT_NAME(combination)(n, pairs, 3, powers, low_odd, b[1], w);
-        for (int64_t i = 0; i < all; i++)
-            w[i] += v[i];
-        FT_NAME(times)(n, pairs, x[0], w, u);
-        FT_NAME(combination)(n, pairs, 3, powers, even, 0, w);
-        FT_NAME(times)(n, pairs, x[3], w, v);
-        FT_NAME(combination)(n, pairs, 3, powers, low_even, b[0], w);
-        for (int64_t i = 0; i < all; i++)
-            v[i] += w[i];
+        FT_NAME(combination)(n, pairs, 3, powers, even, 0, w[0]);
+        FT_NAME(combination)(n, pairs, 3, powers, low_even, b[0], w[1]);
+        FT_NAME(times)(n, pairs, x[3], w[0], 1, w[1]);
+        FT_NAME(combination)(n, pairs, 3, powers, odd, 0, w[0]);
+        FT_NAME(combination)(n, pairs, 3, powers, low_odd, b[1], w[2]);
+        FT_NAME(times)(n, pairs, x[3], w[0], 1, w[2]);
+        FT_NAME(times)(n, pairs, x[0], w[2], 0, w[0]);
         return;
     }
     if (m == 9)
-        FT_NAME(times)(n, pairs, x[2], x[2], x[4]);
-    const T *powers[] = {x[1], x[2], x[3], x[4]};
+        FT_NAME(times)(n, pairs, x[2], x[2], 0, w[1]);
+    const T *all_powers[] = {w[1], x[3], x[2], x[1]}, **powers = all_powers + 4 - m / 2;
     double odd[4], even[4];
     for (int k = 0; k < m / 2; k++) {
-        odd[k] = b[2 * k + 3];
-        even[k] = b[2 * k + 2];
+        odd[k] = b[m - 2 * k];
+        even[k] = b[m - 1 - 2 * k];
     }
-    FT_NAME(combination)(n, pairs, m / 2, powers, odd, b[1], w);
-    FT_NAME(times)(n, pairs, x[0], w, u);
-    FT_NAME(combination)(n, pairs, m / 2, powers, even, b[0], v);
+    FT_NAME(combination)(n, pairs, m / 2, powers, odd, b[1], w[2]);
+    FT_NAME(times)(n, pairs, x[0], w[2], 0, w[0]);
+    FT_NAME(combination)(n, pairs, m / 2, powers, even, b[0], w[1]);
 }
 
 static void FT_NAME(powers)(int n, int pairs, T *const *x)
 {
-    FT_NAME(times)(n, pairs, x[0], x[0], x[1]);
-    FT_NAME(times)(n, pairs, x[1], x[1], x[2]);
-    FT_NAME(times)(n, pairs, x[2], x[1], x[3]);
+    FT_NAME(times)(n, pairs, x[0], x[0], 0, x[1]);
+    FT_NAME(times)(n, pairs, x[1], x[1], 0, x[2]);
+    FT_NAME(times)(n, pairs, x[2], x[1], 0, x[3]);
 }
 
 /* out = x' (not conjugated). */
@@ -262,16 +267,19 @@ int FT_NAME(expm)(const int64_t *ints, char **p)
     T *out = (T *)p[0];
     if (n == 0)
         return FT_OK;
-    T *block = malloc((8 * all + nn + 3 * (size_t)n) * sizeof(T) + (size_t)n * sizeof(int));
-    if (!block)
-        return FT_EMEM;
-    T *x[5], *u = block + 5 * all, *v = u + all, *w = v + all, *t = w + all, *work = t + nn;
-    int *pivots = (int *)(work + 3 * n);
-    for (int i = 0; i < 5; i++)
-        x[i] = block + (size_t)i * all;
     const T *a = (const T *)p[1];
     int flip = !pairs && FT_NAME(triangular_by)(n, a, 0),
         upper = flip || (!pairs && FT_NAME(triangular_by)(n, a, 1));
+    size_t many = 7 * all + (upper ? nn : 0) + 3 * (size_t)n;
+    T *block = (T *)ft_space_take(many * sizeof(T) + (size_t)n * sizeof(int));
+    if (!block)
+        return FT_EMEM;
+    T *x[4], *w[3], *work = block + 7 * all, *t = work + 3 * n;
+    int *pivots = (int *)(block + many);
+    for (int i = 0; i < 4; i++)
+        x[i] = block + (size_t)i * all;
+    for (int i = 0; i < 3; i++)
+        w[i] = block + (size_t)(4 + i) * all;
     if (flip)
         FT_NAME(transposed)(n, a, x[0]);
     else
@@ -290,11 +298,11 @@ int FT_NAME(expm)(const int64_t *ints, char **p)
                 x[0][i] *= (R)ldexp(1, -base);
         }
         FT_NAME(powers)(n, pairs, x);
-        m = FT_NAME(degree)(n, pairs, base, x, &s, work, (R *)w);
+        m = FT_NAME(degree)(n, pairs, base, x, &s, work, (R *)w[0]);
     }
     if (m == 0) {
         FT_NAME(fill_nan)(out, (int64_t)nn);
-        free(block);
+        ft_space_give((char *)block);
         return FT_OK;
     }
     static const int order[] = {1, 2, 4, 6};
@@ -305,7 +313,8 @@ int FT_NAME(expm)(const int64_t *ints, char **p)
     }
     if (s < 0)                                         /* it was only the norm that was large */
         FT_NAME(powers)(n, pairs, x);
-    FT_NAME(pade)(n, pairs, m, x, w, u, v);
+    FT_NAME(pade)(n, pairs, m, x, w);
+    T *u = w[0], *v = w[1];
     for (size_t i = 0; i < all; i++) {
         T odd = u[i];
         u[i] = v[i] + odd;
@@ -316,7 +325,7 @@ int FT_NAME(expm)(const int64_t *ints, char **p)
     if (upper)
         FT_NAME(exact_exponentials)(n, t, s, u);
     while (s > 0) {
-        FT_NAME(times)(n, pairs, u, u, v);
+        FT_NAME(times)(n, pairs, u, u, 0, v);
         T *swap = u;
         u = v;
         v = swap;
@@ -328,6 +337,6 @@ int FT_NAME(expm)(const int64_t *ints, char **p)
         FT_NAME(transposed)(n, u, out);
     else
         memcpy(out, pairs ? u + nn : u, nn * sizeof(T));
-    free(block);
+    ft_space_give((char *)block);
     return FT_OK;
 }

@@ -58,7 +58,7 @@ int FT_NAME(sqrtm)(const int64_t *ints, char **p)
     int n = (int)ints[0], failed = 0, close = 0;
     T *a = (T *)p[0];
     size_t nn = (size_t)n * (size_t)n;
-    T *z = malloc((3 * nn + 1) * sizeof(T));
+    T *z = (T *)ft_space_take((3 * nn + 1) * sizeof(T));
     if (!z)
         return FT_EMEM;
     T *t = z + nn, *work = t + nn;
@@ -71,7 +71,7 @@ int FT_NAME(sqrtm)(const int64_t *ints, char **p)
         else
             FT_NAME(turn_back)(n, z, a, work);
     }
-    free(z);
+    ft_space_give((char *)z);
     return code;
 }
 
@@ -121,7 +121,7 @@ static void FT_NAME(exact_diagonal)(int n, const T *t, T *r, int power, int k)
         double _Complex y = t[at + n + 1], gap = y - x, z = gap / (y + x), slope;
         if (gap == 0)
             slope = power ? p * cpow(x, p - 1) : 1 / x;
-        else if (cabs(x) < cabs(y) / 2 || cabs(y) < cabs(x) / 2)
+        else if (cabs(x) < cabs(y) / 2 || cabs(y) < cabs(x) / 2 || cabs(gap) > cabs(y + x))
             slope = ((power ? FT_NAME(root_minus_1)(y, k) : clog(y)) - f) / gap;
         else {
             double turns = ceil((cimag(clog(y) - clog(x)) - M_PI) / (2 * M_PI));
@@ -253,7 +253,7 @@ int FT_NAME(logm)(const int64_t *ints, char **p)
     T *out = (T *)p[0], *t = (T *)p[pairs], *e = pairs ? out : NULL;
     if (n == 0)
         return FT_OK;
-    T *z = malloc((6 * nn + 3 * (size_t)n) * sizeof(T) + (size_t)n * sizeof(int));
+    T *z = (T *)ft_space_take((6 * nn + 3 * (size_t)n) * sizeof(T) + (size_t)n * sizeof(int));
     if (!z)
         return FT_EMEM;
     T *first = z + nn, *sum = first + nn, *q = sum + nn, *x = q + nn, *work = x + nn;
@@ -295,6 +295,6 @@ int FT_NAME(logm)(const int64_t *ints, char **p)
     } else {
         FT_NAME(fill_nan)(out, (int64_t)nn);
     }
-    free(z);
+    ft_space_give((char *)z);
     return code;
 }

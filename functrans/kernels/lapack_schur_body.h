@@ -149,7 +149,7 @@ int FT_NAME(sylvester)(const int64_t *ints, char **p)
     if (m == 0 || n == 0)
         return FT_OK;
     size_t mm = (size_t)m * (size_t)m, nn = same ? 0 : (size_t)n * (size_t)n;
-    T *za = malloc((mm + nn + (size_t)m * (size_t)n) * sizeof(T));
+    T *za = (T *)ft_space_take((mm + nn + (size_t)m * (size_t)n) * sizeof(T));
     if (!za)
         return FT_EMEM;
     T *zb = same ? za : za + mm, *work = za + mm + nn;
@@ -163,6 +163,6 @@ int FT_NAME(sylvester)(const int64_t *ints, char **p)
         FT_NAME(product)("NN", n, m, n, 1, zb, n, c, n, 0, work, n);
         FT_NAME(product)("NC", n, m, m, 1, work, n, za, m, 0, c, n);
     }
-    free(za);
+    ft_space_give((char *)za);
     return code;
 }

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
+from ..lax.linalg import lu_pivots_to_permutation
 from ..numpy import decompositions as np_linalg
 from ..numpy.core import asvalue, aval_of, convert, promote, shape_of, traced
 from ..numpy.decompositions import inexact, matrices, ordered_schur, same_lead, symmetric
@@ -131,7 +132,7 @@ def lu_solve(lu_and_piv, b, trans=0):
     factors, pivots = lu_and_piv
     trans = _trans("lu_solve", trans)
     factors, b, vector = _fit("lu_solve", factors, b)
-    perm = _permutation(asvalue(pivots))
+    perm = lu_pivots_to_permutation(pivots, shape_of(factors)[-1])
     perm = np.broadcast_to(perm, (*shape_of(factors)[:-2], shape_of(perm)[-1]))
 
     def triangular(x, lower):
@@ -141,18 +142,6 @@ def lu_solve(lu_and_piv, b, trans=0):
         return _out(triangular(triangular(solving.permute_rows(b, perm), True), False), vector)
     x = triangular(triangular(b, False), True)
     return _out(solving.permute_rows(x, _inverse_permutation(perm)), vector)
-
-
-def _permutation(pivots):
-    """The permutation that a sequence of exchanges makes."""
-    n = shape_of(pivots)[-1]
-    perm = np.broadcast_to(np.arange(n), shape_of(pivots))
-    for i in range(n):
-        j = pivots[..., i:i + 1]
-        at_j = np.equal(np.arange(n), j)
-        value = np.sum(np.where(at_j, perm, 0), axis=-1, keepdims=True)
-        perm = np.where(np.arange(n) == i, value, np.where(at_j, perm[..., i:i + 1], perm))
-    return perm
 
 
 @_scipy
