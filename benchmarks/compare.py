@@ -35,7 +35,8 @@ FLOAT32 = {"mlp_large", "black_scholes_f32", "softmax_xent", "softmax_xent_nn", 
            "stencil_2d_f32", "mixed_dtypes", "n_body_f32", "embedding", "lenet"}
 # Settings that would make one library's BLAS differ from another's.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-PAUSE = 0.02            # lets the threads of the library before fall asleep
+PAUSE = 0.02            # lets the threads of the library before fall asleep,
+SETTLED = 1.0           # or at most so long, where it can be seen that they still spin (OpenBLAS: 0.1 s)
 
 
 class Worker:
@@ -66,6 +67,18 @@ class Worker:
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return self.read()
+
+    def settle(self) -> None:
+        """Returns when the library's threads sleep: one that spins takes a core from whoever comes next."""
+        clock, ends = Path(f"/proc/{self.process.pid}/stat"), time.monotonic() + SETTLED
+        before = None
+        while clock.exists() and time.monotonic() < ends:
+            spent = clock.read_text().rpartition(")")[2].split()[11:13]        # user and system time
+            if spent == before:
+                return
+            before = spent
+            time.sleep(PAUSE)
+        time.sleep(PAUSE)
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -104,12 +117,13 @@ def measure(workload: str, workers: list[Worker], skip: dict, args) -> dict[str,
             continue
         got = w.ask(do="prepare", workload=workload, size=args.size, seconds=args.seconds)
         results[w.name] = got if "error" in got else {**got, "samples": []}
+        w.settle()
     running = [w for w in workers if "samples" in results[w.name]]
     for turn in range(args.rounds):
         # the order turns round, so that no library always follows the same one
         for w in running[turn % len(running):] + running[:turn % len(running)] if running else ():
-            time.sleep(PAUSE)
             got = w.ask(do="burst", calls=results[w.name]["calls"])
+            w.settle()
             if "error" in got:
                 results[w.name] = got
                 running = [r for r in running if r is not w]

@@ -84,7 +84,7 @@ static void wide_range(void *ctx, int64_t lo, int64_t hi)
     int64_t size = p->kernel->size, part_size = whole->cin * whole->channel;
     int64_t bytes = (whole->b[3] * part_size + SLACK) * size;
     bytes = (bytes + 63) & ~(int64_t)63;
-    char *space = ft_space_take(bytes + FT_CONV_SCRATCH(p->kernel));
+    char *space = ft_space_take(bytes + FT_CONV_SCRATCH(p->kernel, p->panels));
     if (!space) {
         atomic_store(&p->failed, 1);
         return;

@@ -36,6 +36,12 @@ typedef struct {
     void (*add)(char *out, const char *in, int64_t n, int64_t so, int64_t si);
 } ft_conv;
 
-#define FT_CONV_SCRATCH(c) ((FT_MM_KC * (c)->nr + 256) * (c)->size)
+/* Of the wide form: a strip, and the sums of one whose pixels do not lie side by side in the output. */
+#define FT_CONV_SLACK 256
+#define FT_CONV_SCRATCH(c, panels) \
+    ((FT_MM_KC * (c)->nr + 2 * FT_CONV_SLACK + (panels) * (c)->mr * (c)->nr) * (c)->size)
+
+/* Keeps a compiler from seeing a loop of stores as a call of memset or memcpy. */
+#define FT_NO_CALL(p) __asm__ volatile("" : : "r"(p) : "memory")
 
 #endif

@@ -12,6 +12,33 @@
 #define BITS FT_NAME(conv_bits)
 typedef int64_t BITS __attribute__((vector_size(FT_VBYTES), aligned(sizeof(T)), may_alias));
 
+/* Rows of images are short: a call of memset or memcpy for each would take longer than they. Zeros are
+ * whole vectors; what follows the row is written later, or is slack. */
+FT_INLINE void FT_NAME(conv_zeros)(T *row, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += PER) {
+        *(VEC *)(row + i) = (VEC){0};
+        FT_NO_CALL(row);
+    }
+}
+
+FT_INLINE void FT_NAME(conv_copy)(T *to, const T *in, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + PER <= n; i += PER) {
+        *(VEC *)(to + i) = *(const VEC *)(in + i);
+        FT_NO_CALL(to);
+    }
+    for (; i + 4 <= n; i += 4) {
+        *(QUAD *)(to + i) = *(const QUAD *)(in + i);
+        FT_NO_CALL(to);
+    }
+    for (; i < n; i++) {
+        to[i] = in[i];
+        FT_NO_CALL(to);
+    }
+}
+
 static void FT_NAME(conv_part)(char *to, const char *x, const ft_conv_dims *c, int64_t channels,
                                const int64_t *from)
 {
@@ -22,7 +49,7 @@ static void FT_NAME(conv_part)(char *to, const char *x, const ft_conv_dims *c, i
                 T *row = (T *)to + ch * c->channel + z * c->plane + y * c->row;
                 int64_t iz = from[0] + z, iy = from[1] + y;
                 if (iz < 0 || iz >= c->n[0] || iy < 0 || iy >= c->n[1]) {
-                    memset(row, 0, c->row * SIZE);
+                    FT_NAME(conv_zeros)(row, c->row);
                     continue;
                 }
                 const char *line = x + iz * c->xs[0] + iy * c->xs[1];
@@ -32,15 +59,13 @@ static void FT_NAME(conv_part)(char *to, const char *x, const ft_conv_dims *c, i
                     lo = ft_lesser(lo, c->wide);
                     hi = hi < lo ? lo : ft_lesser(hi, c->wide);
                     const char *in = line + at * c->xs[2];
-                    for (int64_t i = 0; i < lo; i++)
-                        row[i] = 0;
+                    if (lo || hi < c->wide)
+                        FT_NAME(conv_zeros)(row, c->wide);
                     if (sx == SIZE)
-                        memcpy(row + lo, in + lo * SIZE, (hi - lo) * SIZE);
+                        FT_NAME(conv_copy)(row + lo, (const T *)in + lo, hi - lo);
                     else
                         for (int64_t i = lo; i < hi; i++)
                             row[i] = *(const T *)(in + i * sx);
-                    for (int64_t i = hi; i < c->wide; i++)
-                        row[i] = 0;
                 }
             }
 }
@@ -56,9 +81,10 @@ static void FT_NAME(conv_filters)(char *to, const char *w, const ft_conv_dims *c
         T *o = (T *)to + (k0 * panels + i * kc) * FT_MM_MR;
         for (int64_t k = 0, n; k < kc; k += n, o += n * FT_MM_MR) {
             const int64_t *at = off + k0 + k;
-            for (n = 1; k + n < kc && at[n] == at[n - 1] + SIZE; n++)
+            int64_t step = k + 1 < kc ? at[1] - at[0] : SIZE;
+            for (n = 1; k + n < kc && at[n] == at[n - 1] + step; n++)
                 ;
-            FT_NAME(pack)(o, FT_MM_MR, w + at[0], m, n, c->wo, SIZE);
+            FT_NAME(pack)(o, FT_MM_MR, w + at[0], m, n, c->wo, step);
         }
     }
 }
@@ -224,7 +250,7 @@ static void FT_NAME(conv_wide)(char *out, const char *part, const char *filters,
         }
         return;
     }
-    T *strip = (T *)scratch;
+    T *strip = (T *)scratch, *sums = strip + FT_MM_KC * NR + FT_CONV_SLACK;
     FT_NAME(run) runs[NR];
     for (int64_t r = 0, i = 0; r < rows;) {
         /* the next NR pixels: pixel i of line r and so on */
@@ -264,25 +290,29 @@ static void FT_NAME(conv_wide)(char *out, const char *part, const char *filters,
                     FT_NAME(conv_full)(o, c->oc, panel, strip, kc, k0 > 0);
                 } else if (whole) {
                     FT_NAME(conv_edge)(o, c->oc, SIZE, panel, strip, kc, w, m, k0 > 0);
+                } else if (m == FT_MM_MR && w > NR - PER) {
+                    FT_NAME(conv_full)((char *)(sums + p * FT_MM_MR * NR), NR * SIZE, panel, strip, kc,
+                                       k0 > 0);
                 } else {
-                    T tile[FT_MM_MR][NR] __attribute__((aligned(64)));
-                    FT_NAME(conv_edge)((char *)tile, NR * SIZE, SIZE, panel, strip, kc,
-                                       (w + PER - 1) / PER * PER, m, 0);
-                    for (int64_t q = 0; q < m; q++)
-                        for (int j = 0; j < count; j++) {
-                            char *to = runs[j].out + (p * FT_MM_MR + q) * c->oc;
-                            const T *in = tile[q] + runs[j].at;
-                            int64_t v = 0, n = runs[j].n;
-                            if (c->os[2] == SIZE)
-                                for (; v < n; v += PER)
-                                    FT_NAME(put_part)((VEC *)(to + v * SIZE), *(const VEC *)(in + v),
-                                                      ft_lesser(PER, n - v), k0 > 0);
-                            for (to += v * c->os[2]; v < n; v++, to += c->os[2])
-                                *(T *)to = k0 ? FT_ADD(*(T *)to, in[v]) : in[v];
-                        }
+                    FT_NAME(conv_edge)((char *)(sums + p * FT_MM_MR * NR), NR * SIZE, SIZE, panel, strip, kc,
+                                       (w + PER - 1) / PER * PER, m, k0 > 0);
                 }
             }
         }
+        if (whole)
+            continue;
+        for (int64_t q = 0; q < c->cout; q++)
+            for (int j = 0; j < count; j++) {
+                char *to = runs[j].out + q * c->oc;
+                const T *in = sums + q * NR + runs[j].at;
+                int64_t v = 0, n = runs[j].n;
+                if (c->os[2] == SIZE)
+                    for (; v < n; v += PER)
+                        FT_NAME(put_part)((VEC *)(to + v * SIZE), *(const VEC *)(in + v),
+                                          ft_lesser(PER, n - v), 0);
+                for (to += v * c->os[2]; v < n; v++, to += c->os[2])
+                    *(T *)to = in[v];
+            }
     }
 }
 

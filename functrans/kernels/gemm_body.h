@@ -15,9 +15,21 @@ static void FT_NAME(pack_strip)(char *packed, const char *b, const ft_mm *d, int
     FT_NAME(pack)(to, NR, b + k0 * d->bk + j * d->bn, ft_lesser(NR, d->n - j), kc, d->bn, d->bk);
 }
 
+static void FT_NAME(pack_rows)(char *packed, const char *a, const ft_mm *d, int64_t block, int64_t panel)
+{
+    int64_t k0 = block * FT_MM_KC, kc = ft_lesser(FT_MM_KC, d->k - k0), i = panel * FT_MM_MR;
+    int64_t panels = (d->m + FT_MM_MR - 1) / FT_MM_MR;
+    T *to = (T *)packed + k0 * panels * FT_MM_MR + panel * kc * FT_MM_MR;
+    FT_NAME(pack)(to, FT_MM_MR, a + k0 * d->ak + i * d->am, ft_lesser(FT_MM_MR, d->m - i), kc, d->am,
+                  d->ak);
+}
+
 static __attribute__((noinline)) void FT_NAME(micro)(char *out, int64_t om, const T *a, const T *b,
                                                      int64_t kc, int add)
 {
+    for (int r = 0; r < FT_MM_MR; r++)              /* there when the sums are */
+        for (int v = 0; v < FT_MM_NV; v++)
+            __builtin_prefetch(out + r * om + v * FT_VBYTES, 1);
     FT_NAME(tile)(out, om, SIZE, (const char *)a, SIZE, FT_MM_MR * SIZE, (const char *)b, NR * SIZE,
                   kc, NR, FT_MM_MR, FT_MM_NV, add);
 }
@@ -80,6 +92,31 @@ static void FT_NAME(block)(char *out, const char *a, const char *packed, const f
                     FT_NAME(micro)(o, d->om, panel, b + s * kc * NR, kc, add);
                 else
                     FT_NAME(edge)(o, d->om, d->on, panel, b + s * kc * NR, kc, w, m, add);
+            }
+        }
+    }
+}
+
+/* The panels panel .. end of a, which is packed, times the strips strip .. last of b; out is that of row
+ * and column 0. */
+static void FT_NAME(strips)(char *out, const char *packed, const char *b, const ft_mm *d, int64_t panel,
+                            int64_t end, int64_t strip, int64_t last, int add)
+{
+    T own[FT_MM_KC * NR] __attribute__((aligned(64)));
+    int64_t panels = (d->m + FT_MM_MR - 1) / FT_MM_MR;
+    for (int64_t k0 = 0; k0 < d->k; k0 += FT_MM_KC, add = 1) {
+        int64_t kc = ft_lesser(FT_MM_KC, d->k - k0);
+        const T *a = (const T *)packed + k0 * panels * FT_MM_MR;
+        for (int64_t s = strip; s < last; s++) {
+            int64_t w = ft_lesser(NR, d->n - s * NR);
+            FT_NAME(pack)(own, NR, b + k0 * d->bk + s * NR * d->bn, w, kc, d->bn, d->bk);
+            for (int64_t p = panel; p < end; p++) {
+                int64_t m = ft_lesser(FT_MM_MR, d->m - p * FT_MM_MR);
+                char *o = out + p * FT_MM_MR * d->om + s * NR * d->on;
+                if (m == FT_MM_MR && w == NR && d->on == SIZE)
+                    FT_NAME(micro)(o, d->om, a + p * kc * FT_MM_MR, own, kc, add);
+                else
+                    FT_NAME(edge)(o, d->om, d->on, a + p * kc * FT_MM_MR, own, kc, w, m, add);
             }
         }
     }
@@ -268,8 +305,8 @@ static void FT_NAME(add)(char *out, const char *in, int64_t n, int64_t so, int64
         *(T *)(out + i * so) = FT_ADD(*(T *)(out + i * so), *(const T *)(in + i * si));
 }
 
-static const ft_gemm FT_NAME(gemm) = {FT_MM_MR, NR, FT_NAME(pack_strip), FT_NAME(block), FT_NAME(few),
-                                      FT_NAME(add)};
+static const ft_gemm FT_NAME(gemm) = {FT_MM_MR, NR, FT_NAME(pack_strip), FT_NAME(block),
+                                      FT_NAME(pack_rows), FT_NAME(strips), FT_NAME(few), FT_NAME(add)};
 
 #undef NR
 #undef FEW_LANES

@@ -9,6 +9,8 @@
 /* Multiply-adds from which packing pays, and `few` beats the loops for small products (measured). */
 #define PACK_FROM (224.0 * 224 * 224)
 #define FEW_FROM 4096.0
+#define SHORT_K 16             /* up to here the output is what costs: it is written row by row */
+#define OUT_BYTES (512 << 10)  /* an output that the second cache does not keep */
 #define TASK 1e5               /* multiply-adds of a task of small products */
 #define ROWS 64                /* its rows, if they are many */
 
@@ -25,6 +27,7 @@ typedef struct {
     int64_t rows, cols, row_tasks, col_tasks;        /* of a task; tasks of one product */
     char *packed;
     int add;
+    int along;                 /* small ones: b fits the scratch, and rows are written whole */
 } product;
 
 static int64_t parts(int64_t n, int64_t of) { return (n + of - 1) / of; }
@@ -48,8 +51,17 @@ static void small_range(void *ctx, int64_t lo, int64_t hi)
         int64_t i = u / tasks;
         ft_mm d;
         cut(p, u % tasks, &row, &col, &d);
-        p->kernel->run(p->out + i * p->so + row * d.om + col * d.on, p->a + i * p->sa + row * d.am,
-                       p->b + i * p->sb + col * d.bn, &d, scratch);
+        char *out = p->out + i * p->so + row * d.om + col * d.on;
+        const char *a = p->a + i * p->sa + row * d.am, *b = p->b + i * p->sb + col * d.bn;
+        if (p->along) {
+            const ft_gemm *g = p->kernel->gemm;
+            int64_t strips = parts(d.n, g->nr);
+            for (int64_t s = 0; s < strips; s++)
+                g->pack(scratch, b, &d, 0, s);
+            g->block(out, a, scratch, &d, 0, strips, 0);
+        } else {
+            p->kernel->run(out, a, b, &d, scratch);
+        }
     }
 }
 
@@ -63,6 +75,11 @@ static int small(product *p)
         p->rows = p->d.m % ROWS == 1 ? ROWS + 2 : ROWS;
     if (work > TASK && p->d.m > 1 && p->d.m <= ROWS && p->d.n > 4 * ROWS)
         p->cols = 2 * ROWS + (p->d.n % (2 * ROWS) == 1 ? 2 : 0);
+    const ft_gemm *g = p->kernel->gemm;
+    /* one column alone would be dot products in `run` on one level, and not on another */
+    p->along = g && p->d.k > 0 && p->d.k <= SHORT_K && p->d.on == p->kernel->size && p->d.m >= g->mr &&
+               p->d.n > 1 &&
+               parts(p->cols, g->nr) * g->nr * p->d.k * p->kernel->size <= FT_MM_SCRATCH;
     p->row_tasks = parts(p->d.m, p->rows);
     p->col_tasks = parts(p->d.n, p->cols);
     double one = work / (double)(p->row_tasks * p->col_tasks);
@@ -77,6 +94,7 @@ static int small(product *p)
 #define PACKED_K 2048
 #define STRIPS_BYTES (512 << 10)   /* of a task, for one block of k: the second cache's */
 #define TASKS 16
+#define TURN_FROM_K 128            /* less would be slowed by an output that is written in columns */
 
 static void pack_range(void *ctx, int64_t lo, int64_t hi)
 {
@@ -106,9 +124,9 @@ static void tasks_of(product *p)
 {
     const ft_gemm *g = p->kernel->gemm;
     int64_t strips = parts(p->d.n, g->nr);
-    int64_t most = STRIPS_BYTES / (FT_MM_KC * g->nr * p->kernel->size);
+    int64_t most = STRIPS_BYTES / (ft_lesser(FT_MM_KC, p->d.k) * g->nr * p->kernel->size);
     int64_t groups = parts(strips, most < 1 ? 1 : most), blocks = 16;
-    while (blocks > 4 && parts(p->d.m, blocks * g->mr) * groups < TASKS)
+    while (blocks > 2 && parts(p->d.m, blocks * g->mr) * groups < 4 * TASKS)
         blocks /= 2;
     p->rows = blocks * g->mr;
     p->cols = parts(strips, groups);
@@ -116,32 +134,73 @@ static void tasks_of(product *p)
     p->col_tasks = parts(strips, p->cols);
 }
 
+/* The same with the roles of a and b exchanged: rows of a are packed by all threads, and each task packs
+ * its strips of b. */
+static void pack_rows_range(void *ctx, int64_t lo, int64_t hi)
+{
+    const product *p = ctx;
+    int64_t panels = parts(p->d.m, p->kernel->gemm->mr);
+    for (int64_t u = lo; u < hi; u++)
+        p->kernel->gemm->pack_rows(p->packed, p->a, &p->d, u / panels, u % panels);
+}
+
+static void strips_range(void *ctx, int64_t lo, int64_t hi)
+{
+    const product *p = ctx;
+    const ft_gemm *g = p->kernel->gemm;
+    int64_t strips = parts(p->d.n, g->nr), panels = parts(p->d.m, g->mr);
+    for (int64_t u = lo; u < hi; u++) {
+        int64_t panel = u / p->col_tasks * p->rows, strip = u % p->col_tasks * p->cols;
+        g->strips(p->out, p->packed, p->b, &p->d, panel, ft_lesser(panel + p->rows, panels), strip,
+                  ft_lesser(strip + p->cols, strips), p->add);
+    }
+}
+
+static void strip_tasks_of(product *p)
+{
+    const ft_gemm *g = p->kernel->gemm;
+    int64_t strips = parts(p->d.n, g->nr), panels = parts(p->d.m, g->mr);
+    /* 32 panels use a packed strip often enough; fewer where there would be too few tasks */
+    int64_t split = ft_lesser(panels / 32, parts(4 * TASKS, strips));
+    if (split < 2)
+        split = strips < TASKS && panels > 1 ? 2 : 1;
+    p->cols = 1;
+    p->col_tasks = strips;
+    p->rows = parts(panels, split);
+    p->row_tasks = parts(panels, p->rows);
+}
+
 static int large(const product *whole)
 {
     product p = *whole;
     const ft_mm d = whole->d;
     const ft_gemm *g = p.kernel->gemm;
-    int64_t ks = ft_lesser(d.k, PACKED_K), size = p.kernel->size;
-    int64_t ns = parts(ft_lesser(d.n, PACKED_BYTES / (ks * size)), g->nr) * g->nr;
-    if (!(p.packed = ft_space_take(ks * ns * size)))
+    int turned = parts(d.n, g->nr) >= 8 && d.k >= TURN_FROM_K;
+    int64_t ks = ft_lesser(d.k, PACKED_K), size = p.kernel->size, ms = d.m, ns = d.n;
+    int64_t *most = turned ? &ms : &ns, tile = turned ? g->mr : g->nr;
+    *most = parts(ft_lesser(*most, PACKED_BYTES / (ks * size)), tile) * tile;
+    if (!(p.packed = ft_space_take(ks * *most * size)))
         return FT_EMEM;
     double per = p.cost / ((double)p.batch * d.m * d.n * d.k);
     for (int64_t i = 0; i < whole->batch; i++)
-        for (int64_t j = 0; j < d.n; j += ns)
-            for (int64_t k = 0; k < d.k; k += ks) {
-                p.d.n = ft_lesser(ns, d.n - j);
-                p.d.k = ft_lesser(ks, d.k - k);
-                p.out = whole->out + i * p.so + j * d.on;
-                p.a = whole->a + i * p.sa + k * d.ak;
-                p.b = whole->b + i * p.sb + k * d.bk + j * d.bn;
-                p.add = k > 0;
-                tasks_of(&p);
-                int64_t pieces = parts(p.d.k, FT_MM_KC) * parts(p.d.n, g->nr);
-                double packing = p.cost > 0 ? 0.5 * (double)(p.d.k * p.d.n) : 0;
-                ft_parallel(pack_range, &p, pieces, parts(pieces, TASKS), packing);
-                ft_parallel(block_range, &p, p.row_tasks * p.col_tasks, 1,
-                            per * (double)d.m * (double)p.d.n * (double)p.d.k);
-            }
+        for (int64_t r = 0; r < d.m; r += ms)
+            for (int64_t j = 0; j < d.n; j += ns)
+                for (int64_t k = 0; k < d.k; k += ks) {
+                    p.d.m = ft_lesser(ms, d.m - r);
+                    p.d.n = ft_lesser(ns, d.n - j);
+                    p.d.k = ft_lesser(ks, d.k - k);
+                    p.out = whole->out + i * p.so + r * d.om + j * d.on;
+                    p.a = whole->a + i * p.sa + r * d.am + k * d.ak;
+                    p.b = whole->b + i * p.sb + k * d.bk + j * d.bn;
+                    p.add = k > 0;
+                    (turned ? strip_tasks_of : tasks_of)(&p);
+                    int64_t pieces = parts(p.d.k, FT_MM_KC) * parts(turned ? p.d.m : p.d.n, tile);
+                    double packing = p.cost > 0 ? 0.5 * (double)(p.d.k * (turned ? p.d.m : p.d.n)) : 0;
+                    ft_parallel(turned ? pack_rows_range : pack_range, &p, pieces,
+                                parts(pieces, TASKS), packing);
+                    ft_parallel(turned ? strips_range : block_range, &p, p.row_tasks * p.col_tasks, 1,
+                                per * (double)p.d.m * (double)p.d.n * (double)p.d.k);
+                }
     ft_space_give(p.packed);
     return FT_OK;
 }
@@ -198,9 +257,10 @@ static int run(const product *given)
     if (p.d.n <= FT_MM_FEW && (p.d.m > 1 || p.d.n > 1) && work >= FEW_FROM)
         return few(&p);
     p = *given;
-    int in_place = p.d.m < 24 && p.d.bn == size;           /* nothing packed is used often enough */
+    int in_place = p.d.m < 12 && p.d.bn == size;           /* nothing packed is used often enough */
     int many = p.batch >= TASKS && work < 4 * PACK_FROM;   /* one region instead of two each */
-    if (work < PACK_FROM || p.d.k <= 8 || in_place || many)
+    int wide = p.d.k <= SHORT_K && (double)p.d.m * p.d.n * size >= OUT_BYTES;
+    if ((work < PACK_FROM && !wide) || in_place || many)
         return small(&p);
     if (p.d.on != size && p.d.om == size)           /* vectors along the rows of the output */
         p = transposed(&p);
@@ -209,7 +269,7 @@ static int run(const product *given)
 
 /* Little output from a long k: pieces of k of a fixed length are products of their own, and added in
  * order. */
-#define LONG_K 8192
+#define LONG_K 2048
 
 static int long_sum(const product *p, int64_t pieces)
 {
@@ -282,7 +342,7 @@ int ft_run_matmul(const ft_step *s, ft_frame *f)
     if (!p.kernel->gemm || p.d.k == 0)
         return small(&p);
     int64_t pieces = parts(p.d.k, LONG_K);
-    if (pieces >= 2 && (double)p.d.m * p.d.n <= 128 * 128)
+    if (pieces >= 4 && (double)p.d.m * p.d.n <= 128 * 128)
         return long_sum(&p, pieces);
     return run(&p);
 }

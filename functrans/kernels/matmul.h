@@ -37,6 +37,10 @@ typedef struct {
     void (*pack)(char *packed, const char *b, const ft_mm *d, int64_t block, int64_t strip);
     void (*block)(char *out, const char *a, const char *packed, const ft_mm *d, int64_t strip,
                   int64_t end, int add);
+    /* the other way round: a packed into panels of mr rows, and tasks pack their strips of b */
+    void (*pack_rows)(char *packed, const char *a, const ft_mm *d, int64_t block, int64_t panel);
+    void (*strips)(char *out, const char *packed, const char *b, const ft_mm *d, int64_t panel,
+                   int64_t end, int64_t strip, int64_t last, int add);
     /* at most FT_MM_FEW columns of b, any strides, k <= FT_MM_FEW_KC */
     void (*few)(char *out, const char *a, const char *b, const ft_mm *d, int add);
     void (*add)(char *out, const char *in, int64_t n, int64_t so, int64_t si);

@@ -124,8 +124,11 @@ FT_INLINE void FT_NAME(pack)(T *out, int64_t wide, const char *p, int64_t w, int
                 out[k * wide + c] = 0;
     if (sw == SIZE) {
         if (w == wide) {
-            for (int64_t k = 0; k < kc; k++)
+            for (int64_t k = 0; k < kc; k++) {
+                for (int64_t at = 0; at < wide * SIZE; at += 64)
+                    __builtin_prefetch(p + (k + 12) * sk + at);
                 memcpy(out + k * wide, p + k * sk, wide * SIZE);
+            }
             return;
         }
         for (int64_t k = 0; k < kc; k++) {
@@ -139,9 +142,13 @@ FT_INLINE void FT_NAME(pack)(T *out, int64_t wide, const char *p, int64_t w, int
         return;
     }
     int64_t fours = sk == SIZE ? w & ~(int64_t)3 : 0, k4 = fours ? kc & ~(int64_t)3 : 0;
-    for (int64_t k = 0; k < k4; k += 4)
-        for (int64_t c = 0; c < fours; c += 4)
-            FT_NAME(four)(out + k * wide + c, wide, p + c * sw + k * SIZE, sw);
+    for (int64_t k0 = 0; k0 < k4; k0 += 64 / SIZE)            /* whole lines of memory, and the ones behind */
+        for (int64_t c = 0; c < fours; c += 4) {
+            for (int64_t i = c; i < c + 4; i++)
+                __builtin_prefetch(p + i * sw + k0 * SIZE + 128);
+            for (int64_t k = k0, end = ft_lesser(k0 + 64 / SIZE, k4); k < end; k += 4)
+                FT_NAME(four)(out + k * wide + c, wide, p + c * sw + k * SIZE, sw);
+        }
     for (int64_t k = k4; k < kc; k++)
         for (int64_t c = 0; c < fours; c++)
             out[k * wide + c] = *(const T *)(p + c * sw + k * sk);

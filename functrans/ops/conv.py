@@ -254,6 +254,15 @@ def _conv_step(ctx, out, x, w, axes, p):
                      strides=[(*to.strides, 0), (0, w.strides[0], 0, w.strides[1]),
                               (flat.strides[0], 0, flat.strides[2], flat.strides[1])], cost=cost)
             return
+    each = zip(w.shape[2:], x.shape[2:], dilation, low, strict=True)
+    if groups == 1 and pixels == 1 and all(k == n and at == 0 and (k == 1 or d == 1) for k, n, d, at in each):
+        # the filter lies on the whole image, as for the gradient of 1 x 1 filters: one product
+        a, b = (flat if (flat := v.reshape((v.shape[0], taps))) is not None
+                else ctx.contiguous(v).reshape((v.shape[0], taps)) for v in (x, w))
+        ctx.step(f"matmul:{CODE[out.dtype]}", [out, a, b], (1, images, filters, taps),
+                 strides=[(0, *out.strides[:2], 0), (0, a.strides[0], 0, a.strides[1]),
+                          (0, 0, *b.strides)], cost=cost)
+        return
     apart = (x.shape[1] // feature * x.strides[1] if feature > 1 else x.shape[0] // batch * x.strides[0],
              filters * w.strides[0], filters * out.strides[1])
     ctx.step(f"conv:{CODE[out.dtype]}", [out, x, w], (images, filters, *_three(out.shape[2:], 1)),
