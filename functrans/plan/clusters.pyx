@@ -26,7 +26,7 @@ BORDER_NS = 1.0
 TURN_NS = 2.0           # of a scalar loop
 STEP_TURN_NS = 25.0     # of a loop whose body is steps
 MOST_VALUES = 20_000    # results of one cluster: registers are numbered with 16 bits
-MUCH_SLOWER = 12.0      # ns by which an equation may lose without leaving its cluster
+MUCH_SLOWER = 30.0      # ns by which an equation may lose in its cluster: what leaving it costs
 LOOK_NS = 20e3          # of work of a loop between two looks at the clock
 
 
