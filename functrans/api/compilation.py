@@ -16,6 +16,7 @@ from ..calling.staging import (
     CacheInfo,
     Pass,
     Traced,
+    Uncollected,
     api,
     argument_names,
     check_callable,
@@ -100,9 +101,10 @@ class Jitted(FastJit):
         self.misses: list = []
 
     def _call(self, *args, **kwargs):
-        compiled, leaves, avals = self._find(args, kwargs)
-        if self.plain and PROGRAMS.shared and current_builder() is None:
-            self.remember(compiled.entry(args, kwargs, avals))
+        with Uncollected():
+            compiled, leaves, avals = self._find(args, kwargs)
+            if self.plain and PROGRAMS.shared and current_builder() is None:
+                self.remember(compiled.entry(args, kwargs, avals))
         return compiled(leaves)
 
     def _find(self, args, kwargs):

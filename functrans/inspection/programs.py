@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..calling.arguments import Chosen, Selection, Typed, positions
-from ..calling.staging import api, check_callable, leaf_name, own_lines, trace_call
+from ..calling.staging import Uncollected, api, check_callable, leaf_name, own_lines, trace_call
 from ..ir.core import Jaxpr, aval
 
 
@@ -88,7 +88,8 @@ def abstract(fun, static, args, kwargs, what):
     nums = tuple([i for i in range(len(args)) if i not in {s % max(len(args), 1) for s in static}])
     chosen = Chosen(Selection(fun, nums, tuple(kwargs), what), args, kwargs)
     avals = chosen.avals()
-    traced = trace_call(chosen.call, chosen.leaves, avals, what, known=False, staged=True)
+    with Uncollected():
+        traced = trace_call(chosen.call, chosen.leaves, avals, what, known=False, staged=True)
     jaxpr = traced.jaxpr
     names = [leaf_name(chosen.treedef, chosen.name, i) for i in range(len(avals))]
     named = Jaxpr(jaxpr.invars, jaxpr.eqns, jaxpr.outs, jaxpr.retraced, tuple(names))

@@ -29,7 +29,8 @@ cdef class Sig:
     cdef readonly bint effect       # it, or a program among the parameters, acts beside its results
     cdef readonly bint retraced     # a user's rule, or a program with one, is among the parameters
     cdef readonly bint weak         # some operand or the result is weak
-    cdef readonly object simplify   # the op's rule
+    cdef readonly object simplify   # the op's rule, ...
+    cdef frozenset sees             # ... and the ops that it looks for, or None: any
     cdef readonly bint folds        # elementwise: literals give a literal
     cdef readonly bint commutes
     cdef bint plain                 # its rules depend on types alone: no program among the parameters

@@ -215,6 +215,7 @@ cpdef Sig signature(object op, tuple in_avals, dict params, bint weak=False):
     sig.plain = op.family not in ("call", "control", "collective")
     sig.rules = {}
     sig.simplify, sig.commutes = op.simplify, op.commutes
+    sig.sees = getattr(op.simplify, "sees", None)
     sig.folds = op.c is not None and op.reference is not None
     if _n_sigs > _MAX_SIGS:
         clear_signatures()

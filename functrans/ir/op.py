@@ -49,6 +49,15 @@ class Hooks:
     add_tangents: Callable[[Any, Any], Any]
 
 
+def sees(*names: str) -> Callable:
+    """Marks a ``simplify`` rule that finds something only where an operand is a literal, is there twice, or
+    is made by an op of one of these names."""
+    def marked(rule):
+        rule.sees = frozenset(names)
+        return rule
+    return marked
+
+
 class Op:
     """One primitive operation: everything functrans knows of it.
 
@@ -63,7 +72,8 @@ class Op:
       linearize: only higher-order ops: ``(primals, nonzeros, **params) -> (outs, tangent function)``.
       simplify: ``(inputs, params, program) -> atom`` that the result equals, or ``(op, operands, params)``
         (operands may be such triples again), or None; ``program.made_by(x, name)`` is the equation of
-        that op that makes x, ``program.final`` whether no transform will see the program any more.
+        that op that makes x, ``program.final`` whether no transform will see the program any more. One
+        that is marked by ``sees`` is asked only where it may find something.
       commutes: operands may change places.
       by: of a reduction, the elementwise op that joins two elements.
       picks: elements of the result are elements of the operand, in places that its type says.

@@ -1,5 +1,5 @@
-"""Writes the interpreter of scalar programs: one operation per row of the op table, and a few that
-join two rows (same bits, one dispatch).
+"""Writes the interpreter of scalar programs: one operation per row of the op table, a few that join two
+rows, and runs of one operation (same bits, one dispatch).
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ _FUSED = {"muladd": "z + x * y", "mulsub": "x * y - z", "submul": "z - x * y",
           "mul3": "(x * y) * z", "add3": "(x + y) + z",
           **{name: text.replace("w", "(((x == 0) | (y == 0)) ? (T)0 : x * y)") for name, text in {
               "zmuladd": "z + w", "zmulsub": "w - z", "zsubmul": "z - w", "zmul3": "w * z"}.items()}}
+# Operations that also run several instructions at a time, one after the other: on the elements of a small
+# array most programs do the same.
+_RUNS = ("add", "sub", "mul", "zmul", "div", "neg", "select", "max", "mad", "load", "store", *_FUSED)
+RUN_LENGTHS = (2, 3, 4)
 
 
 def _read(code: str, register: str) -> str:
@@ -31,11 +35,20 @@ class Writer:
         self.c_type, self.size = codegen.C_TYPE, codegen.SIZE
         self.names: list[str] = []
         self.code: list[str] = []
+        self.bodies: dict[str, str] = {}
         self.functions: list[str] = []
 
     def plain(self, name: str, body: str) -> None:
         self.code.append(f"    CASE({len(self.names)}) {{ {body} }}\n")
         self.names.append(name)
+        self.bodies[name] = body
+
+    def runs(self, name: str) -> None:
+        """The same of several instructions in a row, as ``name*2`` ..."""
+        body = self.bodies[name].removesuffix("NEXT;")
+        for n in RUN_LENGTHS:
+            text = " ".join(["{ " + body.replace("ip->", f"ip[{i}].") + "}" for i in range(n)])
+            self.plain(f"{name}*{n}", f"{text} SKIP({n});")
 
     def operation(self, name: str, codes: list[str], out: str, text: str, main: str,
                   called: bool, power: bool = False, unsigned: str = "uint64_t") -> None:
@@ -116,6 +129,9 @@ def source(codegen: Any) -> tuple[str, list[str]]:
     w = Writer(codegen)
     _table(w, codegen)
     _own(w, codegen)
+    for code in codegen.FLOATS:
+        for name in _RUNS:
+            w.runs(f"{name}:{code}")
     n = len(w.names)
     labels = ", ".join(f"&&label_{i}" for i in range(n))
     return ("".join(w.functions) + f"""
@@ -126,7 +142,8 @@ def source(codegen: Any) -> tuple[str, list[str]]:
 #define CASE(n) case n:
 #define JUMP break
 #endif
-#define NEXT do {{ ip++; JUMP; }} while (0)
+#define SKIP(n) do {{ ip += (n); JUMP; }} while (0)
+#define NEXT SKIP(1)
 
 static int vm_run(ft_vm *vm, int64_t *labels)
 {{
@@ -152,8 +169,8 @@ static int vm_run(ft_vm *vm, int64_t *labels)
 #ifdef __GNUC__
     JUMP;
 #else
-#undef NEXT
-#define NEXT {{ ip++; continue; }}
+#undef SKIP
+#define SKIP(n) {{ ip += (n); continue; }}
 #undef JUMP
 #define JUMP continue
     for (;;) switch (ip->label)

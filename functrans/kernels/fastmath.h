@@ -39,8 +39,18 @@ FT_INLINE double ft_ma_f64(double a, double b, double c) { return a * b + c; }
 FT_INLINE float ft_ma_f32(float a, float b, float c) { return a * b + c; }
 #endif
 
-/* c0 + z (c1 + z (c2 + ...)), F being the multiply-add. Loops keep many elements in flight, so the
- * form with the fewest operations wins over the one with the shortest chain. */
+/* Where a function is computed for one number at a time (scalar programs), branches that are easy to foretell
+ * save most of the work; in loops they would keep the compiler from making vector code. The value returned
+ * early has the bits of the one that follows. */
+#ifdef FT_ONE_BY_ONE
+#define FT_EARLY(condition, value) if (condition) return (value)
+#else
+#define FT_EARLY(condition, value)
+#endif
+
+/* c0 + z (c1 + z (c2 + ...)), F being the multiply-add: the form with the fewest operations. From six
+ * coefficients on the even and the odd ones are two such chains in z*z, which is one operation more and half
+ * the time to wait for. */
 #define FT_HORNER1(F, z, c) (c)
 #define FT_HORNER2(F, z, c, ...) F(FT_HORNER1(F, z, __VA_ARGS__), z, c)
 #define FT_HORNER3(F, z, c, ...) F(FT_HORNER2(F, z, __VA_ARGS__), z, c)
@@ -61,6 +71,27 @@ FT_INLINE float ft_ma_f32(float a, float b, float c) { return a * b + c; }
 #define FT_HORNER18(F, z, c, ...) F(FT_HORNER17(F, z, __VA_ARGS__), z, c)
 #define FT_HORNER19(F, z, c, ...) F(FT_HORNER18(F, z, __VA_ARGS__), z, c)
 #define FT_HORNER20(F, z, c, ...) F(FT_HORNER19(F, z, __VA_ARGS__), z, c)
+#define FT_EVEN_ODD(F, z, even, odd) \
+    __extension__({ __typeof__(z) z_ = (z), y_ = z_ * z_; F(odd, z_, even); })
+#define FT_POLY6(F, z, c0, c1, c2, c3, c4, c5) \
+    FT_EVEN_ODD(F, z, FT_HORNER3(F, y_, c0, c2, c4), FT_HORNER3(F, y_, c1, c3, c5))
+#define FT_POLY7(F, z, c0, c1, c2, c3, c4, c5, c6) \
+    FT_EVEN_ODD(F, z, FT_HORNER4(F, y_, c0, c2, c4, c6), FT_HORNER3(F, y_, c1, c3, c5))
+#define FT_POLY8(F, z, c0, c1, c2, c3, c4, c5, c6, c7) \
+    FT_EVEN_ODD(F, z, FT_HORNER4(F, y_, c0, c2, c4, c6), FT_HORNER4(F, y_, c1, c3, c5, c7))
+#define FT_POLY9(F, z, c0, c1, c2, c3, c4, c5, c6, c7, c8) \
+    FT_EVEN_ODD(F, z, FT_HORNER5(F, y_, c0, c2, c4, c6, c8), FT_HORNER4(F, y_, c1, c3, c5, c7))
+#define FT_POLY10(F, z, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9) \
+    FT_EVEN_ODD(F, z, FT_HORNER5(F, y_, c0, c2, c4, c6, c8), FT_HORNER5(F, y_, c1, c3, c5, c7, c9))
+#define FT_POLY11(F, z, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10) \
+    FT_EVEN_ODD(F, z, FT_HORNER6(F, y_, c0, c2, c4, c6, c8, c10), FT_HORNER5(F, y_, c1, c3, c5, c7, c9))
+#define FT_POLY12(F, z, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11) \
+    FT_EVEN_ODD(F, z, FT_HORNER6(F, y_, c0, c2, c4, c6, c8, c10), \
+                FT_HORNER6(F, y_, c1, c3, c5, c7, c9, c11))
+#define FT_POLY20(F, z, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, \
+                  c10, c11, c12, c13, c14, c15, c16, c17, c18, c19) \
+    FT_EVEN_ODD(F, z, FT_HORNER10(F, y_, c0, c2, c4, c6, c8, c10, c12, c14, c16, c18), \
+                FT_HORNER10(F, y_, c1, c3, c5, c7, c9, c11, c13, c15, c17, c19))
 
 #include "fastmath_f64.h"
 #include "fastmath_f32.h"

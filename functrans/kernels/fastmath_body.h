@@ -8,13 +8,13 @@
 
 FT_INLINE FT_REAL FT_N(magnitude)(FT_REAL x)
 {
-    return FT_N(from)(FT_N(bits)(x) & ~FT_SIGN);
+    return FT_ABS(x);
 }
 
 /* |x| with the sign of s. */
 FT_INLINE FT_REAL FT_N(signed_as)(FT_REAL x, FT_REAL s)
 {
-    return FT_N(from)((FT_N(bits)(x) & ~FT_SIGN) | (FT_N(bits)(s) & FT_SIGN));
+    return FT_COPYSIGN(x, s);
 }
 
 /* The nearest whole number, for |x| below a quarter of FT_MAGIC = 1.5 * 2**FT_SHIFT. */
@@ -62,23 +62,14 @@ FT_INLINE FT_REAL FT_N(expm1_near0)(FT_REAL r, FT_REAL l)
     return FT_MA(r * r, FT_MA(r, FT_P(EM1)(r), (FT_REAL)0.5), l) + r;
 }
 
-FT_INLINE FT_REAL FT_N(fast_exp)(FT_REAL x)
-{
-    FT_REAL r, l;
-    FT_UINT code;
-    x = x > FT_EXP_MAX ? FT_EXP_MAX : x;
-    x = x < FT_EXP_MIN ? FT_EXP_MIN : x;
-    FT_N(reduce_exp)(x, &r, &l, &code);
-    return FT_N(scale)(1 + FT_N(expm1_near0)(r, l), code);
-}
-
 /* exp(x) where neither x nor the result is extreme: one factor is enough. */
 FT_INLINE FT_REAL FT_N(exp_moderate)(FT_REAL x)
 {
     FT_REAL r, l;
     FT_UINT code;
     FT_N(reduce_exp)(x, &r, &l, &code);
-    return (1 + FT_N(expm1_near0)(r, l)) * FT_N(from)((code - FT_BIAS) << FT_SHIFT);
+    FT_REAL s = FT_N(from)((code - FT_BIAS) << FT_SHIFT);
+    return FT_MA(FT_N(expm1_near0)(r, l), s, s);  /* s (1 + ...), rounded once either way */
 }
 
 /* The sign bit of the result is set unless |x| < FT_EXP_NEAR, where one factor is enough: for
@@ -91,6 +82,17 @@ FT_INLINE FT_UINT FT_N(far_exp)(FT_REAL x)
 FT_INLINE FT_REAL FT_N(near_exp)(FT_REAL x)
 {
     return FT_N(exp_moderate)(x);
+}
+
+FT_INLINE FT_REAL FT_N(fast_exp)(FT_REAL x)
+{
+    FT_REAL r, l;
+    FT_UINT code;
+    FT_EARLY(!(FT_N(far_exp)(x) >> (sizeof(x) * 8 - 1)), FT_N(exp_moderate)(x));
+    x = x > FT_EXP_MAX ? FT_EXP_MAX : x;
+    x = x < FT_EXP_MIN ? FT_EXP_MIN : x;
+    FT_N(reduce_exp)(x, &r, &l, &code);
+    return FT_N(scale)(1 + FT_N(expm1_near0)(r, l), code);
 }
 
 FT_INLINE FT_REAL FT_N(fast_exp2)(FT_REAL x)
@@ -157,6 +159,7 @@ FT_INLINE FT_REAL FT_N(fast_tanh)(FT_REAL x)
 {
     FT_REAL a = FT_N(magnitude)(x), z = a * a;
     FT_REAL near0 = FT_MA(a * z, FT_P(TANH)(z), a);
+    FT_EARLY(a < (FT_REAL)0.55, FT_N(signed_as)(near0, x));
     FT_REAL e = FT_N(exp_moderate)(2 * (a > FT_TANH_FLAT ? FT_TANH_FLAT : a));
     FT_REAL y = 1 - 2 / (e + 1);
     return FT_N(signed_as)(a < (FT_REAL)0.55 ? near0 : y, x);
@@ -176,6 +179,15 @@ FT_INLINE FT_REAL FT_N(split)(FT_REAL x, FT_REAL *m)
     return k - (small ? base + (FT_BIAS + FT_LIFT) : base + FT_BIAS);
 }
 
+/* The same of normal numbers. */
+FT_INLINE FT_REAL FT_N(split_normal)(FT_REAL x, FT_REAL *m)
+{
+    FT_UINT u = FT_N(bits)(x) + (FT_ONE - FT_SQRT_HALF);
+    FT_REAL base = FT_N(from)((FT_UINT)(FT_BIAS + FT_SHIFT) << FT_SHIFT);
+    *m = FT_N(from)((u & FT_MANTISSA) + FT_SQRT_HALF);
+    return FT_N(from)((u >> FT_SHIFT) | FT_N(bits)(base)) - (base + FT_BIAS);
+}
+
 /* log(1 + f) = f - h + t, with h = f*f/2; |f| < 0.42. */
 FT_INLINE FT_REAL FT_N(log_parts)(FT_REAL f, FT_REAL *h)
 {
@@ -191,15 +203,7 @@ FT_INLINE FT_REAL FT_N(log_edges)(FT_REAL x, FT_REAL y)
     return x == FT_INF ? x : y;
 }
 
-FT_INLINE FT_REAL FT_N(fast_log)(FT_REAL x)
-{
-    FT_REAL m, h, k = FT_N(split)(x, &m), f = m - 1;
-    FT_REAL t = FT_N(log_parts)(f, &h);
-    FT_REAL y = k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
-    return FT_N(log_edges)(x, y);
-}
-
-/* The same for normal numbers above 0, and which arguments are others. */
+/* log of normal numbers above 0; the sign bit of the first is set for other arguments. */
 FT_INLINE FT_UINT FT_N(far_log)(FT_REAL x)
 {
     FT_UINT u = FT_N(bits)(x);
@@ -208,27 +212,20 @@ FT_INLINE FT_UINT FT_N(far_log)(FT_REAL x)
 
 FT_INLINE FT_REAL FT_N(near_log)(FT_REAL x)
 {
-    FT_UINT u = FT_N(bits)(x) + (FT_ONE - FT_SQRT_HALF);
-    FT_REAL m = FT_N(from)((u & FT_MANTISSA) + FT_SQRT_HALF);
-    FT_REAL base = FT_N(from)((FT_UINT)(FT_BIAS + FT_SHIFT) << FT_SHIFT);
-    FT_REAL k = FT_N(from)((u >> FT_SHIFT) | FT_N(bits)(base)) - (base + FT_BIAS);
-    FT_REAL f = m - 1, h, t = FT_N(log_parts)(f, &h);
+    FT_REAL m, h, k = FT_N(split_normal)(x, &m), f = m - 1, t = FT_N(log_parts)(f, &h);
     return k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
 }
 
-FT_INLINE FT_REAL FT_N(fast_log1p)(FT_REAL x)
+FT_INLINE FT_REAL FT_N(fast_log)(FT_REAL x)
 {
-    FT_REAL u = 1 + x, m, h, k = FT_N(split)(u, &m);
-    FT_REAL lost = x > 1 ? 1 - (u - x) : x - (u - 1);
-    /* what 1 + x lost, in units of m; beyond 2**FT_BIAS/2 it no longer matters */
-    FT_REAL back = k > FT_BIAS / 2 ? -(FT_REAL)(FT_BIAS / 2) : -k;
-    FT_REAL f = FT_MA(lost, FT_N(two_to)(back), m - 1);
+    FT_EARLY(!(FT_N(far_log)(x) >> (sizeof(x) * 8 - 1)), FT_N(near_log)(x));
+    FT_REAL m, h, k = FT_N(split)(x, &m), f = m - 1;
     FT_REAL t = FT_N(log_parts)(f, &h);
     FT_REAL y = k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
-    return FT_N(magnitude)(x) < FT_EPS / 4 ? x : FT_N(log_edges)(u, y);
+    return FT_N(log_edges)(x, y);
 }
 
-/* The same for -1/2 < x < 2**(FT_BIAS/2), and which arguments are others. */
+/* log1p for -1/2 < x < 2**(FT_BIAS/2), and which arguments are others. */
 FT_INLINE FT_UINT FT_N(far_log1p)(FT_REAL x)
 {
     FT_UINT u = FT_N(bits)(x + (FT_REAL)0.5);
@@ -239,13 +236,23 @@ FT_INLINE FT_REAL FT_N(near_log1p)(FT_REAL x)
 {
     FT_REAL one_x = 1 + x;
     FT_REAL lost = x > 1 ? 1 - (one_x - x) : x - (one_x - 1);
-    FT_UINT u = FT_N(bits)(one_x) + (FT_ONE - FT_SQRT_HALF);
-    FT_REAL m = FT_N(from)((u & FT_MANTISSA) + FT_SQRT_HALF);
-    FT_REAL base = FT_N(from)((FT_UINT)(FT_BIAS + FT_SHIFT) << FT_SHIFT);
-    FT_REAL k = FT_N(from)((u >> FT_SHIFT) | FT_N(bits)(base)) - (base + FT_BIAS);
+    FT_REAL m, k = FT_N(split_normal)(one_x, &m);
     FT_REAL f = FT_MA(lost, FT_N(two_to)(-k), m - 1), h, t = FT_N(log_parts)(f, &h);
     FT_REAL y = k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
     return FT_N(magnitude)(x) < FT_EPS / 4 ? x : y;
+}
+
+FT_INLINE FT_REAL FT_N(fast_log1p)(FT_REAL x)
+{
+    FT_EARLY(!(FT_N(far_log1p)(x) >> (sizeof(x) * 8 - 1)), FT_N(near_log1p)(x));
+    FT_REAL u = 1 + x, m, h, k = FT_N(split)(u, &m);
+    FT_REAL lost = x > 1 ? 1 - (u - x) : x - (u - 1);
+    /* what 1 + x lost, in units of m; beyond 2**FT_BIAS/2 it no longer matters */
+    FT_REAL back = k > FT_BIAS / 2 ? -(FT_REAL)(FT_BIAS / 2) : -k;
+    FT_REAL f = FT_MA(lost, FT_N(two_to)(back), m - 1);
+    FT_REAL t = FT_N(log_parts)(f, &h);
+    FT_REAL y = k * FT_LN2_HI - ((h - FT_MA(k, FT_LN2_LO, t)) - f);
+    return FT_N(magnitude)(x) < FT_EPS / 4 ? x : FT_N(log_edges)(u, y);
 }
 
 /* hi + lo = log(1 + f) / log(base), the reciprocal of log(base) given as a short and a long part:
@@ -389,6 +396,7 @@ FT_INLINE FT_REAL FT_N(fast_erf)(FT_REAL x)
 {
     FT_REAL a = FT_N(magnitude)(x);
     FT_REAL near0 = FT_MA(a, FT_P(ERF)(a * a), a);
+    FT_EARLY(a < 1, FT_N(signed_as)(near0, x));
     FT_REAL u = (a > FT_ERF_FLAT ? FT_ERF_FLAT : a) - 1;
     FT_REAL y = 1 - FT_N(exp_moderate)(-(FT_P(ERFT)(u)));
     return FT_N(signed_as)(a < 1 ? near0 : y, x);

@@ -10,6 +10,8 @@
 #define FT_REAL float
 #define FT_UINT uint32_t
 #define FT_SQRT __builtin_sqrtf
+#define FT_ABS __builtin_fabsf
+#define FT_COPYSIGN __builtin_copysignf
 #define FT_SHIFT 23
 #define FT_BIAS 127
 #define FT_LIFT 24
@@ -51,7 +53,7 @@
 #define FT_EM1_f32(z) FT_HORNER4(ft_ma_f32, z, 0x1.5554b6p-3f, 0x1.5555bap-5f, 0x1.1223ecp-7f, \
     0x1.6c54eap-10f)
 /* 2^-29 */
-#define FT_EXP2_f32(z) FT_HORNER6(ft_ma_f32, z, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6aee8p-5f, \
+#define FT_EXP2_f32(z) FT_POLY6(ft_ma_f32, z, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6aee8p-5f, \
     0x1.3b2d4ep-7f, 0x1.5f3e80p-10f, 0x1.41fb64p-13f)
 /* 2^-26 */
 #define FT_SINHC_f32(z) FT_HORNER2(ft_ma_f32, z, 0x1.5554aep-3f, 0x1.122886p-7f)
@@ -70,10 +72,10 @@
 #define FT_ASIN_f32(z) FT_HORNER5(ft_ma_f32, z, 0x1.5555c8p-3f, 0x1.3301e6p-4f, 0x1.747e28p-5f, \
     0x1.8c2948p-6f, 0x1.596c74p-5f)
 /* 2^-30 */
-#define FT_ERF_f32(z) FT_HORNER7(ft_ma_f32, z, 0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2cf8p-4f, \
+#define FT_ERF_f32(z) FT_POLY7(ft_ma_f32, z, 0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2cf8p-4f, \
     -0x1.b7f90ep-6f, 0x1.5405b2p-8f, -0x1.a3f6fep-11f, 0x1.496a24p-14f)
 /* 2^-36 */
-#define FT_ERFT_f32(z) FT_HORNER9(ft_ma_f32, z, 0x1.d97fc0p+0f, 0x1.51c9b0p+1f, 0x1.afabb4p-1f, \
+#define FT_ERFT_f32(z) FT_POLY9(ft_ma_f32, z, 0x1.d97fc0p+0f, 0x1.51c9b0p+1f, 0x1.afabb4p-1f, \
     0x1.547f30p-5f, -0x1.494c84p-7f, 0x1.084780p-9f, -0x1.332eb0p-12f, 0x1.82ec48p-16f, \
     -0x1.d59232p-23f)
 /* 2^-7 */
@@ -87,6 +89,8 @@
 #undef FT_REAL
 #undef FT_UINT
 #undef FT_SQRT
+#undef FT_ABS
+#undef FT_COPYSIGN
 #undef FT_SHIFT
 #undef FT_BIAS
 #undef FT_LIFT
@@ -136,18 +140,18 @@
 #define FT_COSQ_f32(z) FT_HORNER3(ft_ma_f64, z, 0x1.55554a0e6ffe9p-5, -0x1.6c0c31d00e0fbp-10, \
     0x1.99eb0fde1cb23p-16)
 /* 2^-30 */
-#define FT_ERF_WIDE_f32(z) FT_HORNER7(ft_ma_f64, z, 0x1.06eba7f24a4fcp-3, -0x1.81273de94658ep-2, \
+#define FT_ERF_WIDE_f32(z) FT_POLY7(ft_ma_f64, z, 0x1.06eba7f24a4fcp-3, -0x1.81273de94658ep-2, \
     0x1.ce2cf7403da47p-4, -0x1.b7f90d17877c9p-6, 0x1.5405b20eb9926p-8, -0x1.a3f6fe76c219ep-11, \
     0x1.496a23988313fp-14)
 /* 2^-32 */
-#define FT_ERFC_f32(z) FT_HORNER10(ft_ma_f64, z, 0x1.40c522d6cc2c4p+0, -0x1.15c084a4e1a3fp-3, \
+#define FT_ERFC_f32(z) FT_POLY10(ft_ma_f64, z, 0x1.40c522d6cc2c4p+0, -0x1.15c084a4e1a3fp-3, \
     -0x1.85a14272084d0p-5, 0x1.09835f74dcf25p-3, -0x1.e88d07b48a00cp-4, 0x1.17cb9a2b82ca8p-4, \
     -0x1.8533d1f6f3ac0p-6, 0x1.4992e48971b99p-9, 0x1.dd636bb46be91p-10, -0x1.73a620e17128fp-11)
 /* 2^-44 */
-#define FT_LOGD_f32(z) FT_HORNER6(ft_ma_f64, z, 0x1.fffffffffff0dp+0, 0x1.5555555675812p-1, \
+#define FT_LOGD_f32(z) FT_POLY6(ft_ma_f64, z, 0x1.fffffffffff0dp+0, 0x1.5555555675812p-1, \
     0x1.99999622a8c33p-2, 0x1.24943bc553b9ap-2, 0x1.c61fc51325c68p-3, 0x1.91a36ecaf3a37p-3)
 /* 2^-29 */
-#define FT_EXP2D_f32(z) FT_HORNER7(ft_ma_f64, z, 0x1.00000002626e9p+0, 0x1.62e430c839a0bp-1, \
+#define FT_EXP2D_f32(z) FT_POLY7(ft_ma_f64, z, 0x1.00000002626e9p+0, 0x1.62e430c839a0bp-1, \
     0x1.ebfbdad9d8ee0p-3, 0x1.c6aed456716b0p-5, 0x1.3b2dbd5417f6bp-7, 0x1.5f459b4aa1935p-10, \
     0x1.41d2724c751eap-13)
 /* 2^-26 */
@@ -210,6 +214,7 @@ FT_INLINE float ft_fast_erfc_f32(float x)
 {
     double a = ft_magnitude_f64(x), r, l, v = x;
     double near0 = (1 - v) - v * FT_ERF_WIDE_f32(v * v);
+    FT_EARLY(a < 1, (float)near0);
     a = a > 10.5 ? 10.5 : a;
     double inverse = 1 / ((a + 3) * (1 + 2 * a)), t = (a - 3) * (1 + 2 * a) * inverse;
     uint64_t code;
@@ -221,18 +226,35 @@ FT_INLINE float ft_fast_erfc_f32(float x)
     return (float)y;
 }
 
+/* log2(2**k m) and exp2(p), for pow. */
+FT_INLINE double ft_log2_wide_f32(double m, double k)
+{
+    double f = m - 1, s = f / (2 + f), z = s * s;
+    return ft_ma_f64(s * FT_LOGD_f32(z), 0x1.71547652b82fep+0, k);
+}
+
+FT_INLINE double ft_exp2_wide_f32(double p)
+{
+    double n = ft_near_f64(p), r = p - n;
+    return FT_EXP2D_f32(r) * ft_two_to_f64(n);
+}
+
 FT_INLINE float ft_fast_pow_f32(float x, float y)
 {
-    double a = ft_magnitude_f64(x), m, k = ft_split_f64(a, &m), f = m - 1;
-    double s = f / (2 + f), z = s * s;
-    double log2x = ft_ma_f64(s * FT_LOGD_f32(z), 0x1.71547652b82fep+0, k);
+#ifdef FT_ONE_BY_ONE
+    if ((x > 0) & (x < INFINITY) & (ft_magnitude_f32(y) < 0x1p40f)) {
+        double m, k = ft_split_normal_f64(x, &m), p = y * ft_log2_wide_f32(m, k);
+        if (ft_magnitude_f64(p) < 200)
+            return (float)ft_exp2_wide_f32(p);
+    }
+#endif
+    double a = ft_magnitude_f64(x), m, k = ft_split_f64(a, &m), log2x = ft_log2_wide_f32(m, k);
     log2x = a == 0 ? -INFINITY : a == INFINITY ? a : log2x;
     double e = y > 0x1p40f ? 0x1p40 : y;                  /* enough, and not 0 * inf: 1**inf is 1 */
     double p = (e < -0x1p40 ? -0x1p40 : e) * log2x;
     p = p > 200 ? 200 : p;
     p = p < -200 ? -200 : p;
-    double n = ft_near_f64(p), r = p - n;
-    double result = FT_EXP2D_f32(r) * ft_two_to_f64(n);
+    double result = ft_exp2_wide_f32(p);
     double half = 0.5 * y;
     int whole = __builtin_rint(y) == y, odd = whole & (__builtin_rint(half) != half);
     double signed_ = ft_signed_as_f64(result, x);

@@ -30,6 +30,7 @@ from ..ir.op import (
     _elementwise_batch,
     aval_of,
     elementwise,
+    sees,
 )
 from ..ir.op import Elementwise as _Elementwise
 from .kinks import flat_at_zero, flat_power
@@ -59,6 +60,7 @@ def _inner(x, program, name="neg"):
     return e.inputs[0] if e is not None else None
 
 
+@sees("neg", "mul")
 def _negated(inputs, params, program):
     (x,) = inputs
     e = program.made_by(x, "mul")
@@ -69,6 +71,7 @@ def _negated(inputs, params, program):
     return _inner(x, program)
 
 
+@sees("neg")
 def _plus(inputs, params, program):
     x, y = inputs
     if _is_zero(y, True):
@@ -85,6 +88,7 @@ def _plus(inputs, params, program):
     return None
 
 
+@sees("neg")
 def _minus(inputs, params, program):
     x, y = inputs
     if _is_zero(y, False):
@@ -92,6 +96,7 @@ def _minus(inputs, params, program):
     return (add, (x, a), {}) if (a := _inner(y, program)) is not None else None
 
 
+@sees("neg")
 def _times(inputs, params, program):
     x, y = inputs
     for a, b in ((x, y), (y, x)):
@@ -121,6 +126,7 @@ def _base(x, program, deep=3):
     return a if a is b else x
 
 
+@sees("mul", "neg", "select")
 def _strong_times(inputs, params, program):
     x, y = inputs
     for a, b in ((x, y), (y, x)):
@@ -139,6 +145,7 @@ def _strong_times(inputs, params, program):
     return _both_negative(zmul, x, y, program)
 
 
+@sees()
 def _divided(inputs, params, program):
     x, y = inputs
     if not hasattr(y, "value") or y.aval.dtype.kind == "c" or y.value == 0 or not np.isfinite(y.value):
@@ -167,6 +174,7 @@ def _power(inputs, params, program):
     return square if y == 2 else (mul, (x, square), {}) if y == 3 else (mul, (square, square), {})
 
 
+@sees("not")
 def _chosen(inputs, params, program):
     c, a, b = inputs
     if a is b or (hasattr(a, "value") and a == b):
@@ -176,15 +184,17 @@ def _chosen(inputs, params, program):
     return (select, (d, b, a), {}) if (d := _inner(c, program, "not")) is not None else None
 
 
+@sees()
 def _same(inputs, params, program):
     return inputs[0] if inputs[0] is inputs[1] else None
 
 
 def _undone(name):
     """An op that is its own inverse."""
-    return lambda inputs, params, program: _inner(inputs[0], program, name)
+    return sees(name)(lambda inputs, params, program: _inner(inputs[0], program, name))
 
 
+@sees("abs", "neg")
 def _absolute(inputs, params, program):
     if program.made_by(inputs[0], "abs") is not None:
         return inputs[0]

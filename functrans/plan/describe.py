@@ -366,7 +366,7 @@ def _value(base: int, offset: int, names: list[str]) -> str:
     return names[base - 1] if base <= len(names) else f"j{base - len(names)}"
 
 
-_LABELS = {address: name for name, address in scalar_labels().items()}
+_LABELS = {address: name.partition("*")[0] for name, address in scalar_labels().items()}
 _PLAIN = {"move": 1}                    # operands of what the interpreter has beyond the op table
 
 

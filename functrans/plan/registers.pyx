@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
-from .scalar cimport CARRY, CONST, OPERATIONS, Elements, node, number_of, operation
+from .scalar cimport CARRY, CONST, OPERATIONS, RUNS, Elements, node, number_of, operation
 
 cdef enum:
     FOREVER = 0x7FFFFFFF
@@ -80,8 +80,25 @@ cdef class Code:
         (<int32_t *>&self.at[self.n - 1].b)[0] = <int32_t>imm
         return 0
 
+    cdef int join_runs(self) except -1:
+        """The first of two to four equal operations in a row does the others too."""
+        cdef Py_ssize_t k = 0, m
+        cdef int64_t label
+        while k < self.n:
+            label, m = self.at[k].label, 1
+            while m < 4 and k + m < self.n and self.at[k + m].label == label:
+                m += 1
+            if m > 1:
+                found = RUNS.get(label)
+                if found is not None:
+                    self.at[k].label = found[m - 2]
+            k += m
+        return 0
+
     cdef bytes packed(self, list constants):
         """Constants, then instructions: what the program reads."""
+        if not self.wide:
+            self.join_runs()
         return b"".join([(x & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little") for x in constants]) + \
             PyBytes_FromStringAndSize(<char *>self.at, self.n * sizeof(instruction))
 

@@ -25,6 +25,7 @@ cdef enum:
 
 cdef operation *OPERATIONS
 cdef int CONST, CARRY               # operations that are none of the interpreter's
+cdef dict RUNS
 
 cdef int number_of(str name) except -1
 

@@ -123,6 +123,7 @@ cdef dict _CODE_NUMBER = {code: i for i, code in enumerate(_CODES)}
 cdef dict _NUMBERS = {}             # of operations, by name
 cdef int B1 = _CODE_NUMBER["b1"], F32 = _CODE_NUMBER["f32"], F64 = _CODE_NUMBER["f64"]
 cdef int MULS[16]
+cdef dict RUNS = {}                 # label of an operation -> labels of it on 2, 3, 4 instructions at once
 
 
 cdef bint is_float(int code):
@@ -138,7 +139,11 @@ cdef _read_operations():
     if OPERATIONS is NULL:
         raise MemoryError
     for i, name in enumerate(labels):
-        _NUMBERS[name] = i
+        base, _, length = name.partition("*")
+        if length:
+            RUNS.setdefault(labels[base], []).append(labels[name])
+        else:
+            _NUMBERS[name] = i
     for name, i in _NUMBERS.items():
         o = OPERATIONS + <int>i
         base, _, code = name.partition(":")

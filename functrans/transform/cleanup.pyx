@@ -10,6 +10,7 @@ import numpy as np
 
 from ..ir.core import aval, eqn, var
 from ..ir.op import OPS
+from ..ops.call import inline
 from . import loops
 
 
@@ -24,11 +25,7 @@ def cleanup(Jaxpr jaxpr, bint final=False):
     cdef dict new = {}
     c.seen, c.made, c.kept, c.final = {}, {}, [], final
     for e in live(list(jaxpr.eqns), jaxpr.outs):
-        inputs = replaced(e.inputs, new)
-        if e.sig.multiple:
-            c.several(e, inputs, new)
-        else:
-            new[e.outs[0]] = c.single(e.sig, inputs, e)
+        c.equation(e, replaced(e.inputs, new), new)
     outs = replaced(jaxpr.outs, new)
     return Jaxpr(jaxpr.invars, live(c.kept, outs, c.loops), outs, jaxpr.retraced, jaxpr.names)
 
@@ -60,9 +57,15 @@ cdef list live(list eqns, outs, bint narrow=False):
     cdef list kept = []
     cdef Py_ssize_t i
     cdef Eqn e
+    cdef bint wanted
     for i in range(len(eqns) - 1, -1, -1):
         e = <Eqn>eqns[i]
-        if e.sig.effect or not needed.isdisjoint(e.outs):
+        wanted = e.sig.effect
+        for x in e.outs:
+            if x in needed:
+                wanted = True
+                break
+        if wanted:
             if narrow and e.sig.op.name in ("scan", "while"):
                 e = loops.narrow(e, needed, cleanup)
             kept.append(e)
@@ -94,12 +97,37 @@ cdef class Cleaner:
         e = <Eqn>found
         return e if e.sig.op.name == name else None
 
+    cdef object equation(self, Eqn e, tuple inputs, dict new):
+        """Appends what e is on these inputs; ``new`` gets its results."""
+        if not e.sig.multiple:
+            new[e.outs[0]] = self.single(e.sig, inputs, e)
+        elif self.final and e.sig.retraced and e.sig.op.lower is inline:
+            self.inlined(e, inputs, new)
+        else:
+            self.several(e, inputs, new)
+
+    cdef object inlined(self, Eqn e, tuple inputs, dict new):
+        """The program inside e, whose rule nobody asks for any more: there is a new one at every trace, so
+        that no other program would equal this one."""
+        cdef Jaxpr inner = e.sig.params["jaxpr"]
+        cdef dict own = dict(zip(inner.invars, inputs))
+        cdef Eqn k
+        for k in inner.eqns:
+            if k.sig.multiple:          # its results may be there already: a program may be called twice
+                outs = tuple([var(a, 0) for a in k.sig.outs])
+                self.equation(eqn(k.sig, k.inputs, outs, k), replaced(k.inputs, own), own)
+                for v, x in zip(k.outs, outs):
+                    own[v] = own.get(x, x)
+            else:
+                self.equation(k, replaced(k.inputs, own), own)
+        new.update(zip(e.outs, replaced(inner.outs, own)))
+
     cdef object single(self, Sig sig, tuple inputs, Eqn like):
         """The atom that an op's only result equals, after appending what it needs."""
         cdef Eqn e
         cdef bint literal = sig.folds
         rule = sig.simplify
-        if rule is not None:
+        if rule is not None and (sig.sees is None or self.concerns(sig.sees, inputs)):
             found = rule(inputs, sig.params, self)
             if found is not None:
                 return self.built(found, sig.out.weak, like)
@@ -130,6 +158,18 @@ cdef class Cleaner:
         self.made[v] = e
         self.kept.append(e)
         return v
+
+    cdef bint concerns(self, frozenset sees, tuple inputs):
+        """Whether a rule that looks for these ops may find something."""
+        cdef Py_ssize_t i, n = PyTuple_GET_SIZE(inputs)
+        for i in range(n):
+            x = inputs[i]
+            if type(x) is Lit or (i + 1 < n and x is inputs[i + 1]):
+                return True
+            found = self.made.get(x)
+            if found is not None and (<Eqn>found).sig.op.name in sees:
+                return True
+        return False
 
     cdef object built(self, object x, bint weak, Eqn like):
         """What a rule returned, an atom or ``(op, operands, params)``, as an atom."""

@@ -8,6 +8,7 @@ cdef class TreeDef:
     cdef readonly tuple kids         # TreeDef of each child
     cdef Py_hash_t hash_
     cdef bint flat          # all children are leaves
+    cdef list texts         # the paths of the leaves, when they have been asked for
     cdef object __weakref__
 
     cpdef unflatten(self, leaves)

@@ -93,7 +93,9 @@ cdef class TreeDef:
 
     def paths(self):
         """The path of each leaf as text, such as ``['a'][0]``; the root's is empty."""
-        return [path_str(p) for p in key_paths(self)]
+        if self.texts is None:
+            self.texts = [path_str(p) for p in key_paths(self)]
+        return list(self.texts)
 
     def flatten_up_to(self, tree, what="the tree", reference="the expected structure"):
         """The subtrees of `tree` at the leaves of this structure, a list."""
