@@ -117,7 +117,7 @@ def along(arr, indices, axis, name, mode=None):
 
 
 @implements(np.take_along_axis, own=("mode", "fill_value"))
-def take_along_axis(arr, indices, axis=-1, mode=None, fill_value=None):
+def take_along_axis(arr, indices, axis=-1, *, mode=None, fill_value=None):
     """For each position of the other axes, elements at its own positions along ``axis``.
 
     ``mode`` says what positions out of range give: "clip" the nearest, "fill" ``fill_value`` (default as in

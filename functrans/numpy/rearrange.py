@@ -75,7 +75,7 @@ def repeat(a, repeats, axis=None, *, total_repeat_length=None):
         if not n and length:
             raise errors.ShapeError(f"repeat: {length} elements of an axis that has none.", "")
         at = np.searchsorted(ends, np.arange(length), side="right")
-        return np.take(x, np.minimum(at, builtins.max(n - 1, 0)), axis)
+        return taken(x, np.minimum(at, builtins.max(n - 1, 0)), axis)
     counts = known_array(repeats, "repeat(repeats=...)", _STATIC)
     if counts.dtype.kind not in "biu":
         raise errors.DtypeError(f"repeat: repeats must be integers, got {counts.dtype}.")
