@@ -239,7 +239,23 @@ DRAWS = {"bits": lambda k: random.bits(k, (3,)), "uniform": lambda k: random.uni
          "gumbel": lambda k: random.gumbel(k, (2,)), "choice": lambda k: random.choice(k, 5, (2,), False),
          "binomial": lambda k: random.binomial(k, 9.0, 0.4),
          "categorical": lambda k: random.categorical(k, np.zeros((2, 3))),
-         "dirichlet": lambda k: random.dirichlet(k, np.ones(3))}
+         "dirichlet": lambda k: random.dirichlet(k, np.ones(3)),
+         "multinomial": lambda k: random.multinomial(k, 9, np.array([[0.5, 0.2, 0.3], [0.0, 1.0, 0.0]]))}
+
+
+def test_multinomial():
+    """Counts that add up; their means and covariances n p and n (diag(p) - p p')."""
+    p, n = np.array([0.1, 0.0, 0.6, 0.3]), 50
+    x = random.multinomial(KEY, n, 2 * p, shape=(20_000, 4))
+    assert x.dtype == np.float64 and (x.sum(-1) == n).all() and (x[:, 1] == 0).all()
+    np.testing.assert_allclose(x.mean(0), n * p, atol=0.15)
+    np.testing.assert_allclose(np.cov(x.T), n * (np.diag(p) - np.outer(p, p)), atol=0.35)
+    assert random.multinomial(KEY, np.array([3, 0]), p).tolist()[1] == [0, 0, 0, 0]
+    for bad in (np.float64(1.0), np.zeros((2, 0))):
+        with pytest.raises(errors.ShapeError, match="categories"):
+            random.multinomial(KEY, 3, bad)
+    with pytest.raises(errors.ShapeError, match="does not fit"):
+        random.multinomial(KEY, 3, p, shape=(2, 3))
 
 
 @pytest.mark.parametrize("name", DRAWS)

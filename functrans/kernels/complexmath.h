@@ -59,10 +59,8 @@
     FT_INLINE C ft_csign_##s(C x) \
     { \
         T re = __real__ x, im = __imag__ x, m = hypot##f(re, im); \
-        if (isnan(re) || isnan(im)) \
-            return ft_complex((T)NAN, (T)NAN); \
         if (isinf(m)) { \
-            if (isinf(re) && isinf(im)) \
+            if ((isinf(re) && isinf(im)) || isnan(re) || isnan(im)) \
                 return ft_complex((T)NAN, (T)NAN); \
             return isinf(re) ? ft_complex(ft_copysign_##r(1, re), (T)0) \
                              : ft_complex((T)0, ft_copysign_##r(1, im)); \

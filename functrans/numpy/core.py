@@ -29,11 +29,11 @@ def _any_traced(args, kwargs) -> bool:
     return any(traced(x) for x in args) or (bool(kwargs) and any(traced(x) for x in kwargs.values()))
 
 
-def implements(*numpy_functions, method: str | None = None):
+def implements(*numpy_functions, method: str | None = None, own: tuple[str, ...] = ()):
     """Registers the function below as what ``numpy_functions`` do on tracers.
 
-    The name then bound is the public function: NumPy's own where nothing is traced. ``method`` also
-    makes it a method of traced arrays.
+    The name then bound is the public function: NumPy's own where nothing is traced and no keyword is among
+    ``own``, those that NumPy does not have. ``method`` also makes it a method of traced arrays.
     """
     def wrap(function):
         for f in numpy_functions:
@@ -44,7 +44,7 @@ def implements(*numpy_functions, method: str | None = None):
 
         @functools.wraps(function)
         def public_function(*args, **kwargs):
-            if _any_traced(args, kwargs):
+            if _any_traced(args, kwargs) or (own and any(k in kwargs for k in own)):
                 return function(*args, **kwargs)
             return original(*args, **kwargs)
 

@@ -195,6 +195,8 @@ def unwrap(p, discont=None, axis=-1, *, period=2 * np.pi):
     axis = axis_of(axis, ndim_of(x))
     steps = diff(x, axis=axis)
     dtype = core.result_type(steps, asvalue(period))
+    if not shape_of(x)[axis]:
+        return convert(x, dtype)
     if dtype.kind in "iu":
         high, odd = np.divmod(period, 2)
         ambiguous = np.equal(odd, 0)

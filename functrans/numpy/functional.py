@@ -209,7 +209,7 @@ def apply_over_axes(func, a, axes):
     x = as_array(a)
     ndim = ndim_of(x)
     for axis in [axes] if np.ndim(axes) == 0 else axes:
-        axis = axis_of(axis, ndim)
+        axis = axis_of(axis, ndim) if ndim else axis        # NumPy's reductions of scalars take axis 0
         out = as_array(func(x, axis))
         if ndim_of(out) == ndim - 1:
             out = np.expand_dims(out, axis)

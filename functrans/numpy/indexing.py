@@ -71,16 +71,26 @@ def integers(x, what):
     return x if type(x) is Tracer else np.asarray(x)
 
 
-@implements(np.take, method="take")
-def take(a, indices, axis=None, out=None, mode="raise"):
-    """Elements at positions along an axis. Unknown positions out of range clamp, as mode="clip"."""
+@implements(np.take, method="take", own=("fill_value", "unique_indices", "indices_are_sorted"))
+def take(a, indices, axis=None, out=None, mode="raise", *, fill_value=None, unique_indices=False,
+         indices_are_sorted=False):
+    """Elements at positions along an axis. Unknown positions out of range clamp, as mode="clip".
+
+    With ``fill_value`` or mode="fill", positions out of range give that value (default: ``x.at[i].get``'s).
+    """
     refuse_out(out)
-    if mode not in ("raise", "clip", "wrap"):
-        raise ValueError(f"take: mode must be 'raise', 'clip' or 'wrap', got {mode!r}")
+    if fill_value is not None and mode == "raise":
+        mode = "fill"
+    if mode not in ("raise", "clip", "wrap", "fill"):
+        raise ValueError(f"take: mode must be 'raise', 'clip', 'wrap' or 'fill', got {mode!r}")
     a, indices = asvalue(a), integers(indices, "take: indices")
     if axis is None:
         a, axis = reshaped(a, (math.prod(shape_of(a)),)), 0
+    elif not shape_of(a):
+        a = reshaped(a, (1,))
     axis = axis_of(axis, len(shape_of(a)))
+    if mode == "fill":
+        return at(a)[(slice(None),) * axis + (indices,)].get(mode="fill", fill_value=fill_value)
     if mode == "raise":
         indices = checked(indices, axis, shape_of(a)[axis])
     return take_at(a, indices, axis, "wrap" if mode == "wrap" else "clip", mode == "raise")
@@ -106,14 +116,26 @@ def along(arr, indices, axis, name, mode=None):
     return as_rows(arr), as_rows(indices), lead, axis
 
 
-@implements(np.take_along_axis)
-def take_along_axis(arr, indices, axis=-1):
-    """For each position of the other axes, elements at its own positions along ``axis``."""
+@implements(np.take_along_axis, own=("mode", "fill_value"))
+def take_along_axis(arr, indices, axis=-1, *, mode=None, fill_value=None):
+    """For each position of the other axes, elements at its own positions along ``axis``.
+
+    ``mode`` says what positions out of range give: "clip" the nearest, "fill" ``fill_value`` (default as in
+    ``x.at[i].get``); None: an error if they are known, else as "clip".
+    """
+    if mode not in (None, "clip", "fill"):
+        raise ValueError(f"take_along_axis: mode must be 'clip' or 'fill', got {mode!r}")
     arr, indices = asvalue(arr), integers(indices, "take_along_axis: indices")
     if axis is None:
         arr, axis = reshaped(arr, (math.prod(shape_of(arr)),)), 0
-    rows, at, lead, axis = along(arr, indices, axis, "take_along_axis")
-    return np.moveaxis(gather(rows, [at], batch=len(lead)), -1, axis)
+    mode = "fill" if fill_value is not None and mode is None else mode
+    rows, places, lead, axis = along(arr, indices, axis, "take_along_axis", mode)
+    found = gather(rows, [places], batch=len(lead))
+    if mode == "fill":
+        n = shape_of(rows)[-1]
+        fill = at(np.zeros(1, aval_of(rows).dtype))[np.array(9)].get(mode="fill", fill_value=fill_value)
+        found = np.where((places >= -n) & (places < n), found, fill)
+    return np.moveaxis(found, -1, axis)
 
 
 def _without(shape, axis):

@@ -25,6 +25,7 @@ from .core import (
     result_type,
     shape_of,
 )
+from .shape import as_array
 from .ufuncs import composite
 
 _NO_BATCH = ((), ())
@@ -216,11 +217,17 @@ def vecmat(x1, x2, /, out=None, *, dtype=None, casting="same_kind", order="K", s
 # ----- dot and its kin ----------------------------------------------------------------------------
 
 
+def _strong(x):
+    """As these functions see a Python number: an array of the default dtype, which promotes."""
+    x = as_array(x)
+    return convert(x, aval_of(x).dtype)
+
+
 @implements(np.dot, method="dot")
 def dot(a, b, out=None):
     """NumPy's dot: sums over the last axis of ``a`` and the last but one of ``b``."""
     refuse_out(out)
-    a, b = promote(a, b)
+    a, b = promote(_strong(a), _strong(b))
     sa, sb = shape_of(a), shape_of(b)
     if not sa or not sb:
         return np.multiply(a, b)
@@ -238,14 +245,14 @@ def _flat(x):
 @implements(np.vdot)
 def vdot(a, b, /):
     """Dot product of two arrays read as vectors."""
-    a, b = promote(a, b)
+    a, b = promote(_strong(a), _strong(b))
     return dot.traced(conjugate(_flat(a)), _flat(b))
 
 
 @implements(np.inner)
 def inner(a, b, /):
     """Sums the product over the last axis of both."""
-    a, b = promote(a, b)
+    a, b = promote(_strong(a), _strong(b))
     sa, sb = shape_of(a), shape_of(b)
     if not sa or not sb:
         return np.multiply(a, b)
@@ -258,7 +265,7 @@ def inner(a, b, /):
 def outer(a, b, out=None):
     """All products of the elements of two arrays, which are read as vectors."""
     refuse_out(out)
-    a, b = promote(a, b)
+    a, b = promote(_strong(a), _strong(b))
     return OPS["dot_general"](_flat(a), _flat(b), contract=((), ()), batch=_NO_BATCH)
 
 

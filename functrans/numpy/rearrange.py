@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import operator
 from operator import index
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..ir.op import OPS
 from ..trace.core import aval_of
 from ..trace.tracer import Tracer
 from . import core
-from .core import axes_of, axis_of, convert, implements, is_number
+from .core import asvalue, axes_of, axis_of, convert, implements, is_number
 from .shape import (
     as_array,
     cut,
@@ -52,11 +53,29 @@ def tile(A, reps):
     return reshaped(x, tuple([r * n for r, n in zip(reps, shape, strict=True)]))
 
 
-@implements(np.repeat, method="repeat")
-def repeat(a, repeats, axis=None):
-    """Each element of a ``repeats`` times along ``axis``; the numbers must be known."""
+@implements(np.repeat, method="repeat", own=("total_repeat_length",))
+def repeat(a, repeats, axis=None, *, total_repeat_length=None):
+    """Each element of a ``repeats`` times along ``axis``.
+
+    The numbers must be known, or else ``total_repeat_length``, the extent of the result: surplus elements are
+    cut off, the last one fills up.
+
+    >>> import numpy as np
+    >>> import functrans.numpy as fnp
+    >>> from functrans import jit
+    >>> jit(lambda n: fnp.repeat(np.array([5, 7]), n, total_repeat_length=4))(np.array([1, 2]))
+    array([5, 7, 7, 7])
+    """
     x = as_array(a)
+    x = reshaped(x, shape_of(x) or (1,))
     x, axis = (ravel(x), 0) if axis is None else (x, axis_of(axis, ndim_of(x)))
+    if total_repeat_length is not None:
+        n, length = shape_of(x)[axis], operator.index(total_repeat_length)
+        ends = np.cumsum(np.broadcast_to(asvalue(repeats), (n,)))
+        if not n and length:
+            raise errors.ShapeError(f"repeat: {length} elements of an axis that has none.", "")
+        at = np.searchsorted(ends, np.arange(length), side="right")
+        return taken(x, np.minimum(at, builtins.max(n - 1, 0)), axis)
     counts = known_array(repeats, "repeat(repeats=...)", _STATIC)
     if counts.dtype.kind not in "biu":
         raise errors.DtypeError(f"repeat: repeats must be integers, got {counts.dtype}.")
@@ -162,13 +181,14 @@ def _roll(x, shift, axis):
 # ----- padding --------------------------------------------------------------------------------
 
 _PAD_OPTIONS = {"constant": {"constant_values"}, "edge": set(), "wrap": set(),
-                "reflect": {"reflect_type"}, "symmetric": {"reflect_type"}}
+                "reflect": {"reflect_type"}, "symmetric": {"reflect_type"}, "linear_ramp": {"end_values"},
+                **{mode: {"stat_length"} for mode in ("maximum", "mean", "median", "minimum")}}
 _MAX_RUNS = 16      # beyond, one gather is cheaper than many slices
 
 
 @implements(np.pad)
 def pad(array, pad_width, mode="constant", **kwargs):
-    """array with a border; modes constant (or traced values), edge, reflect, symmetric, wrap."""
+    """array with a border, of NumPy's modes all but 'empty'; values may be traced, lengths must be known."""
     x = as_array(array)
     if not isinstance(mode, str) or mode not in _PAD_OPTIONS:
         raise errors.NotSupportedError(f"pad: mode {mode!r} has no traced version.",
@@ -180,6 +200,11 @@ def pad(array, pad_width, mode="constant", **kwargs):
     if mode == "constant":
         return _pad_constant(x, widths, kwargs.get("constant_values", 0))
     odd = kwargs.get("reflect_type", "even") == "odd"
+    ends = core.broadcast_to(as_array(kwargs.get("end_values", 0)), (ndim_of(x), 2))
+    lengths = kwargs.get("stat_length")
+    if lengths is not None:
+        lengths = known_array(lengths, "pad(stat_length=...)", _STATIC)
+        lengths = np.broadcast_to(lengths, (ndim_of(x), 2)).tolist()
     for axis, (before, after) in enumerate(widths):
         n = shape_of(x)[axis]
         if before == after == 0:
@@ -187,7 +212,11 @@ def pad(array, pad_width, mode="constant", **kwargs):
         if n == 0:
             raise errors.ShapeError(f"pad: mode {mode!r} cannot extend the empty axis {axis} of "
                                     f"{aval_of(x)}.", "Use mode 'constant'.")
-        if odd and n > 1:
+        if mode == "linear_ramp":
+            x = _pad_ramp(x, axis, before, after, ends[axis])
+        elif "stat_length" in _PAD_OPTIONS[mode]:
+            x = _pad_statistic(x, axis, before, after, mode, (n, n) if lengths is None else lengths[axis])
+        elif odd and n > 1:
             x = _pad_odd(x, axis, before, after, mode)
         else:
             x = _by_runs(x, np.pad(np.arange(n), (before, after), mode), axis)
@@ -230,6 +259,32 @@ def _pad_constant(x, widths, values):
                 x = OPS["pad"](x, values[axis, side], low=none if side else at,
                                high=at if side else none, interior=none)
     return x
+
+
+def _pad_ramp(x, axis, before, after, ends):
+    """Straight lines from the ends, which are values at the outer border, to the edges."""
+    n, dtype = shape_of(x)[axis], dtype_of(x)
+    low, high = (
+        np.linspace(convert(end, dtype), np.take(x, at, axis), width, endpoint=False, dtype=dtype, axis=axis)
+        for end, at, width in ((ends[0], 0, before), (ends[1], n - 1, after)))
+    return joined([low, x, np.flip(high, axis)], axis, dtype)
+
+
+def _pad_statistic(x, axis, before, after, mode, lengths):
+    """On either side a statistic of so many elements next to it, rounded for integers."""
+    n, dtype = shape_of(x)[axis], dtype_of(x)
+    function = {"maximum": np.max, "mean": np.mean, "median": np.median, "minimum": np.min}[mode]
+    sides = []
+    for length, width, low in ((lengths[0], before, True), (lengths[1], after, False)):
+        length = builtins.min(length, n)
+        if length < 1:
+            raise ValueError(f"pad: stat_length must be positive, got {length}")
+        near = cut(x, axis, 0, length) if low else cut(x, axis, n - length, n)
+        found = function(near, axis=axis, keepdims=True)
+        found = convert(np.rint(found) if dtype.kind in "iu" else found, dtype)
+        shape = (*shape_of(x)[:axis], width, *shape_of(x)[axis + 1:])
+        sides.append(core.broadcast_to(found, shape))
+    return joined([sides[0], x, sides[1]], axis, dtype)
 
 
 def _by_runs(x, indices, axis):

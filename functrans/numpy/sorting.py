@@ -138,10 +138,10 @@ def _places(name, kth, n):
     found = set()
     kth = asvalue(list(kth) if isinstance(kth, range) else kth)
     for k in np.atleast_1d(known_array(kth, name, "Mark kth as static, or use np.sort.")):
-        if not -n <= index(k) < n:
+        if not -n <= index(k) < max(n, 1):          # NumPy lets 0 pass where there is nothing
             raise ValueError(f"{name}: kth {k} is out of bounds for {n} elements")
-        found.add(int(k) % n)
-    return tuple(sorted(found)) if 0 < len(found) <= PIVOTS else None
+        found.add(int(k) % max(n, 1))
+    return tuple(sorted(found)) if n and 0 < len(found) <= PIVOTS else None
 
 
 def partition(a, kth, axis=-1, kind="introselect", order=None):

@@ -40,11 +40,13 @@ def _chosen(condition, x, y):
                          fit(y, dtype, shape))
 
 
-@implements(np.where)
-def where(condition, x=None, y=None, /):
-    """x where the condition holds, else y; with one argument, as nonzero."""
+@implements(np.where, own=("size", "fill_value"))
+def where(condition, x=None, y=None, /, *, size=None, fill_value=0):
+    """x where the condition holds, else y; with one argument as nonzero, whose is ``size``."""
     if x is None and y is None:
-        return nonzero(condition)
+        return nonzero(condition, size=size, fill_value=fill_value)
+    if size is not None:
+        raise ValueError("where: size goes with the condition alone")
     if x is None or y is None:
         raise ValueError("where takes one or three arguments, got two")
     x, y = asvalue(x), asvalue(y)
@@ -363,10 +365,6 @@ def _view(x, dtype=None, type=None):
     return viewed(x, supported(dtype))
 
 
-def _flat(x):
-    raise errors.NotSupportedError(f"flat of a traced {x.aval}.", "Use x.ravel().")
-
-
 for _name, _instead in (
         ("fill", "Write x = np.full_like(x, value)."),
         ("put", "Write x = functrans.numpy.put(x, ind, v, inplace=False)."),
@@ -377,7 +375,7 @@ for _name, _instead in (
                              _instead)
 METHODS["clip"] = partial(partial, _clip_method)
 METHODS["view"] = partial(partial, _view)
-PROPERTIES.update({"flat": _flat})
+PROPERTIES.update({"flat": ravel})         # to read; x.flat[i] = v would be functrans.at(x.ravel())[i].set(v)
 METHODS.update(PROPERTIES)
 
 __all__ = ["allclose", "argwhere", "around", "array_equal", "array_equiv", "clip", "fix", "flatnonzero",

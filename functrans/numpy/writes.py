@@ -205,7 +205,7 @@ def compress(condition, a, axis=None, out=None, *, size=None, fill_value=0):
     if aval_of(condition).ndim != 1:
         raise errors.ShapeError(f"compress: the condition must have one axis, got {aval_of(condition)}.",
                                 "Use x[mask] for masks of more.")
-    a, axis = (ravel(a), 0) if axis is None else (a, axis)
+    a, axis = (ravel(a), 0) if axis is None or (not shape_of(a) and axis in (0, -1)) else (a, axis)
     n = shape_of(a)[axis]
     condition = condition if aval_of(condition).dtype == np.bool_ else np.not_equal(condition, 0)
     if size is None:

@@ -15,7 +15,8 @@ import numpy as np
 
 from .. import errors
 from ..ir.op import OPS
-from ..numpy.core import asvalue, broadcast_shape, convert
+from ..lax import scan
+from ..numpy.core import asvalue, broadcast_shape, convert, shape_of
 from ..numpy.shape import as_array
 from ..trace.core import aval_of
 from .draws import (
@@ -125,6 +126,43 @@ def binomial(key, n, p, shape=None, dtype=None):
     key, dtype = checked("binomial", key), float_of("binomial", dtype)
     shape = shape_with("binomial", shape, n, p)
     return OPS["random_binomial"](key, parameter(n, dtype, shape), parameter(p, dtype, shape))
+
+
+def multinomial(key, n, p, *, shape=None, dtype=None):
+    """How many of ``n`` trials fall into each category of the last axis of ``p``, as float64.
+
+    Args:
+      n: trials, of a shape that broadcasts with that of p without its last axis.
+      p: probabilities [..., k]; they are divided by their sum.
+      shape: of the result; its last extent is k.
+
+    Each category gets a binomial draw of what is left, with its share of the probability that is left.
+
+    >>> import numpy as np
+    >>> from functrans import random
+    >>> random.multinomial(random.key(0), 10, np.array([0.2, 0.5, 0.3])).sum()
+    np.float64(10.0)
+    """
+    key, dtype = checked("multinomial", key), float_of("multinomial", dtype)
+    p = as_array(p)
+    if not shape_of(p) or not shape_of(p)[-1]:
+        raise errors.ShapeError(f"random.multinomial: p has no categories, its shape is {shape_of(p)}.",
+                                "The last axis of p is that of categories.")
+    k, lead = shape_of(p)[-1], np.broadcast_shapes(shape_of(as_array(n)), shape_of(p)[:-1])
+    shape = (*lead, k) if shape is None else shape_of_draw("multinomial", shape)
+    if shape[-1:] != (k,) or np.broadcast_shapes(shape[:-1], lead) != shape[:-1]:
+        raise errors.ShapeError(f"random.multinomial: n and p make {(*lead, k)}, which does not fit {shape}.",
+                                "shape is that of the whole result.")
+    p = np.moveaxis(np.broadcast_to(convert(p, dtype), shape), -1, 0)
+    left = np.flip(np.cumsum(np.flip(p, 0), 0), 0)              # the probability of this and all later ones
+    share = np.where(left > 0, np.minimum(p / np.where(left > 0, left, 1), 1), 0)
+
+    def category(rest, xs):
+        drawn = binomial(xs[0], rest, xs[1], dtype=dtype)
+        return rest - drawn, drawn
+    trials = np.broadcast_to(convert(asvalue(n), dtype), shape[:-1])
+    counts = scan(category, trials, (split(key, k), share))[1]
+    return np.moveaxis(counts, 0, -1)
 
 
 def chisquare(key, df, shape=None, dtype=None):
@@ -424,5 +462,6 @@ def orthogonal(key, n, shape=(), dtype=None, m=None):
 
 
 __all__ = ["ball", "beta", "binomial", "chisquare", "dirichlet", "double_sided_maxwell", "f", "gamma",
-           "generalized_normal", "geometric", "loggamma", "lognormal", "maxwell", "multivariate_normal",
-           "orthogonal", "pareto", "poisson", "rayleigh", "t", "triangular", "wald", "weibull_min"]
+           "generalized_normal", "geometric", "loggamma", "lognormal", "maxwell", "multinomial",
+           "multivariate_normal", "orthogonal", "pareto", "poisson", "rayleigh", "t", "triangular", "wald",
+           "weibull_min"]

@@ -4,8 +4,8 @@ import importlib
 
 from .. import _load as _load  # first: the rooms load in one order, whichever import comes first
 
-__all__ = ["fft", "integrate", "interpolate", "linalg", "ndimage", "optimize", "signal", "sparse", "special",
-           "stats"]
+__all__ = ["cluster", "fft", "integrate", "interpolate", "linalg", "ndimage", "optimize", "signal", "sparse",
+           "special", "stats"]
 
 
 def __getattr__(name):

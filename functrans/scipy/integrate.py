@@ -1,4 +1,4 @@
-"""scipy.integrate on traced functions: ordinary differential equations.
+"""scipy.integrate on traced functions: ordinary differential equations; the trapezoidal rule.
 
 ``odeint`` has the signature of ``jax.experimental.ode.odeint``. Tangents solve the equation of the
 sensitivities together with the system, cotangents the adjoint equation backwards, both by the same adaptive
@@ -20,6 +20,7 @@ from ..numpy.core import asvalue, convert, shape_of
 from ..ops.call import Passes, pick
 from ..ops.custom import LinearRule, Rule, custom_jvp_call, linear_call
 from ..trace.core import aval_of
+from .public import scipy_function
 
 # ----- one step
 # ----------------------------------------------------------------------------------------------
@@ -323,4 +324,10 @@ def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, at
     return unravelled(ys, shape_of(ts))
 
 
-__all__ = ["odeint"]
+@scipy_function("scipy.integrate")
+def trapezoid(y, x=None, dx=1.0, axis=-1):
+    """The integral of samples ``y`` at places ``x``, or ``dx`` apart, by the trapezoidal rule."""
+    return np.trapezoid(y, x, dx, axis)
+
+
+__all__ = ["odeint", "trapezoid"]
