@@ -2,11 +2,14 @@
  * has. Everybody, the caller included, claims chunks until none is left; then the caller waits for
  * chunks that others have claimed, never for threads. So a helper that the system has put aside, or
  * that wakes up late, costs nothing unless it holds a chunk; when that has cost more time than the
- * helpers have won, one thread works alone for a while (see `settle`). A chunk is never run twice: its output may lie in its input. */
+ * helpers have won, one thread works alone for a while (see `settle`). One that is put aside with a chunk in
+ * hand is fetched to the core of the caller, who has nothing else to do. A chunk is never run twice: its
+ * output may lie in its input. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "fpmode.h"
+#include "settings.h"
 #include "threads.h"
 
 #include <errno.h>
@@ -26,15 +29,14 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #endif
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
-#define MOST_THREADS 256
+#define MOST_THREADS FT_MOST_THREADS
 #define STACK_BYTES (2 << 20)
 
 #define SPIN_NS 50000              /* a helper looks for work so long before it sleeps */
 #define JOIN_SPIN_NS 100000        /* the caller waits so long before it sleeps */
+#define NAP_NS 300000              /* asleep, it looks so often what helpers do, */
+#define LOOK_NS 5000               /* for so long */
 #define CLAIM_NS 50000.0           /* of work in one claim, at most */
 #define CREDIT_NS 10000000LL       /* of time won is kept against stalls, at most; when it is used up, */
 #define PAUSE_MIN_NS 5000000LL     /* one thread works alone so long, */
@@ -68,63 +70,13 @@ static inline void relax(void)
 
 /* ----- how many ------------------------------------------------------------------------------ */
 
-static atomic_int general;         /* what ft_set_num_threads said; 0: the default */
-static atomic_int by_default;      /* 0: not known yet */
-#ifdef _OPENMP
-static int openmp_at_start;
-#endif
 static atomic_int active;          /* threads that are in a run */
 static _Thread_local ft_run *current;
 static _Thread_local int inside;   /* in a range function */
 
-static int from_environment(void)
-{
-    const char *text = getenv("OMP_NUM_THREADS");
-    int n = text ? atoi(text) : 0;      /* of a list, the first */
-    return n > 0 ? n : 0;
-}
-
-int ft_has_openmp(void)
-{
-#ifdef _OPENMP
-    return 1;
-#else
-    return 0;
-#endif
-}
-
-int ft_num_threads(int asked)
-{
-    int n = asked > 0 ? asked : atomic_load_explicit(&general, memory_order_relaxed);
-    if (n <= 0) {
-        n = atomic_load_explicit(&by_default, memory_order_relaxed);
-        if (n <= 0) {
-            n = from_environment();
-            n = n > 0 ? n : ft_usable_cpus();
-            atomic_store(&by_default, n);
-        }
-    }
-#ifdef _OPENMP
-    /* OpenMP's threads are not used, but its limits are kept: who changes them (threadpoolctl) means
-     * all parallel code of this thread. */
-    int limit = omp_get_max_threads();
-    if (limit != openmp_at_start && limit < n)
-        n = limit;
-    limit = omp_get_thread_limit();
-    if (limit < n)
-        n = limit;
-#endif
-    return n < 1 ? 1 : n > MOST_THREADS ? MOST_THREADS : n;
-}
-
 int ft_get_num_threads(void)
 {
     return ft_num_threads(current ? current->threads : 0);
-}
-
-void ft_set_num_threads(int n)
-{
-    atomic_store(&general, n);
 }
 
 void ft_enter(ft_run *run)
@@ -152,6 +104,12 @@ static void sleep_while(atomic_uint *word, unsigned value)
         syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
+/* The same for so long at most. */
+static void nap_while(atomic_uint *word, unsigned value, long ns)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &(struct timespec){0, ns}, NULL, 0);
+}
+
 static void wake(atomic_uint *word)
 {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
@@ -166,6 +124,12 @@ static void sleep_while(atomic_uint *word, unsigned value)
     while (atomic_load(word) == value)
         pthread_cond_wait(&bell, &bed);
     pthread_mutex_unlock(&bed);
+}
+
+static void nap_while(atomic_uint *word, unsigned value, long ns)
+{
+    (void)ns;
+    sleep_while(word, value);
 }
 
 static void wake(atomic_uint *word)
@@ -196,6 +160,14 @@ static struct {
 
 static struct {
     LINE atomic_uint asleep;
+    atomic_int working;                /* perhaps on a chunk */
+    atomic_int to_bed;                 /* it was fetched to its caller's core, where it must not wait for work */
+#ifdef FT_FUTEX
+    atomic_int tid;
+    pthread_t thread;
+    int fetched;
+    cpu_set_t usual;                   /* cores that it may use */
+#endif
 } helpers[MOST_THREADS];
 
 static atomic_int busy;                /* somebody has the pool */
@@ -271,24 +243,28 @@ static void *help(void *number)
     int me = (int)(intptr_t)number;
     atomic_uint *asleep = &helpers[me].asleep;
     ft_fp_default();                   /* not the mode of the thread that happened to start this one */
+#ifdef FT_FUTEX
+    atomic_store(&helpers[me].tid, (int)syscall(SYS_gettid));
+#endif
     for (;;) {
         unsigned took;
         int callers = atomic_load_explicit(&region.core, memory_order_relaxed);
         if (open_for(me) && callers >= 0 && core() == callers)
             leave_core(callers);
+        atomic_store(&helpers[me].working, 1);
         while ((took = work(me))) {
             atomic_fetch_add(&region.done, took);
             if (atomic_load(&region.joining))
                 wake(&region.done);
         }
-        int64_t end = now_ns() + SPIN_NS;
+        atomic_store(&helpers[me].working, 0);
+        int64_t end = atomic_exchange(&helpers[me].to_bed, 0) ? 0 : now_ns() + SPIN_NS;
         int found = 0;
-        do
+        while (!found && now_ns() < end)
             for (int i = 0; i < 64 && !found; i++) {
                 relax();
                 found = open_for(me);
             }
-        while (!found && now_ns() < end);
         if (!found) {
             atomic_store(asleep, 1);
             if (open_for(me))          /* published before it could be seen that this one sleeps */
@@ -325,6 +301,9 @@ static int start_helpers(int wanted)
             break;
         }
         started++;
+#ifdef FT_FUTEX
+        helpers[started].thread = thread;
+#endif
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
@@ -382,9 +361,58 @@ static void settle(int64_t serial, int64_t took)
     atomic_store(&alone_until, now + pause_ns);
 }
 
-/* Returns when helpers have finished so many chunks. */
-static void join(unsigned others)
+#ifdef FT_FUTEX
+/* Whether a helper with a chunk in hand is not on a core, as another process wants it. */
+static int put_aside(int i)
 {
+    clockid_t clock;
+    if (!atomic_load(&helpers[i].working) || pthread_getcpuclockid(helpers[i].thread, &clock))
+        return 0;
+    int64_t before = clock_ns(clock), end = now_ns() + LOOK_NS;
+    while (now_ns() < end)
+        relax();
+    return atomic_load(&helpers[i].working) && clock_ns(clock) == before;
+}
+
+/* Such helpers come to the caller's core, which it leaves to them: they would wait for milliseconds on theirs. */
+static int fetch_helpers(int team)
+{
+    int cpu = core(), found = 0;
+    cpu_set_t here;
+    if (cpu < 0 || cpu >= CPU_SETSIZE)
+        return 0;
+    CPU_ZERO(&here);
+    CPU_SET(cpu, &here);
+    for (int i = 1; i < team; i++) {
+        int tid = atomic_load(&helpers[i].tid);
+        if (!helpers[i].fetched && tid && put_aside(i)
+            && !sched_getaffinity(tid, sizeof helpers[i].usual, &helpers[i].usual)
+            && CPU_ISSET(cpu, &helpers[i].usual)) {
+            atomic_store(&helpers[i].to_bed, 1);
+            helpers[i].fetched = !sched_setaffinity(tid, sizeof here, &here);
+        }
+        found |= helpers[i].fetched;
+    }
+    return found;
+}
+
+static void release_helpers(int team)
+{
+    for (int i = 1; i < team; i++)
+        if (helpers[i].fetched) {
+            sched_setaffinity(atomic_load(&helpers[i].tid), sizeof helpers[i].usual, &helpers[i].usual);
+            helpers[i].fetched = 0;
+        }
+}
+#else
+static int fetch_helpers(int team) { return (void)team, 0; }
+static void release_helpers(int team) { (void)team; }
+#endif
+
+/* Returns when helpers have finished so many chunks. */
+static void join(unsigned others, int team)
+{
+    int fetched = 0;
     int64_t until = 0;
     unsigned done;
     while (atomic_load_explicit(&region.done, memory_order_acquire) != others) {
@@ -396,11 +424,14 @@ static void join(unsigned others)
             continue;
         }
         /* asleep rather than spinning: the helper may get this core */
+        fetched |= fetch_helpers(team);
         atomic_store(&region.joining, 1);
-        while ((done = atomic_load(&region.done)) != others)
-            sleep_while(&region.done, done);
+        if ((done = atomic_load(&region.done)) != others)
+            nap_while(&region.done, done, NAP_NS);
         atomic_store(&region.joining, 0);
     }
+    if (fetched)
+        release_helpers(team);
 }
 
 static void as_team(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, int64_t chunks, int team,
@@ -442,7 +473,7 @@ static void as_team(ft_range_fn fn, void *ctx, int64_t n, int64_t chunk, int64_t
     spent = (exactly ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : now_ns()) - spent;
     unsigned others = (unsigned)chunks - left - own;
     if (others) {
-        join(others);
+        join(others, team);
         if (own)
             settle((int64_t)((double)spent * (own + others) / own), now_ns() - began);
     }
@@ -506,7 +537,7 @@ static void after_fork_in_child(void)
     credit = CREDIT_NS / 2;
     atomic_store(&alone_until, 0);
     for (int i = 0; i < MOST_THREADS; i++)
-        atomic_store(&helpers[i].asleep, 0);
+        memset(&helpers[i], 0, sizeof helpers[i]);
     atomic_store(&region.ticket, 0);
     atomic_store(&region.joining, 0);
     atomic_store(&busy, 0);
@@ -523,9 +554,6 @@ void ft_threads_init(void)
     if (done)
         return;
     done = 1;
-#ifdef _OPENMP
-    int n = from_environment();
-    openmp_at_start = n ? n : omp_get_num_procs();
-#endif
+    ft_settings_init();
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
