@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from functrans.plan.lower import FUSE
 
 import functrans as ft
 from functrans import checkpoint, grad, jit, jvp, lax, plan, value_and_grad, vmap
 from functrans.plan import residuals
-from functrans.plan.lower import FUSE
 from functrans.transform import outside
 
 
