@@ -288,7 +288,7 @@ def test_plans_say_what_lies_where():
     assert "out0: f64[3000] in the memory of in1" in str(lowered.plan)
     memory = lowered.memory_analysis()
     assert memory.alias_size_in_bytes == 8 * N
-    assert memory.peak_memory_in_bytes < 2.5 * 8 * N
+    assert memory.peak_memory_in_bytes < 3.5 * 8 * N
     assert jit(scaled, static_argnums=1).lower(np.ones(N), 2, np.ones(N)).memory_analysis(
         ).alias_size_in_bytes == 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from functrans.plan.lower import FUSE
 
 import functrans as ft
 from functrans import checkpoint, grad, jit, jvp, lax, plan, value_and_grad, vmap
@@ -229,7 +230,8 @@ def test_products_over_the_operand_that_ends():
         return jvp(lambda w: grad(loss)(w, x, y), (w,), (v,))[1]
     s = 1 / (1 + np.exp(y * (x @ w)))
     np.testing.assert_allclose(jit(run)(w, v, x, y), (s * (1 - s) * (x @ v) / n) @ x, rtol=1e-10)
-    assert temporaries(run, w, v, x, y) <= 2 * 8 * n + 4096
+    if FUSE:
+        assert temporaries(run, w, v, x, y) <= 2 * 8 * n + 4096
 
 
 OPS = [lambda a, b, x, w: a + b, lambda a, b, x, w: np.sin(a) * b * 0.5, lambda a, b, x, w: a * 0.5 - b,
