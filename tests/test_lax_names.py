@@ -112,7 +112,7 @@ def test_integers(dtype):
         got = run(lambda x: lax.reduce_xor(x, (1,)))(a.reshape(4, 50))
         np.testing.assert_array_equal(got, np.bitwise_xor.reduce(a.reshape(4, 50), 1))
     assert lax.shift_right_logical(np.dtype(dtype).type(-1 if dtype[0] == "i" else 1), 99) == 0
-    assert lax.reduce_xor(np.array([True, True, True]), (0,)) == True  # noqa: E712
+    np.testing.assert_array_equal(lax.reduce_xor(np.array([True, True, True]), (0,)), True)
     np.testing.assert_array_equal(jit(np.bitwise_xor.reduce)(a), np.bitwise_xor.reduce(a))
 
 

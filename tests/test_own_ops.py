@@ -143,10 +143,14 @@ def test_pointers_of_other_libraries_know_their_signature():
     ffi = cffi.FFI()
     ffi.cdef("double cbrt(double); double ldexp(double, int);")
     library = ffi.dlopen(ctypes.util.find_library("m"))
-    for pointer in (library.cbrt, ffi.addressof(library, "cbrt")):
+
+    def of_pointer(pointer):
         cbrt = primitive(kernel=pointer, name="cffi_cbrt")
-        cbrt.def_jvp(lambda p, t: (cbrt(p[0]), t[0] / (3.0 * cbrt(p[0]) ** 2)))     # noqa: B023
-        check_modes(cbrt, np.abs(X) + 0.5)
+        cbrt.def_jvp(lambda p, t: (cbrt(p[0]), t[0] / (3.0 * cbrt(p[0]) ** 2)))
+        return cbrt
+
+    for pointer in (library.cbrt, ffi.addressof(library, "cbrt")):
+        check_modes(of_pointer(pointer), np.abs(X) + 0.5)
     with pytest.raises(errors.ArgumentError, match="a kernel of signature"):
         primitive(kernel=library.ldexp, name="cffi_ldexp")
 

@@ -43,10 +43,6 @@ from .reach import choice, factors
 # of a zero in a strong-zero product may change.
 
 
-def _is(x, value):
-    return getattr(x, "value", None) == value
-
-
 def _is_zero(x, negative):
     """Whether x is the literal zero of this sign; integers have one zero."""
     value = getattr(x, "value", None)
