@@ -26,7 +26,6 @@ LONG_CHUNK_NS = 20e6      # this: an interrupt waits for the end of a chunk
 PARTIALS = 64 << 20       # bytes: more are not made for that
 SUM_BLOCK = 1024          # elements of a block of a sum (FT_RED_BLOCK)
 MOST_ITEMS_LOG2 = 12      # of a chunk, where each leaves a partial result
-AHEAD_NS = 0.015          # of work for a byte: from there on operands are read ahead
 ALIGN, STAGGER = 64, 256  # of registers; a stagger avoids that all lie in the same cache sets
 
 OPS = {"flat": 0, "rows": 1, "row": 2, "load": 3, "red_row": 4, "red_item": 5, "red_chunk": 6, "stream": 7,
@@ -481,7 +480,7 @@ cdef class _Builder:
             return None
         bases = 1 + len(self.operands) + (self.partial != 0)        # then the results of joins
         ints = [self.k, self.w, self.chunk, nbytes, len(self.before), len(self.code),
-                len(self.epilogues) // 7, self.joins, self.ahead()]
+                len(self.epilogues) // 7, self.joins, self.n_out if self.streams else 0]
         code = self.before + self.code
         for c in code:
             v = c.values[0]
@@ -507,16 +506,6 @@ cdef class _Builder:
         made.views, made.members = self.operands, self.origins + self.members
         made.origin = tuple([(<Instr>x).step.origin for x in self.instrs])
         return made
-
-    cdef Py_ssize_t ahead(self) except -1:
-        """The first of the operands that are worth reading ahead; where little is computed, memory is
-        busy as it is."""
-        cdef dict nbytes = {}                       # of each buffer about what is touched
-        for v in self.operands:
-            nbytes[v.buffer] = max(nbytes.get(v.buffer, 0), min(v.nbytes, v.buffer.nbytes))
-        if self.cost < AHEAD_NS * sum(nbytes.values()):
-            return len(self.operands)
-        return self.n_out if self.streams else 0
 
     cdef list reuse(self):
         """Per output the inputs that it may overwrite: read before, at the same places."""
