@@ -8,7 +8,8 @@
 
 Each function is compiled by ``jit``; the other side is NumPy's function on the whole stack, or SciPy's in a
 Python loop where it takes one matrix only. They take turns, with pauses in which the threads of the BLAS fall
-asleep; printed are least and median times of both, and their ratios (above 1: functrans is faster).
+asleep; printed are least and median times of both, and their ratios (above 1: functrans is faster). On a busy
+machine ``--cpu`` takes the processor's time of one thread; set OPENBLAS_NUM_THREADS=1, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 import scipy.linalg as theirs
 from machine import describe, load
 
-from functrans import jit, vmap
+from functrans import jit, set_num_threads, vmap
 from functrans.scipy import linalg as ours
 
 ROUNDS, SECONDS, PAUSE = 7, 0.05, 0.02
@@ -70,25 +71,26 @@ def each(f):
     return loop
 
 
-def alternate(calls, smoke):
+def alternate(calls, smoke, clock):
     """Seconds a call, of each a list."""
     samples = [[] for _ in calls]
     for call in calls:
         call()
-    began = time.perf_counter()
+    began = clock()
     calls[1]()
-    turns = 1 if smoke else max(1, int(SECONDS / (time.perf_counter() - began)))
-    for _ in range(2 if smoke else ROUNDS):
+    once = clock() - began
+    turns = 1 if smoke else max(1, int(SECONDS / max(once, 1e-6)))
+    for _ in range(2 if smoke else ROUNDS if once < 0.2 else 4):
         for call, times in zip(calls, samples, strict=True):
             time.sleep(0 if smoke else PAUSE)
             for _ in range(turns):
-                began = time.perf_counter()
+                began = clock()
                 call()
-                times.append(time.perf_counter() - began)
+                times.append(clock() - began)
     return samples
 
 
-def table(shape, only, smoke):
+def table(shape, only, smoke, clock):
     """Rows of one table, printed as they come."""
     rows = []
     stack = len(shape) > 2
@@ -100,7 +102,7 @@ def table(shape, only, smoke):
                 continue
             mine = jit(vmap(f)) if stack else jit(f)
             other = each(g) if stack and not stacks else g
-            a, b = alternate([partial(mine, *arguments), partial(other, *arguments)], smoke)
+            a, b = alternate([partial(mine, *arguments), partial(other, *arguments)], smoke, clock)
             least, middle = [1e3 * min(t) for t in (a, b)], [1e3 * statistics.median(t) for t in (a, b)]
             ratios = least[1] / least[0], middle[1] / middle[0]
             rows.append({"name": name, "dtype": code, "shape": shape, "least_ms": least, "median_ms": middle,
@@ -116,14 +118,18 @@ def main(argv=None):
     parser.add_argument("--only", nargs="+", help="names of functions")
     parser.add_argument("--size", type=int, default=512, help="of the large matrix; 0: none")
     parser.add_argument("--batch", type=int, nargs=2, default=(1000, 8), help="number and size of small ones")
+    parser.add_argument("--cpu", action="store_true", help="the processor's time of one thread")
     parser.add_argument("--json", type=Path, help="where the figures go as well")
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")                 # SciPy's, of accuracy in single precision
+    clock = time.process_time if args.cpu else time.perf_counter
+    if args.cpu:
+        set_num_threads(1)
     before = load()
     print(before)
     size, batch = (8, (3, 4)) if args.smoke else (args.size, tuple(args.batch))
     shapes = [(size, size)] * bool(size) + [(*batch, batch[1])] * bool(batch[0])
-    rows = [row for shape in shapes for row in table(shape, args.only, args.smoke)]
+    rows = [row for shape in shapes for row in table(shape, args.only, args.smoke, clock)]
     if args.json:
         args.json.write_text(json.dumps({**describe(), "load_before": before, "load_after": load(),
                                          "rows": rows}, indent=1))

@@ -36,7 +36,7 @@ static double FT_NAME(norm)(int n, const T *x)
     return most;
 }
 
-/* An estimate of the norm of x^k (Higham 1988), from products with vectors. work: 3 n. */
+/* An estimate of the norm of x^k (Higham 1988), from products with vectors. work: 4 n. */
 static double FT_NAME(power_norm)(int n, const T *x, int k, T *work)
 {
     typedef void times(const char *, int *, int *, T *, const T *, int *, T *, int *, T *, T *, int *);
@@ -49,9 +49,7 @@ static double FT_NAME(power_norm)(int n, const T *x, int k, T *work)
     T one = 1, zero = 0, *v = work, *at = work + n, *other = work + 2 * n;
     R found = 0;
 #if !FT_COMPLEX
-    int *signs = malloc((size_t)n * sizeof(int));
-    if (!signs)
-        return NAN;
+    int *signs = (int *)(work + 3 * n);
 #endif
     for (;;) {
 #if FT_COMPLEX
@@ -67,9 +65,6 @@ static double FT_NAME(power_norm)(int n, const T *x, int k, T *work)
             memcpy(at, other, (size_t)n * sizeof(T));
         }
     }
-#if !FT_COMPLEX
-    free(signs);
-#endif
     return found;
 }
 
@@ -138,7 +133,7 @@ static void FT_NAME(divide)(int n, int pairs, T *q, T *x, int *pivots)
 }
 
 /* The degree of the Pade approximant for 2^base a, or 0 where there is none, and how often to halve a for it
- * (to double it, where this is negative). work: 3 n; sizes: n n. */
+ * (to double it, where this is negative). work: 4 n; sizes: n n. */
 static int FT_NAME(degree)(int n, int pairs, int base, T *const *x, int *halvings, T *work, R *sizes)
 {
     /* up to which norm degrees 3, 5, ... are accurate: in single and double precision, and for pairs */
@@ -270,11 +265,11 @@ int FT_NAME(expm)(const int64_t *ints, char **p)
     const T *a = (const T *)p[1];
     int flip = !pairs && FT_NAME(triangular_by)(n, a, 0),
         upper = flip || (!pairs && FT_NAME(triangular_by)(n, a, 1));
-    size_t many = 7 * all + (upper ? nn : 0) + 3 * (size_t)n;
+    size_t many = 7 * all + (upper ? nn : 0) + 4 * (size_t)n;
     T *block = (T *)ft_space_take(many * sizeof(T) + (size_t)n * sizeof(int));
     if (!block)
         return FT_EMEM;
-    T *x[4], *w[3], *work = block + 7 * all, *t = work + 3 * n;
+    T *x[4], *w[3], *work = block + 7 * all, *t = work + 4 * n;
     int *pivots = (int *)(block + many);
     for (int i = 0; i < 4; i++)
         x[i] = block + (size_t)i * all;

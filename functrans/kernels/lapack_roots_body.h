@@ -154,7 +154,7 @@ static void FT_NAME(gauss)(int m, double *points, double *weights)
 
 /* How many roots to take of the Schur form t (in place, e with it if it is not NULL), and the degree of the
  * approximant for what is left: Al-Mohy and Higham 2012, "Improved inverse scaling and squaring algorithms
- * for the matrix logarithm". work: n n + 3 n. -1: no logarithm. */
+ * for the matrix logarithm". work: n n + 4 n. -1: no logarithm. */
 static int FT_NAME(roots_for_log)(int n, T *t, T *e, int *degree, T *work)
 {
     static const double theta[] = {1.59e-5, 2.31e-3, 1.94e-2, 6.21e-2, 1.28e-1, 2.06e-1, 2.88e-1};
@@ -253,11 +253,11 @@ int FT_NAME(logm)(const int64_t *ints, char **p)
     T *out = (T *)p[0], *t = (T *)p[pairs], *e = pairs ? out : NULL;
     if (n == 0)
         return FT_OK;
-    T *z = (T *)ft_space_take((6 * nn + 3 * (size_t)n) * sizeof(T) + (size_t)n * sizeof(int));
+    T *z = (T *)ft_space_take((6 * nn + 4 * (size_t)n) * sizeof(T) + (size_t)n * sizeof(int));
     if (!z)
         return FT_EMEM;
     T *first = z + nn, *sum = first + nn, *q = sum + nn, *x = q + nn, *work = x + nn;
-    int *pivots = (int *)(work + nn + 3 * (size_t)n);
+    int *pivots = (int *)(work + nn + 4 * (size_t)n);
     int code = FT_NAME(schur_form)(n, t, z), s = -1;
     if (code == FT_OK && t[0] == t[0]) {
         memcpy(first, t, nn * sizeof(T));
