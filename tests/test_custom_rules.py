@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from functrans import (
     CustomVJPPrimal,
     SymbolicZero,
+    cache_info,
     custom_jvp,
     custom_rule,
     custom_transpose,
@@ -255,3 +257,24 @@ def test_custom_transpose():
     f.def_transpose(lambda r, ct: 10.0 * ct / r)
     assert grad(lambda x: f(2.0, x))(1.0) == 5.0
     assert grad(lambda x: f(np.float64, 2.0, x))(1.0) == 5.0            # with the output's type in front
+
+
+def test_composed_functions_with_rules_share_a_plan():
+    """Rules are traced at every call, yet what is made of them is one program."""
+    @custom_vjp
+    def f(x):
+        return np.sin(x) * x
+    f.defvjp(lambda x: (f(x), x), lambda x, ct: (3.0 * ct * x,))
+
+    @custom_jvp
+    def g(x):
+        return np.exp(x)
+    g.defjvp(lambda primals, tangents: (g(*primals), 2.0 * tangents[0]))
+
+    def h(x):
+        return f(g(f(x)))
+    slope = 3 * np.exp(np.sin(0.5) * 0.5) * 2 * 3 * 0.5
+    assert_allclose(grad(h)(0.5), slope)
+    made = cache_info()["plans"].misses
+    assert_allclose(grad(lambda x: f(g(f(x))))(0.5), slope)
+    assert cache_info()["plans"].misses == made

@@ -212,6 +212,31 @@ def test_bits_of_floats(name, dtype, steps):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos",
+                                  "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh",
+                                  "atanh", "cbrt", "logistic", "erf", "erfc", "pow", "atan2", "logaddexp"])
+def test_functions_have_the_bits_of_loops(name, dtype):
+    """What a single number takes a branch for, a loop computes for all: extremes, ends of intervals."""
+    rng, info = np.random.default_rng(0), np.finfo(dtype)
+    edges = np.array([0.1, 0.25, 0.5, 0.55, 1, 2, 22, 87, 88.5, 103, 708, 709.5, 745, 1e6, info.tiny,
+                      info.max, info.eps, info.smallest_subnormal, 3 * info.smallest_subnormal, 1e30, 0,
+                      np.inf], dtype)
+    edges = np.concatenate([edges, np.nextafter(edges, dtype(0)), np.nextafter(edges, dtype(9)), [np.nan]])
+    x = np.concatenate([edges, -edges, rng.normal(0, 4, 1200), rng.uniform(0, 2, 1200)]).astype(dtype)
+    x = np.resize(x, -(-len(x) // 8) * 8)
+    values = [x, rng.permutation(x)][:OPS[name].arity]
+    few, many = (jaxpr([aval((n,), dtype)] * len(values), lambda op, *xs: [op("neg", op(name, *xs))])
+                 for n in (8, len(x)))
+    one_by_one, loop = lower(few), lower(many)
+    assert kernels(one_by_one) == ["scalar"] and kernels(loop) != ["scalar"]
+    (want,) = loop.run(values)
+    got = np.concatenate([one_by_one.run([v[k:k + 8] for v in values])[0] for k in range(0, len(x), 8)])
+    assert_array_equal(np.isnan(got), np.isnan(want))
+    assert_array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(want[~np.isnan(got)]))
+    assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("shape, axes", [((16,), (0,)), ((4, 4), (0, 1)), ((4, 4), (0,)), ((4, 4), (1,)),
                                          ((2, 2, 4), (0, 2)), ((2, 2, 4), (0, 1)), ((1, 7, 1), (0, 1)),
                                          ((3, 5), (0, 1)), ((2, 2, 2, 2), (0, 1, 2, 3))])

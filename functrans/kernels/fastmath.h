@@ -77,8 +77,6 @@ FT_INLINE float ft_ma_f32(float a, float b, float c) { return a * b + c; }
     FT_EVEN_ODD(F, z, FT_HORNER3(F, y_, c0, c2, c4), FT_HORNER3(F, y_, c1, c3, c5))
 #define FT_POLY7(F, z, c0, c1, c2, c3, c4, c5, c6) \
     FT_EVEN_ODD(F, z, FT_HORNER4(F, y_, c0, c2, c4, c6), FT_HORNER3(F, y_, c1, c3, c5))
-#define FT_POLY8(F, z, c0, c1, c2, c3, c4, c5, c6, c7) \
-    FT_EVEN_ODD(F, z, FT_HORNER4(F, y_, c0, c2, c4, c6), FT_HORNER4(F, y_, c1, c3, c5, c7))
 #define FT_POLY9(F, z, c0, c1, c2, c3, c4, c5, c6, c7, c8) \
     FT_EVEN_ODD(F, z, FT_HORNER5(F, y_, c0, c2, c4, c6, c8), FT_HORNER4(F, y_, c1, c3, c5, c7))
 #define FT_POLY10(F, z, c0, c1, c2, c3, c4, c5, c6, c7, c8, c9) \

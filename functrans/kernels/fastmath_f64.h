@@ -147,8 +147,8 @@
 
 /* ----- polynomials of the functions below --------------------------------------------------- */
 
-/* 2^-62 */
-#define FT_SIN_f64(z) FT_POLY8(ft_ma_f64, z, -0x1.5555555555555p-3, 0x1.11111111110c1p-7, \
+/* 2^-62; one chain, which is more exact near pi/2 */
+#define FT_SIN_f64(z) FT_HORNER8(ft_ma_f64, z, -0x1.5555555555555p-3, 0x1.11111111110c1p-7, \
     -0x1.a01a01a014888p-13, 0x1.71de3a528651bp-19, -0x1.ae6454caa7093p-26, \
     0x1.6123cafb81475p-33, -0x1.ae43117538ddbp-41, 0x1.8828543f38de4p-49)
 /* 2^-58 */
