@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 from functrans.plan.lower import lower
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from functrans.ir import core
@@ -83,3 +84,27 @@ def chain(n):
             y = op("add" if i % 2 else "mul", y, x)
         return [y]
     return f
+
+
+@st.composite
+def mixed_loops(draw):
+    """A random loop body on carries f64[2], f32[2], i64[], bool[2] and a way to run it."""
+    types = [aval((2,), F), aval((2,), np.float32), aval((), np.int64), aval((2,), bool)]
+    picks = [draw(st.integers(0, 5)) for _ in range(4)]
+
+    def body(op, x, y, n, b):
+        wide = op("convert", y, dtype=np.dtype(F))
+        narrow = op("convert", x, dtype=np.dtype(np.float32))
+        count = op("convert", op("broadcast_in_dim", n, shape=(2,), dims=()), dtype=np.dtype(F))
+        k = aval((), np.int64)
+        floats = [x, wide, op("select", b, x, wide), op("mul", x, lit(0.5, x.aval)), op("sub", count, x),
+                  op("mul", op("sin", x), wide)]
+        singles = [y, narrow, op("add", y, narrow), op("neg", y), op("max", y, narrow), op("mul", y, y)]
+        wholes = [n, op("add", n, lit(3, k)), op("mod", n, lit(5, k)), op("mul", n, lit(-1, k)),
+                  op("xor", n, lit(6, k)), op("convert", op("reduce_sum", x, axes=(0,)), dtype=k.dtype)]
+        truths = [b, op("not", b), op("lt", x, wide), op("ne", y, narrow), op("rev", b, axes=(0,)),
+                  op("and", b, op("ge", x, x))]
+        return [kind[p] for kind, p in zip((floats, singles, wholes, truths), picks, strict=True)]
+
+    kind, length = draw(st.sampled_from(["scan", "while"])), draw(st.sampled_from([1, 2, 5]))
+    return types, body, kind, length

@@ -30,188 +30,11 @@ from ..ir.op import (
     _elementwise_batch,
     aval_of,
     elementwise,
-    sees,
 )
 from ..ir.op import Elementwise as _Elementwise
+from . import algebra
 from .kinks import flat_at_zero, flat_power
 from .reach import choice, factors
-
-# ----- simplifications that are exact for every operand ------------------------------------------------
-
-
-# A rule gets (inputs, params, program) and returns what the result equals: see ir/op.py. Only the sign
-# of a zero in a strong-zero product may change.
-
-
-def _is_zero(x, negative):
-    """Whether x is the literal zero of this sign; integers have one zero."""
-    value = getattr(x, "value", None)
-    return value is not None and value == 0 and (
-        x.aval.dtype.kind in "biu" or (x.aval.dtype.kind == "f" and np.signbit(value) == negative))
-
-
-def _inner(x, program, name="neg"):
-    """The operand of the op ``name`` that makes x, or None."""
-    e = program.made_by(x, name)
-    return e.inputs[0] if e is not None else None
-
-
-@sees("neg", "mul")
-def _negated(inputs, params, program):
-    (x,) = inputs
-    e = program.made_by(x, "mul")
-    if e is not None and x.aval.dtype.kind == "f":
-        for i, c in enumerate(e.inputs):
-            if hasattr(c, "value"):             # -(c x) = (-c) x
-                return mul, (Hooks.lit_like(-c.value, c), e.inputs[1 - i]), {}
-    return _inner(x, program)
-
-
-@sees("neg")
-def _plus(inputs, params, program):
-    x, y = inputs
-    if _is_zero(y, True):
-        return x
-    if _is_zero(x, True):
-        return y
-    if x is y and x.aval.dtype.kind == "f":
-        return mul, (x, Hooks.lit_like(2, x)), {}
-    if x.aval.dtype.kind != "b":
-        if (a := _inner(y, program)) is not None:
-            return sub, (x, a), {}
-        if (a := _inner(x, program)) is not None:
-            return sub, (y, a), {}
-    return None
-
-
-@sees("neg")
-def _minus(inputs, params, program):
-    x, y = inputs
-    if _is_zero(y, False):
-        return x
-    return (add, (x, a), {}) if (a := _inner(y, program)) is not None else None
-
-
-@sees("neg")
-def _times(inputs, params, program):
-    x, y = inputs
-    for a, b in ((x, y), (y, x)):
-        if hasattr(a, "value"):
-            if a.value == 1:
-                return b
-            if a.aval.dtype.kind == "f":
-                if a.value == -1:
-                    return neg, (b,), {}
-                if (c := _inner(b, program)) is not None:
-                    return mul, (Hooks.lit_like(-a.value, a), c), {}
-    return _both_negative(mul, x, y, program)
-
-
-def _both_negative(op, x, y, program):
-    a = _inner(x, program)
-    b = None if a is None else _inner(y, program)
-    return None if b is None else (op, (a, b), {})
-
-
-def _base(x, program, deep=3):
-    """What x is a power of, by products: itself if nothing else is seen."""
-    e = program.made_by(x, "mul") if deep else None
-    if e is None:
-        return x
-    a, b = [_base(v, program, deep - 1) for v in e.inputs]
-    return a if a is b else x
-
-
-@sees("mul", "neg", "select")
-def _strong_times(inputs, params, program):
-    x, y = inputs
-    for a, b in ((x, y), (y, x)):
-        if hasattr(a, "value"):
-            if a.value == 0:
-                return Hooks.lit_like(0, a)
-            if np.isfinite(a.value):            # 0 times it is 0 anyway
-                return b if a.value == 1 else (mul, (a, b), {})
-        e = program.made_by(a, "select")
-        if e is not None and [getattr(v, "value", None) for v in e.inputs[1:]] in ([1, 0], [0, 1]):
-            c, one, _ = e.inputs
-            nothing = Hooks.lit_like(0, a)
-            return select, (c, b, nothing) if one.value == 1 else (c, nothing, b), {}
-    if _base(x, program) is _base(y, program):  # of powers of one value: where one is 0 none is infinite
-        return mul, (x, y), {}
-    return _both_negative(zmul, x, y, program)
-
-
-@sees()
-def _divided(inputs, params, program):
-    x, y = inputs
-    if not hasattr(y, "value") or y.aval.dtype.kind == "c" or y.value == 0 or not np.isfinite(y.value):
-        return None
-    if y.value == 1:
-        return x
-    with np.errstate(all="ignore"):
-        inverse = 1 / y.value
-    if math.frexp(y.value)[0] in (0.5, -0.5) and np.abs(inverse) >= np.finfo(inverse.dtype).tiny and (
-            np.isfinite(inverse)):              # by a power of two: exact
-        return mul, (x, Hooks.lit_like(inverse, y)), {}
-    return None
-
-
-def _power(inputs, params, program):
-    (x,), y = inputs, params["y"]
-    if y == 0:
-        return Hooks.lit_like(1, x)
-    if y == 1:
-        return x
-    # products have other strong zeros than a power, so only where nobody differentiates any more;
-    # higher powers of f32 are rounded once
-    if not program.final or y not in (2, 3, 4) or (y > 2 and x.aval.dtype.itemsize < 8):
-        return None
-    square = (mul, (x, x), {})
-    return square if y == 2 else (mul, (x, square), {}) if y == 3 else (mul, (square, square), {})
-
-
-@sees("not")
-def _chosen(inputs, params, program):
-    c, a, b = inputs
-    if a is b or (hasattr(a, "value") and a == b):
-        return a
-    if hasattr(c, "value"):
-        return a if c.value else b
-    return (select, (d, b, a), {}) if (d := _inner(c, program, "not")) is not None else None
-
-
-@sees()
-def _same(inputs, params, program):
-    return inputs[0] if inputs[0] is inputs[1] else None
-
-
-def _undone(name):
-    """An op that is its own inverse."""
-    return sees(name)(lambda inputs, params, program: _inner(inputs[0], program, name))
-
-
-@sees("abs", "neg")
-def _absolute(inputs, params, program):
-    if program.made_by(inputs[0], "abs") is not None:
-        return inputs[0]
-    return (abs, (x,), {}) if (x := _inner(inputs[0], program)) is not None else None
-
-
-def _holds(wide, narrow):
-    """Whether every value of dtype ``narrow`` has its own in ``wide``."""
-    if wide.kind in "fc" and narrow.kind in "iu":
-        return np.finfo(wide).nmant >= 8 * narrow.itemsize
-    return wide == narrow or (wide.kind != "b" and np.can_cast(narrow, wide, "safe"))
-
-
-def _converted(inputs, params, program):
-    (x,), dtype = inputs, params["dtype"]
-    if x.aval.dtype == dtype:
-        return x
-    first = _inner(x, program, "convert")
-    if first is not None and _holds(x.aval.dtype, first.aval.dtype):
-        return convert, (first,), {"dtype": dtype}
-    return None
 
 
 def _both(text):
@@ -233,21 +56,22 @@ def _order(sign):
 # ----- arithmetic ---------------------------------------------------------------------------------
 
 neg = elementwise("neg", c={"float": "-x", "complex": "-x", "int": "ft_wrap(-(ft_unsigned)x)"},
-                  dtypes=NUMBER, through=[lambda t, x: neg(t)], joint=True, simplify=_negated,
+                  dtypes=NUMBER, through=[lambda t, x: neg(t)], joint=True, simplify=algebra.negated,
                   reference=np.negative)
 add = elementwise("add", c={"float": "x + y", "complex": "x + y",
                             "int": "ft_wrap((ft_unsigned)x + (ft_unsigned)y)",
                             "bool": "x | y"},
-                  arity=2, dtypes=ANY, joint=True, reference=np.add, simplify=_plus, commutes=True,
+                  arity=2, dtypes=ANY, joint=True, reference=np.add, simplify=algebra.plus, commutes=True,
                   through=[lambda t, x, y: t, lambda t, x, y: t])
 sub = elementwise("sub", c={"float": "x - y", "complex": "x - y",
                             "int": "ft_wrap((ft_unsigned)x - (ft_unsigned)y)"},
-                  arity=2, dtypes=NUMBER, joint=True, reference=np.subtract, simplify=_minus,
+                  arity=2, dtypes=NUMBER, joint=True, reference=np.subtract, simplify=algebra.minus,
                   through=[lambda t, x, y: t, lambda t, x, y: neg(t)])
 mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
                             "int": "ft_wrap((ft_unsigned)x * (ft_unsigned)y)",
                             "bool": "x & y"},
-                  arity=2, dtypes=ANY, reference=np.multiply, simplify=_times, commutes=True, reach=factors,
+                  arity=2, dtypes=ANY, reference=np.multiply, simplify=algebra.times, commutes=True,
+                  reach=factors,
                   through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)],
                   transpose=lambda cts, operands: [     # of a product that is linear as it is written
                       mul(cts[0], o) if isinstance(x, Linear) else None
@@ -256,11 +80,11 @@ mul = elementwise("mul", c={"float": "x * y", "complex": "ft_cmul(x, y)",
 zmul = elementwise("zmul", c={"float": "((x == 0) | (y == 0)) ? (T)0 : x * y",
                               "complex": "(x == 0 || y == 0) ? (T)0 : ft_cmul(x, y)"},
                    arity=2, dtypes=INEXACT,
-                   simplify=_strong_times, commutes=True, reach=factors,
+                   simplify=algebra.strong_times, commutes=True, reach=factors,
                    reference=lambda x, y: np.where((x == 0) | (y == 0), 0, x * y).astype(x.dtype),
                    through=[lambda t, x, y: zmul(t, y), lambda t, x, y: zmul(x, t)])
 div = elementwise("div", c={"float": "x / y", "complex": "ft_cdiv(x, y)"}, arity=2, dtypes=INEXACT,
-                  reference=np.divide, simplify=_divided, domain=((-3.0, 3.0), (0.5, 3.0)),
+                  reference=np.divide, simplify=algebra.divided, domain=((-3.0, 3.0), (0.5, 3.0)),
                   jvp=lambda primals, tangents: _div_jvp(primals, tangents),
                   through=[lambda t, x, y: div(t, y), None],
                   transpose=lambda cts, operands: [
@@ -293,7 +117,7 @@ fmod = elementwise("fmod", c={"float": "ft_fmod(x, y)", "int": "ft_ifmod(x, y)"}
                    partials=[1, lambda out, x, y: neg(trunc(div(x, y)))])
 abs = elementwise("abs", c={"float": "ft_abs(x)", "signed": "x < 0 ? ft_wrap(-(ft_unsigned)x) : x",
                             "unsigned": "x", "complex": "ft_cabs(x)"},
-                  dtypes=NUMBER, out=PART, reference=np.abs, simplify=_absolute,
+                  dtypes=NUMBER, out=PART, reference=np.abs, simplify=algebra.absolute,
                   jvp=lambda primals, tangents: _abs_jvp(*primals, *tangents))
 sign = elementwise("sign", c={"float": "x != x ? x : (T)((x > 0) - (x < 0))",
                               "int": "(T)((x > 0) - (x < 0))", "complex": "ft_csign(x)"},
@@ -382,7 +206,7 @@ integer_pow = elementwise(
     "integer_pow", c={"float": "ft_powi(x, k)", "int": "ft_ipowi(x, k)", "complex": "ft_cpowi(x, k)"},
     dtypes=NUMBER,
     infer=_integer_pow_infer,
-    simplify=_power,
+    simplify=algebra.power,
     reference=lambda x, *, y: x ** y, domain=(0.5, 2.0),
     partials=[lambda out, x, *, y: 0.0 if y == 0 else _scaled_power(x, y)])
 
@@ -484,10 +308,10 @@ def _by_math(f, x):
 share = elementwise("share", c="x > y ? (T)1 : x == y ? (T)0.5 : (T)0", arity=2,
                     reference=lambda x, y: ((x > y) + 0.5 * (x == y)).astype(x.dtype))
 max = elementwise("max", c={"float": "ft_max(x, y)", "int": "x > y ? x : y", "bool": "x | y"},
-                  arity=2, dtypes=ORDERED, reference=np.maximum, simplify=_same,
+                  arity=2, dtypes=ORDERED, reference=np.maximum, simplify=algebra.same,
                   partials=[lambda out, x, y: share(x, y), lambda out, x, y: share(y, x)])
 min = elementwise("min", c={"float": "ft_min(x, y)", "int": "x < y ? x : y", "bool": "x & y"},
-                  arity=2, dtypes=ORDERED, reference=np.minimum, simplify=_same,
+                  arity=2, dtypes=ORDERED, reference=np.minimum, simplify=algebra.same,
                   partials=[lambda out, x, y: share(y, x), lambda out, x, y: share(x, y)])
 fmax = elementwise("fmax", c="ft_fmax(x, y)", arity=2, reference=np.fmax,
                    partials=[lambda out, x, y: select(isnan(y), 1.0, share(x, y)),
@@ -508,11 +332,11 @@ isfinite = elementwise("isfinite", c=_both("ft_isfinite(x)"), dtypes=INEXACT, ou
 signbit = elementwise("signbit", c="ft_signbit(x)", out="b1", reference=np.signbit)
 
 not_ = elementwise("not", c={"bool": "!x", "int": "(T)~x"}, dtypes=BITS, reference=np.invert,
-                   simplify=_undone("not"))
+                   simplify=algebra.undone("not"))
 and_ = elementwise("and", c="(T)(x & y)", arity=2, dtypes=BITS, reference=np.bitwise_and,
-                   simplify=_same, commutes=True)
+                   simplify=algebra.same, commutes=True)
 or_ = elementwise("or", c="(T)(x | y)", arity=2, dtypes=BITS, reference=np.bitwise_or,
-                  simplify=_same, commutes=True)
+                  simplify=algebra.same, commutes=True)
 xor = elementwise("xor", c="(T)(x ^ y)", arity=2, dtypes=BITS, reference=np.bitwise_xor,
                   commutes=True)
 # NumPy's values for counts beyond the width: 0, and the sign for a right shift of a negative number
@@ -534,7 +358,8 @@ def _raw(x):
     return np.asarray(x).view(f"u{x.dtype.itemsize}")
 
 
-select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True, simplify=_chosen,
+select = elementwise("select", c="x ? y : z", arity=3, dtypes=ANY, select=True, joint=True,
+                     simplify=algebra.chosen,
                      reach=choice, reference=lambda c, a, b: np.where(c, a, b),
                      through=[None,
                               lambda t, c, a, b: select(c, t, 0),
@@ -604,6 +429,6 @@ convert = _Elementwise(
     domain=(-3.0, 3.0),
     transpose=lambda cts, operands, *, dtype: [convert(cts[0], dtype=operands[0].aval.dtype)],
     reference=_convert_reference,
-    simplify=_converted)
+    simplify=algebra.converted)
 
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, _Elementwise)]
