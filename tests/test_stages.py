@@ -103,6 +103,9 @@ def test_plan_and_program_agree():
     lowered = jit(grad(f)).lower({"w": spec(30, 50), "b": spec(50)}, spec(40, 30))
     assert (lowered.plan.cost.flops, lowered.plan.cost.transcendentals) == program_work(lowered.jaxpr)
     assert lowered.plan.cost.flops > 2 * 40 * 30 * 50 * 2
+    lowered = jit(lambda x, y: (x * y + 2.0) * (x - y) * 3.0 - x * x).lower(spec(5000), spec(5000))
+    assert any("." in line.partition("ew:")[2].partition(":")[0] for line in str(lowered.plan).split("\n"))
+    assert lowered.plan.cost.flops == 7 * 5000       # operations that share a loop count one by one
 
 
 # ----- bytes and memory ------------------------------------------------------------------------------

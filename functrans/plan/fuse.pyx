@@ -214,13 +214,16 @@ cdef list joined_ops(list instrs, set internal):
                                        tuple([((<Instr>result[w]).kernel, k) for w, k in choice]))
                 if kernel is None:
                     continue
-                ins = ()
+                ins, origins = (), ()
                 for where, _ in choice:
                     ins += (<Instr>result[where]).ins
+                    origins += ((<Instr>result[where]).origin,)
                     result[where] = None
                 taken = [k for _, k in choice]
                 ins += tuple([w for k, w in enumerate(i.ins) if k not in taken])
                 both = Instr(i.op, i.result, kernel, kernel_cost(kernel), (), i.out, ins, False, i.step)
+                if i.step.origin is not None:           # plans that are looked at know their equations
+                    both.origin = (i.origin, *origins)
                 break
             made[i.buffer] = len(result)
         result.append(both)

@@ -13,5 +13,6 @@ cdef class Instr:
     cdef object out, ins, buffer
     cdef bint reduces
     cdef readonly Step step
+    cdef object origin       # the equations: those of a joined one are several
 
 cdef Step build(tuple shape, object split, bint whole_rows, list instrs, dict kinds, set internal)

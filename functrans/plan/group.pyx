@@ -70,7 +70,7 @@ cdef class Instr:
                  bint reduces, Step step):
         self.op, self.result, self.kernel, self.ns, self.ints = op, result, kernel, ns, ints
         self.out, self.ins, self.reduces, self.step = out, ins, reduces, step
-        self.buffer = out.buffer
+        self.buffer, self.origin = out.buffer, step.origin
 
 
 cdef class Value:
@@ -200,7 +200,7 @@ cdef class _Builder:
             self.w, self.k = block, 1
         self.items = up(self.R, self.k) * up(self.C, self.w) * size_of(dims[:-2])
         self.cost = ns * size_of(dims) + INSTR_NS * len(self.instrs) * self.items
-        self.chunk = max(1, min(int(CHUNK_NS * self.items / self.cost), self.items // 16))
+        self.chunk = max(1, min(int(CHUNK_NS * self.items / self.cost), up(self.items, 16)))
         if partials:
             most = min(<int64_t>(self.cost / LONG_CHUNK_NS), PARTIALS // (self.C * self.item))
             self.chunk = max(self.chunk, up(self.items, max(most, MOST_PARTIALS)))
@@ -336,9 +336,9 @@ cdef class _Builder:
                 if i.buffer not in self.put:
                     self.flush()
             while len(self.members) < len(self.code):
-                self.members.append(i.step.origin)
+                self.members.append(i.origin)
             while len(self.origins) < len(self.before):
-                self.origins.append(i.step.origin)
+                self.origins.append(i.origin)
 
     cdef flush(self):
         """What follows the instruction."""
@@ -504,7 +504,7 @@ cdef class _Builder:
         made = Step("group", buffers, offsets, self.dims, tuple(strides), tuple(ints), self.cost,
                     tuple([(<Code>x).kernel for x in code]), False, None, self.n_out, reuse)
         made.views, made.members = self.operands, self.origins + self.members
-        made.origin = tuple([(<Instr>x).step.origin for x in self.instrs])
+        made.origin = tuple([(<Instr>x).origin for x in self.instrs])
         return made
 
     cdef list reuse(self):
