@@ -105,8 +105,8 @@ FT_BINARY(copysign, copysignf, copysign)
 #define ft_signbit(x) (ft_copysign((T)1, x) < 0)
 
 /* nan wins; of equal ones (also -0.0 and 0.0) the first. */
-#define ft_max(x, y) ((((x) >= (y)) | ((x) != (x))) ? (x) : (y))
-#define ft_min(x, y) ((((x) <= (y)) | ((x) != (x))) ? (x) : (y))
+#define ft_max(x, y) ((((y) > (x)) | ((y) != (y))) ? (y) : (x))
+#define ft_min(x, y) ((((y) < (x)) | ((y) != (y))) ? (y) : (x))
 /* nan loses. */
 #define ft_fmax(x, y) ((((x) >= (y)) | ((y) != (y))) ? (x) : (y))
 #define ft_fmin(x, y) ((((x) <= (y)) | ((y) != (y))) ? (x) : (y))
