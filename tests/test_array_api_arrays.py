@@ -2,6 +2,7 @@
 
 import math
 import operator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_asarray_of_numbers(obj, dtype):
         assert got.dtype == dtype and got.tolist() == (np.array(obj, object).tolist())
     for other in ("float32", "complex64"):
         if dtype != "complex128":
-            for got in made(lambda: fnp.asarray(obj, dtype=np.dtype(other))):  # noqa: B023
+            for got in made(partial(fnp.asarray, obj, dtype=np.dtype(other))):
                 assert got.dtype == other
 
 
