@@ -176,7 +176,7 @@ def test_the_suite_is_run(tmp_path, capfd, traced):
         (tmp_path / name).write_text(textwrap.dedent(text))
     assert suite([*["--traced"] * traced, str(tmp_path), "--max-examples", "3"]) == 1
     lines = capfd.readouterr().out.splitlines()
-    table = {line.split()[0]: line.split()[1:] for line in lines if line}
+    table = {line.split()[0]: line.split()[1:] for line in lines if line.split()}
     assert table["module"] == ["passed", "failed", "expected", "skipped"]
     assert table["sorting_functions"] == ["1", "0", "0", "0"]
     assert table["data_type_functions"] == ["1", "1", "1", "0"] and table["all"] == ["2", "1", "1", "0"]
